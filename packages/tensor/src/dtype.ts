@@ -1,0 +1,158 @@
+// Element types and their exact host codecs.
+// bf16 and f8e4m3fn have no JavaScript array type: host data of f16, bf16 and f8e4m3fn is raw bits.
+import { Float16Array } from '@petamoriken/float16';
+
+export type DType = 'f32' | 'f16' | 'bf16' | 'f8e4m3fn' | 'i32' | 'u32' | 'u8' | 'bool';
+
+/** Types whose values are real numbers (weights and activations). */
+export type FloatDType = 'f32' | 'f16' | 'bf16' | 'f8e4m3fn';
+
+/** Host storage of each dtype: f16, bf16 and f8e4m3fn as raw bits, bool as one byte 0 or 1. */
+export interface HostArrays {
+  f32: Float32Array;
+  f16: Uint16Array;
+  bf16: Uint16Array;
+  f8e4m3fn: Uint8Array;
+  i32: Int32Array;
+  u32: Uint32Array;
+  u8: Uint8Array;
+  bool: Uint8Array;
+}
+export type HostArray = HostArrays[DType];
+
+const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, f8e4m3fn: 1, i32: 4, u32: 4, u8: 1, bool: 1 };
+
+export function bytesPerElement(dtype: DType): number {
+  return BYTES[dtype];
+}
+
+export function isFloat(dtype: DType): dtype is FloatDType {
+  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f8e4m3fn';
+}
+
+const CONSTRUCTORS = {
+  f32: Float32Array,
+  f16: Uint16Array,
+  bf16: Uint16Array,
+  f8e4m3fn: Uint8Array,
+  i32: Int32Array,
+  u32: Uint32Array,
+  u8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+/** A zeroed host array of `length` elements. */
+export function hostArray<D extends DType>(dtype: D, length: number): HostArrays[D] {
+  return new CONSTRUCTORS[dtype](length) as HostArrays[D];
+}
+
+/** Views `bytes` as elements of `dtype`; copies when the byte offset is not aligned to the element. */
+export function viewBytes<D extends DType>(dtype: D, bytes: Uint8Array): HostArrays[D] {
+  const size = BYTES[dtype];
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  return new CONSTRUCTORS[dtype](aligned.buffer, aligned.byteOffset, aligned.byteLength / size) as HostArrays[D];
+}
+
+/** The bytes of a host array, without a copy. */
+export function asBytes(array: HostArray): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+}
+
+const f32Scratch = new Float32Array(1);
+const u32Scratch = new Uint32Array(f32Scratch.buffer);
+
+export function bf16BitsToNumber(bits: number): number {
+  u32Scratch[0] = bits << 16;
+  return f32Scratch[0]!;
+}
+
+/** Nearest even; NaN stays a quiet NaN. */
+export function numberToBf16Bits(value: number): number {
+  f32Scratch[0] = value;
+  const bits = u32Scratch[0]!;
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+const F8_VALUES = Float32Array.from({ length: 256 }, (_, bits) => {
+  const sign = bits & 0x80 ? -1 : 1;
+  const exponent = (bits >> 3) & 15;
+  const mantissa = bits & 7;
+  if (exponent === 15 && mantissa === 7) return NaN;
+  return sign * (exponent === 0 ? mantissa / 512 : (1 + mantissa / 8) * 2 ** (exponent - 7));
+});
+
+export function f8e4m3fnBitsToNumber(bits: number): number {
+  return F8_VALUES[bits & 0xff]!;
+}
+
+/** Nearest even, as PyTorch: magnitudes that round above 448 become NaN (the format has no infinity). */
+export function numberToF8e4m3fnBits(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
+  const magnitude = Math.abs(value);
+  if (!(magnitude < 464)) return magnitude === 464 ? sign | 0x7e : sign | 0x7f;
+  const exponent = magnitude < 2 ** -6 ? -6 : Math.floor(Math.log2(magnitude));
+  const ulp = 2 ** (exponent - 3);
+  const steps = roundHalfEven(magnitude / ulp);
+  // steps counts eighths of 2^exponent; a carry into the next binade falls out of the addition.
+  return sign | (magnitude < 2 ** -6 ? steps : ((exponent + 7) << 3) + (steps - 8));
+}
+
+function roundHalfEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
+}
+
+/** Widens host data of any dtype to float32; exact for every float dtype, u8 and bool. f32 comes back as it is. */
+export function toFloat32(dtype: DType, data: HostArray): Float32Array {
+  switch (dtype) {
+    case 'f32':
+      return data as Float32Array;
+    case 'f16':
+      return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length));
+    case 'bf16': {
+      const wide = new Uint32Array(data.length);
+      for (let i = 0; i < data.length; i++) wide[i] = data[i]! << 16;
+      return new Float32Array(wide.buffer);
+    }
+    case 'f8e4m3fn': {
+      const out = new Float32Array(data.length);
+      for (let i = 0; i < data.length; i++) out[i] = F8_VALUES[data[i]!]!;
+      return out;
+    }
+    default:
+      return Float32Array.from(data);
+  }
+}
+
+/** Narrows numbers to a dtype's host array, nearest even for floats; integers wrap as typed arrays do. */
+export function fromFloat32<D extends DType>(dtype: D, values: ArrayLike<number>): HostArrays[D] {
+  const out = hostArray(dtype, values.length);
+  switch (dtype) {
+    case 'f16': {
+      const halves = new Float16Array(out.buffer as ArrayBuffer);
+      for (let i = 0; i < values.length; i++) halves[i] = values[i]!;
+      break;
+    }
+    case 'bf16':
+      for (let i = 0; i < values.length; i++) out[i] = numberToBf16Bits(values[i]!);
+      break;
+    case 'f8e4m3fn':
+      for (let i = 0; i < values.length; i++) out[i] = numberToF8e4m3fnBits(values[i]!);
+      break;
+    case 'bool':
+      for (let i = 0; i < values.length; i++) out[i] = values[i] ? 1 : 0;
+      break;
+    default:
+      for (let i = 0; i < values.length; i++) out[i] = values[i]!;
+  }
+  return out;
+}
+
+/** A named tensor on the host: what loaders hand over. */
+export interface HostTensor<D extends DType = DType> {
+  readonly dtype: D;
+  readonly shape: readonly number[];
+  readonly data: HostArrays[D];
+}
