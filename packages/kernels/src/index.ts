@@ -1,1 +1,1 @@
-export {};
+export * from './unary/index.ts';

@@ -50,7 +50,11 @@ export function hostArray<D extends DType>(dtype: D, length: number): HostArrays
 export function viewBytes<D extends DType>(dtype: D, bytes: Uint8Array): HostArrays[D] {
   const size = BYTES[dtype];
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  return new CONSTRUCTORS[dtype](aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size) as HostArrays[D];
+  return new CONSTRUCTORS[dtype](
+    aligned.buffer as ArrayBuffer,
+    aligned.byteOffset,
+    aligned.byteLength / size,
+  ) as HostArrays[D];
 }
 
 /** The bytes of a host array, without a copy. */

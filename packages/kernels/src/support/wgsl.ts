@@ -1,0 +1,22 @@
+// Shared WGSL pieces and dispatch arithmetic.
+import { OpError } from '@magi1/tensor';
+import type { DType, WebGpuCapabilities } from '@magi1/tensor';
+
+/** WGSL element type under which a dtype is bound: 32-bit types as they are, narrower ones packed in `u32` words. */
+export function storageType(dtype: DType): 'f32' | 'i32' | 'u32' {
+  return dtype === 'f32' || dtype === 'i32' ? dtype : 'u32';
+}
+
+/** Workgroups for `count` of them in one line, folded over y when x alone would pass the device's limit. */
+export function foldWorkgroups(op: string, count: number, capabilities: WebGpuCapabilities): [number, number, number] {
+  const most = capabilities.maxWorkgroupsPerDimension;
+  if (count <= most) return [Math.max(count, 1), 1, 1];
+  const y = Math.ceil(count / most);
+  if (y > most) throw new OpError(op, `${count} workgroups are more than the device's ${most} x ${most}`);
+  return [Math.ceil(count / y), y, 1];
+}
+
+/** The index of a workgroup in a dispatch shaped by `foldWorkgroups`. */
+export const WORKGROUP_INDEX = /* wgsl */ `
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+`;

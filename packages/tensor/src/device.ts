@@ -1,0 +1,135 @@
+// Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
+import { asBytes, bytesPerElement, fromFloat32, hostArray } from './dtype.ts';
+import type { DType, HostArrays } from './dtype.ts';
+import { Magi1Error } from './errors.ts';
+import type { AnyOp, OpCall } from './op.ts';
+import { checkShape, describeSpec, elementCount } from './shape.ts';
+import type { Shape } from './shape.ts';
+import { Tensor } from './tensor.ts';
+
+export type Backend = 'webgpu' | 'wasm' | 'reference';
+
+/** A backend's allocation. */
+export interface DeviceBuffer {
+  readonly byteLength: number;
+}
+
+export interface AllocationOptions {
+  /** Long-lived and read only by ops: never pooled, and on wasm kept outside the 4 GiB heap when that gets tight. */
+  readonly weight?: boolean;
+}
+
+/** Bytes. `inUse` is held by live tensors, `reserved` is taken from the system (pools included). */
+export interface MemoryStats {
+  readonly inUse: number;
+  readonly reserved: number;
+  /** Highest `inUse` since the device was opened or `resetPeak` was called. */
+  readonly peak: number;
+  /** Live tensors, views included. */
+  readonly tensors: number;
+}
+
+export interface DeviceInfo {
+  /** The adapter or engine, as it calls itself. */
+  readonly name: string;
+  /** Why this backend was taken. */
+  readonly reason: string;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+export abstract class Device {
+  abstract readonly backend: Backend;
+  abstract readonly info: DeviceInfo;
+  #inUse = 0;
+  #peak = 0;
+  #tensors = new Set<Tensor>();
+
+  /** A fresh buffer of at least `byteLength` bytes, contents undefined. Throws OutOfMemoryError or TensorTooLargeError. */
+  protected abstract allocate(byteLength: number, options: AllocationOptions): DeviceBuffer;
+  /** Takes a buffer back; work recorded before may still use it. */
+  protected abstract release(buffer: DeviceBuffer): void;
+  /** Bytes taken from the system. */
+  protected abstract reservedBytes(): number;
+  /** Records one op; inputs and outputs are alive and on this device, shapes are checked. */
+  abstract execute(op: AnyOp, call: OpCall): void;
+  /** In order with recorded work; the caller may reuse `bytes` at once. */
+  abstract writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void;
+  abstract readBuffer(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array>;
+  /** Copies bytes from one buffer to another, in order with recorded work; the two must differ. */
+  abstract copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, byteLength: number): void;
+  /**
+   * Resolves when all recorded work is done; rejects with the first error of that work. When `signal` aborts, work not
+   * yet begun is dropped and the promise rejects with the signal's reason.
+   */
+  abstract sync(signal?: AbortSignal): Promise<void>;
+  /** Hands recorded work to the hardware and waits only if too much is under way: call it between blocks of a model. */
+  abstract tick(signal?: AbortSignal): Promise<void>;
+  /** Gives pooled memory back to the system. */
+  abstract trim(): void;
+  /** Frees everything; the device cannot be used after. */
+  abstract dispose(): Promise<void>;
+
+  /** A tensor with undefined contents. */
+  empty<D extends DType>(shape: Shape, dtype: D, options: AllocationOptions = {}): Tensor<D> {
+    checkShape(`${dtype} tensor`, shape);
+    const buffer = this.allocate(elementCount(shape) * bytesPerElement(dtype), options);
+    this.#inUse += buffer.byteLength;
+    this.#peak = Math.max(this.#peak, this.#inUse);
+    return Tensor.fromBuffer(this, buffer, shape, dtype);
+  }
+
+  /**
+   * A tensor with the given elements: a host array of the dtype (raw bits for f16, bf16, f8e4m3fn), or plain numbers,
+   * which are rounded to the dtype.
+   */
+  tensor<D extends DType>(
+    data: HostArrays[D] | readonly number[],
+    shape: Shape,
+    dtype: D,
+    options: AllocationOptions = {},
+  ): Tensor<D> {
+    const host = Array.isArray(data) ? fromFloat32(dtype, data as readonly number[]) : (data as HostArrays[D]);
+    if (host.length !== elementCount(shape) || host.BYTES_PER_ELEMENT !== bytesPerElement(dtype)) {
+      throw new Magi1Error(
+        `tensor: ${describeSpec({ shape, dtype })} needs ${elementCount(shape)} elements of ${bytesPerElement(dtype)} bytes, ` +
+          `got ${host.length} of ${host.BYTES_PER_ELEMENT}`,
+      );
+    }
+    const tensor = this.empty(shape, dtype, options);
+    tensor.writeBytes(asBytes(host));
+    return tensor;
+  }
+
+  zeros<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+    return this.tensor(hostArray(dtype, elementCount(shape)), shape, dtype);
+  }
+
+  memory(): MemoryStats {
+    return { inUse: this.#inUse, reserved: this.reservedBytes(), peak: this.#peak, tensors: this.#tensors.size };
+  }
+  /** Starts a new peak measurement at the present use. */
+  resetPeak(): void {
+    this.#peak = this.#inUse;
+  }
+  /** Tensors not disposed yet, for leak reports. */
+  liveTensors(): readonly Tensor[] {
+    return [...this.#tensors];
+  }
+
+  /** Called by Tensor only. */
+  tensorCreated(tensor: Tensor): void {
+    this.#tensors.add(tensor);
+  }
+  /** Called by Tensor only; `buffer` is given when its last holder is gone. */
+  tensorDisposed(tensor: Tensor, buffer: DeviceBuffer | undefined): void {
+    this.#tensors.delete(tensor);
+    if (buffer === undefined) return;
+    this.#inUse -= buffer.byteLength;
+    this.release(buffer);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}

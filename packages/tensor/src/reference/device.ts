@@ -1,0 +1,123 @@
+// The reference device: every op's plain TypeScript reference, run directly. Slow, and the oracle of all tests.
+import { asBytes, bytesPerElement, fromFloat32, hostArray, isFloat, toFloat32, viewBytes } from '../dtype.ts';
+import type { DType, HostArray } from '../dtype.ts';
+import { Device } from '../device.ts';
+import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
+import { OutOfMemoryError } from '../errors.ts';
+import type { AnyOp, HostOutput, HostView, OpCall } from '../op.ts';
+import { JobQueue } from '../queue.ts';
+import { elementCount } from '../shape.ts';
+import type { Shape, TensorSpec } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
+
+class HostBuffer implements DeviceBuffer {
+  readonly byteLength: number;
+  readonly bytes: Uint8Array;
+  constructor(byteLength: number) {
+    this.byteLength = byteLength;
+    this.bytes = new Uint8Array(byteLength);
+  }
+}
+
+export class ReferenceDevice extends Device {
+  readonly backend = 'reference';
+  readonly info: DeviceInfo;
+  readonly #queue = new JobQueue();
+  readonly #budget: number;
+  #reserved = 0;
+
+  constructor(options: { reason: string; memoryBudget?: number }) {
+    super();
+    this.#budget = options.memoryBudget ?? Infinity;
+    this.info = { name: 'TypeScript, float64 accumulation', reason: options.reason, features: [], limits: {} };
+  }
+
+  protected override allocate(byteLength: number, _options: AllocationOptions): DeviceBuffer {
+    if (this.#reserved + byteLength > this.#budget) {
+      throw new OutOfMemoryError(
+        `reference: ${byteLength} bytes asked for, ${this.#reserved} in use of a memory budget of ${this.#budget}`,
+      );
+    }
+    this.#reserved += byteLength;
+    return new HostBuffer(byteLength);
+  }
+
+  protected override release(buffer: DeviceBuffer): void {
+    this.#reserved -= buffer.byteLength;
+  }
+
+  protected override reservedBytes(): number {
+    return this.#reserved;
+  }
+
+  override execute(op: AnyOp, call: OpCall): void {
+    const bytesOf = (tensor: Tensor) =>
+      (tensor.buffer as HostBuffer).bytes.subarray(tensor.byteOffset, tensor.byteOffset + tensor.byteLength);
+    const inputs = Object.entries(call.inputs)
+      .filter((entry): entry is [string, Tensor] => entry[1] !== undefined)
+      .map(([name, tensor]) => ({ name, shape: tensor.shape, dtype: tensor.dtype, bytes: bytesOf(tensor) }));
+    const outputs = call.outputs.map((t) => ({ shape: t.shape, dtype: t.dtype, bytes: bytesOf(t) }));
+    this.#queue.push(() => {
+      const views = Object.fromEntries(inputs.map((input) => [input.name, hostView(input)]));
+      const results = outputs.map(hostOutput);
+      op.reference(views, results, call.params);
+      results.forEach((result, i) => outputs[i]!.bytes.set(asBytes(narrow(result))));
+    });
+  }
+
+  override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
+    const target = (buffer as HostBuffer).bytes;
+    if (this.#queue.empty) {
+      target.set(bytes, byteOffset);
+      return;
+    }
+    const copy = bytes.slice();
+    this.#queue.push(() => target.set(copy, byteOffset));
+  }
+
+  override async readBuffer(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    await this.sync();
+    return (buffer as HostBuffer).bytes.slice(byteOffset, byteOffset + byteLength);
+  }
+
+  override copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, length: number): void {
+    this.#queue.push(() =>
+      (to as HostBuffer).bytes.set((from as HostBuffer).bytes.subarray(fromByte, fromByte + length), toByte),
+    );
+  }
+
+  override sync(signal?: AbortSignal): Promise<void> {
+    return this.#queue.drain(signal);
+  }
+  override tick(signal?: AbortSignal): Promise<void> {
+    return this.#queue.drain(signal);
+  }
+  override trim(): void {
+    // Nothing is pooled.
+  }
+  override dispose(): Promise<void> {
+    this.#queue.clear();
+    return Promise.resolve();
+  }
+}
+
+function hostView(input: { shape: Shape; dtype: DType; bytes: Uint8Array }): HostView {
+  const raw: HostArray = viewBytes(input.dtype, input.bytes);
+  const data = isFloat(input.dtype) ? toFloat32(input.dtype, raw) : raw;
+  return { shape: input.shape, dtype: input.dtype, data: data as Exclude<HostArray, Uint16Array> };
+}
+
+/** A zeroed output for a reference: float64 for floats, the dtype's own array otherwise. */
+export function hostOutput(spec: TensorSpec): HostOutput {
+  const count = elementCount(spec.shape);
+  const data = isFloat(spec.dtype) ? new Float64Array(count) : hostArray(spec.dtype, count);
+  return { shape: spec.shape, dtype: spec.dtype, data: data };
+}
+
+function narrow(output: HostOutput): HostArray {
+  const host = isFloat(output.dtype) ? fromFloat32(output.dtype, output.data) : (output.data as HostArray);
+  if (host.byteLength !== elementCount(output.shape) * bytesPerElement(output.dtype)) {
+    throw new RangeError('a reference replaced its output array');
+  }
+  return host;
+}

@@ -1,0 +1,49 @@
+// Shape arithmetic: element counts, printing and checking of shapes.
+import { Magi1Error } from './errors.ts';
+
+export type Shape = readonly number[];
+
+/** A tensor's shape and element type, without storage. */
+export interface TensorSpec {
+  readonly shape: Shape;
+  readonly dtype: import('./dtype.ts').DType;
+}
+
+/** Number of elements of a shape; a scalar (`[]`) has one. */
+export function elementCount(shape: Shape): number {
+  let count = 1;
+  for (const dim of shape) count *= dim;
+  return count;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}
+
+/** `f32[2,3]`, as error messages print tensors. */
+export function describeSpec(spec: TensorSpec): string {
+  return `${spec.dtype}[${spec.shape.join(',')}]`;
+}
+
+/** Refuses negative, fractional or unsafe dimensions. Zero is allowed. */
+export function checkShape(what: string, shape: Shape): void {
+  for (const dim of shape) {
+    if (!Number.isSafeInteger(dim) || dim < 0) {
+      throw new Magi1Error(`${what}: dimensions must be non-negative integers, got [${shape.join(',')}]`);
+    }
+  }
+  if (!Number.isSafeInteger(elementCount(shape))) {
+    throw new Magi1Error(`${what}: shape [${shape.join(',')}] has too many elements`);
+  }
+}
+
+/** Row-major strides in elements. */
+export function rowMajorStrides(shape: Shape): number[] {
+  const strides = new Array<number>(shape.length);
+  let stride = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = stride;
+    stride *= shape[axis]!;
+  }
+  return strides;
+}
