@@ -1,6 +1,6 @@
 // Tensor: shape, dtype and contiguous storage on one device. Reshapes and leading-axis slices share storage.
 import { bytesPerElement, hostArray, toFloat32, viewBytes } from './dtype.ts';
-import type { DType, HostArray, HostArrays } from './dtype.ts';
+import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 import { describeSpec, elementCount } from './shape.ts';
 import type { Shape, TensorSpec } from './shape.ts';
