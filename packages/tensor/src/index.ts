@@ -31,5 +31,24 @@ export type {
   WebGpuDispatch,
   WgslProgram,
 } from './webgpu/kernel.ts';
-export type { WasmKernel, WasmStep } from './wasm/kernel.ts';
+export { listWebGpuAdapters } from './webgpu/adapter.ts';
+export { rowWindows } from './webgpu/windows.ts';
+export type { RowWindow } from './webgpu/windows.ts';
+export type { WebGpuDevice } from './webgpu/device.ts';
+export type { ExpandedProgram } from './webgpu/prelude.ts';
+export type { OpProfile } from './webgpu/profile.ts';
+export { wasmKernel, F32, F32x4, F64, I16x8, I32, I32x4, I8x16 } from './wasm/emitter.ts';
+export type {
+  AnyValue,
+  AnyVector,
+  KernelArgs,
+  KernelBuilder,
+  LoopControl,
+  ValueKind,
+  ValueOf,
+  Var,
+  WasmFunction,
+} from './wasm/emitter.ts';
+export type { WasmDevice } from './wasm/device.ts';
+export type { WasmFeatures, WasmKernel, WasmStep } from './wasm/kernel.ts';
 export { yieldToEventLoop } from './queue.ts';

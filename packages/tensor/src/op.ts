@@ -71,6 +71,12 @@ export interface OpDefinition<R extends string, O extends string, P> {
   /** Steps for wasm. */
   wasm?(call: OpCall<R, O, P>): readonly WasmStep[];
   readonly cases: readonly OpCase<R, O, P>[];
+  /**
+   * A random valid case, for property tests: draw every size and choice with `random(below)` (0 .. below-1), so that
+   * all zeros is the smallest case and failures shrink towards it. Keep it small: a few thousand elements. Example:
+   *   randomCase: (random) => ({ name: 'random', inputs: { x: { shape: [1 + random(5), 1 + random(70)], dtype: 'f32' } }, params: {} })
+   */
+  randomCase?(random: (below: number) => number): OpCase<R, O, P>;
 }
 
 export interface Op<R extends string = string, O extends string = string, P = unknown> extends OpDefinition<R, O, P> {

@@ -1,6 +1,7 @@
 // Device.open: chooses a backend. A real GPU first, then wasm; the reference only when asked for.
 import type { Backend, Device as AbstractDevice } from './device.ts';
 import { Magi1Error } from './errors.ts';
+import type { FoundAdapter } from './webgpu/adapter.ts';
 
 export interface DeviceOptions {
   /** `auto`: a real GPU if there is one, else wasm. */
@@ -11,6 +12,8 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** Bytes that tensors may take on the device. */
   readonly memoryBudget?: number;
+  /** For tests, WebGPU and wasm: allocations start as NaN and are followed by this many guard bytes. */
+  readonly guardBytes?: number;
 }
 
 export type Device = AbstractDevice;
@@ -22,11 +25,39 @@ async function open(options: DeviceOptions = {}): Promise<Device> {
       const { ReferenceDevice } = await import('./reference/device.ts');
       return new ReferenceDevice({ reason: 'asked for', ...budget });
     }
+    case 'webgpu': {
+      const { findAdapter } = await import('./webgpu/adapter.ts');
+      return openWebGpu(await findAdapter(options.adapter), 'asked for', options);
+    }
+    case 'wasm':
+      return openWasm('asked for', options);
+    case 'auto': {
+      const { findAdapter } = await import('./webgpu/adapter.ts');
+      if (options.adapter !== undefined) {
+        return openWebGpu(await findAdapter(options.adapter), 'auto: its adapter was asked for', options);
+      }
+      const found = await findAdapter().catch((error: unknown) => error as Error);
+      if (found instanceof Error) return openWasm(`auto: ${found.message}`, options);
+      if (!found.software) return openWebGpu(found, 'auto: a GPU was found', options);
+      return openWasm(`auto: no GPU, ${found.name} is a CPU adapter`, options);
+    }
     default:
       throw new Magi1Error(
         `Device.open: unknown backend "${String(options.backend)}": auto, webgpu, wasm or reference`,
       );
   }
+}
+
+async function openWebGpu(found: FoundAdapter, reason: string, options: DeviceOptions): Promise<Device> {
+  const { WebGpuDevice } = await import('./webgpu/device.ts');
+  const { memoryBudget, guardBytes } = options;
+  return WebGpuDevice.open(found, { reason, memoryBudget, guardBytes });
+}
+
+async function openWasm(reason: string, options: DeviceOptions): Promise<Device> {
+  const { WasmDevice } = await import('./wasm/device.ts');
+  const { threads, memoryBudget, guardBytes } = options;
+  return new WasmDevice({ reason, threads, memoryBudget, guardBytes });
 }
 
 export const Device = { open };

@@ -10,7 +10,8 @@ export function yieldToEventLoop(): Promise<void> {
 
 const YIELD_EVERY_MS = 8;
 
-export type Job = () => void | Promise<void>;
+/** Gets the signal of the drain that runs it; a long job should heed it. */
+export type Job = (signal?: AbortSignal) => void | Promise<void>;
 
 export class JobQueue {
   #jobs: Job[] = [];
@@ -47,7 +48,7 @@ export class JobQueue {
       while (this.#head < this.#jobs.length) {
         signal?.throwIfAborted();
         const job = this.#jobs[this.#head++]!;
-        const pending = job();
+        const pending = job(signal);
         if (pending !== undefined) await pending;
         const now = performance.now();
         if (now - last > YIELD_EVERY_MS) {

@@ -24,3 +24,19 @@ export function lastDim(op: string, name: string, input: TensorSpec): number {
   if (dim === undefined) throw new OpError(op, `${name} must have at least one axis, got ${describeSpec(input)}`);
   return dim;
 }
+
+/** Like checkShapeIs, for an input that may be left out. */
+export function checkOptional(op: string, name: string, input: TensorSpec | undefined, shape: Shape): void {
+  if (input === undefined) return;
+  checkDType(op, name, input, ['f32']);
+  checkShapeIs(op, name, input, shape);
+}
+
+export function checkFinite(op: string, name: string, value: number): void {
+  if (!Number.isFinite(value)) throw new OpError(op, `${name} must be a finite number, got ${value}`);
+}
+
+/** A constant inside a root or a denominator. */
+export function checkEps(op: string, eps: number): void {
+  if (!(eps >= 0 && Number.isFinite(eps))) throw new OpError(op, `eps must be a number of at least 0, got ${eps}`);
+}

@@ -3,9 +3,9 @@ import { defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
 import { cases } from './cases.ts';
+import { kernels } from './kernels.ts';
 import { unaryFunctions } from './reference.ts';
 import type { UnaryKind } from './reference.ts';
-import { webgpu } from './webgpu.ts';
 
 export interface UnaryParams {
   readonly kind: UnaryKind;
@@ -22,7 +22,7 @@ export const unaryOp = defineOp<'x', never, UnaryParams>({
     const f = unaryFunctions[kind];
     for (let i = 0; i < x.data.length; i++) y!.data[i] = f(x.data[i]!);
   },
-  webgpu,
+  ...kernels,
   cases,
 });
 

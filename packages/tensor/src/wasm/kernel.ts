@@ -11,8 +11,15 @@ export interface WasmKernel<V extends Variant = Variant> {
   readonly name: string;
   /** Arguments in order: `ptr` (byte address of a tensor or table), `i32` or `f32`. */
   readonly args: Readonly<Record<string, 'ptr' | 'i32' | 'f32'>>;
-  /** The module's bytes, made with the emitter in this folder. Imports the shared memory as `env.memory`. */
-  build(variant: V): Uint8Array;
+  /** The module's bytes; imports the memory as `env.memory`. Made by `wasmKernel` (emitter.ts, which says how). */
+  build(variant: V, features: WasmFeatures): Uint8Array<ArrayBuffer>;
+}
+
+/** What the engine offers; the same for all kernels of a device. */
+export interface WasmFeatures {
+  /** f32x4.relaxed_madd and its relatives. */
+  readonly relaxedSimd: boolean;
+  readonly sharedMemory: boolean;
 }
 
 export interface WasmStep {
@@ -28,7 +35,7 @@ export interface WasmStep {
   readonly scratchBytes?: number;
   /**
    * An argument that may live outside the wasm heap: item i reads only bytes i*bytesPerItem .. (i+1)*bytesPerItem of
-   * it. The runtime brings those into the heap and passes an address from which the same offsets hold.
+   * it. The runtime brings those into the heap and passes an address from which the same offsets hold (modulo 2^32).
    */
   readonly streamed?: { readonly arg: string; readonly bytesPerItem: number };
 }

@@ -1,0 +1,53 @@
+// x * scale + shift with two numbers.
+import { defineOp, elementCount, runOp } from '@magi1/tensor';
+import type { OpCase, Shape, Tensor } from '@magi1/tensor';
+import { checkDType, checkFinite } from '../support/checks.ts';
+import { elementwise } from '../support/elementwise.ts';
+
+export interface AffineParams {
+  readonly scale: number;
+  readonly shift: number;
+}
+
+const line = (name: string, shape: Shape, scale: number, shift: number, benchmarkOnly = false) =>
+  ({
+    name,
+    inputs: { x: { shape, dtype: 'f32' } },
+    params: { scale, shift },
+    benchmarkOnly,
+  }) satisfies OpCase<'x', never, AffineParams>;
+
+export const affineOp = defineOp<'x', never, AffineParams>({
+  name: 'affine',
+  infer({ x }, { scale, shift }) {
+    checkDType('affine', 'x', x, ['f32']);
+    checkFinite('affine', 'scale', scale);
+    checkFinite('affine', 'shift', shift);
+    return [{ shape: x.shape, dtype: 'f32' }];
+  },
+  cost: ({ x }) => ({ flops: 2 * elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
+  reference({ x }, [y], { scale, shift }) {
+    for (let i = 0; i < x.data.length; i++) y!.data[i] = x.data[i]! * scale + shift;
+  },
+  ...elementwise<'x', never, AffineParams, Record<string, never>>({
+    name: 'affine',
+    inputs: ['x'],
+    scalars: ['scale', 'shift'],
+    scalarValues: ({ scale, shift }) => ({ scale, shift }),
+    variant: () => ({}),
+    wgsl: () => 'x * params.scale + params.shift',
+    wasm: (k, { x, scale, shift }) => k.madd(x!, scale!, shift!),
+    cost: 2,
+  }),
+  cases: [
+    line('odd', [3, 5, 7], 0.375, -1.5),
+    line('one', [1], 2, 0),
+    line('rankZero', [], -1e5, 1e-3),
+    line('zeroScale', [2, 9], 0, 3),
+    line('large', [1024, 3072], 0.5, 0.25, true),
+  ],
+});
+
+/** x * scale + shift, any shape, f32. */
+export const affine = (x: Tensor, { scale, shift }: AffineParams): Tensor =>
+  runOp(affineOp, { x }, { scale, shift })[0]!;

@@ -1,0 +1,108 @@
+import type { CaseInput, OpCase } from '@magi1/tensor';
+import type { AttentionBlock, AttentionParams } from './index.ts';
+
+type AttentionCase = OpCase<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>;
+
+interface Sizes {
+  readonly queries: number;
+  readonly keys: number;
+  readonly heads: number;
+  readonly kvHeads?: number;
+  readonly headDim: number;
+}
+
+export function attentionCase(
+  name: string,
+  { queries, keys, heads, kvHeads = heads, headDim }: Sizes,
+  options: {
+    blocks?: readonly AttentionBlock[];
+    mask?: readonly number[];
+    bias?: boolean;
+    spread?: number;
+    benchmarkOnly?: boolean;
+  } = {},
+): AttentionCase {
+  const fill = { kind: 'normal', scale: options.spread ?? 1 } as const;
+  const keyMask: CaseInput | undefined = options.mask && {
+    shape: [keys],
+    dtype: 'i32',
+    fill: { kind: 'values', values: options.mask },
+  };
+  const relativeBias: CaseInput = { shape: [heads, queries + keys - 1], dtype: 'f32', fill: { kind: 'normal', scale: 3 } };
+  return {
+    name,
+    inputs: {
+      q: { shape: [queries, heads, headDim], dtype: 'f32', fill },
+      k: { shape: [keys, kvHeads, headDim], dtype: 'f32', fill },
+      v: { shape: [keys, kvHeads, headDim], dtype: 'f32' },
+      ...(keyMask === undefined ? {} : { keyMask }),
+      ...(options.bias === true ? { relativeBias } : {}),
+    },
+    params: { blocks: options.blocks ?? [{ q: [0, queries], k: [0, keys] }], scale: 1 / Math.sqrt(headDim) },
+    ...(options.benchmarkOnly === true ? { benchmarkOnly: true } : {}),
+  };
+}
+
+const dims = [8, 16, 32, 64, 128].map((headDim) =>
+  attentionCase(`dim${headDim}`, { queries: 37, keys: 83, heads: 4, kvHeads: 2, headDim }),
+);
+const oddDims = [1, 3, 4, 12, 20, 33, 72, 96, 127].map((headDim) =>
+  attentionCase(`oddDim${headDim}`, { queries: 19, keys: 29, heads: 2, headDim }),
+);
+
+// Block-causal chunks, a gap in the queries (30..33), a block without keys, one key range inside another.
+const blocks: readonly AttentionBlock[] = [
+  { q: [0, 10], k: [0, 10] },
+  { q: [10, 30], k: [0, 30] },
+  { q: [33, 34], k: [5, 5] },
+  { q: [34, 71], k: [7, 50] },
+];
+
+const real = (name: string, sizes: Sizes, list?: readonly AttentionBlock[]) =>
+  attentionCase(name, sizes, { benchmarkOnly: true, ...(list === undefined ? {} : { blocks: list }) });
+
+/** `chunks` chunks of `tokens` queries; chunk i sees the keys of chunks 0..i. */
+function blockCausal(chunks: number, tokens: number): AttentionBlock[] {
+  return Array.from({ length: chunks }, (_, i) => ({
+    q: [i * tokens, (i + 1) * tokens] as const,
+    k: [0, (i + 1) * tokens] as const,
+  }));
+}
+
+export const cases: readonly AttentionCase[] = [
+  ...dims,
+  ...oddDims,
+  attentionCase('oneByOne', { queries: 1, keys: 1, heads: 1, headDim: 8 }),
+  attentionCase('oneKey', { queries: 9, keys: 1, heads: 2, headDim: 16 }),
+  attentionCase('oneQuery', { queries: 1, keys: 300, heads: 2, headDim: 64 }),
+  attentionCase('noKeys', { queries: 5, keys: 0, heads: 2, headDim: 16 }),
+  attentionCase('noBlocks', { queries: 5, keys: 7, heads: 2, headDim: 16 }, { blocks: [] }),
+  attentionCase('gqa', { queries: 70, keys: 130, heads: 6, kvHeads: 2, headDim: 64 }),
+  attentionCase('blocks', { queries: 80, keys: 50, heads: 6, kvHeads: 2, headDim: 32 }, { blocks }),
+  // Scores of several hundred: the running maximum must move without overflow.
+  attentionCase('largeScores', { queries: 40, keys: 140, heads: 2, headDim: 64 }, { spread: 8 }),
+  attentionCase(
+    'mask',
+    { queries: 33, keys: 40, heads: 2, headDim: 64 },
+    { mask: Array.from({ length: 40 }, (_, j) => (j % 3 === 0 || j > 35 ? 0 : 1)) },
+  ),
+  attentionCase('allMasked', { queries: 11, keys: 9, heads: 2, headDim: 64 }, { mask: new Array<number>(9).fill(0) }),
+  attentionCase(
+    'firstTileMasked',
+    { queries: 11, keys: 150, heads: 2, headDim: 16 },
+    { mask: Array.from({ length: 150 }, (_, j) => (j < 140 ? 0 : 1)) },
+  ),
+  attentionCase('bias', { queries: 45, keys: 61, heads: 3, headDim: 64 }, { bias: true }),
+  attentionCase(
+    'biasMaskBlocks',
+    { queries: 80, keys: 50, heads: 4, kvHeads: 2, headDim: 16 },
+    { bias: true, blocks, mask: Array.from({ length: 50 }, (_, j) => (j % 7 === 2 ? 0 : 1)) },
+  ),
+  real('8x64.1024x1024', { queries: 1024, keys: 1024, heads: 8, headDim: 64 }),
+  real('24x128.576x576', { queries: 576, keys: 576, heads: 24, kvHeads: 8, headDim: 128 }),
+  real('24x128.576x2304', { queries: 576, keys: 2304, heads: 24, kvHeads: 8, headDim: 128 }),
+  real('dit4.5b.self', { queries: 1024, keys: 1024, heads: 24, kvHeads: 8, headDim: 128 }, blockCausal(4, 256)),
+  real('dit4.5b.cross', { queries: 1024, keys: 800, heads: 24, kvHeads: 8, headDim: 128 }),
+  real('vae.self', { queries: 1024, keys: 1024, heads: 16, headDim: 64 }),
+  real('t5.self', { queries: 800, keys: 800, heads: 64, headDim: 64 }),
+];

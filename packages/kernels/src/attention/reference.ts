@@ -1,0 +1,56 @@
+// Attention in float64, eight queries at a time.
+import type { HostOutput, HostView } from '@magi1/tensor';
+import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
+import { attentionSizes } from './index.ts';
+import type { AttentionBlock, AttentionInputs, AttentionParams } from './index.ts';
+
+const QUERY_TILE = 8;
+
+export function reference(inputs: AttentionInputs<HostView>, [y]: readonly HostOutput[], params: AttentionParams): void {
+  for (let head = 0; head < attentionSizes(inputs).heads; head++) {
+    for (const block of params.blocks) attendBlock(inputs, y!.data as Float64Array, head, block, params.scale);
+  }
+}
+
+function attendBlock(
+  inputs: AttentionInputs<HostView>,
+  out: Float64Array,
+  head: number,
+  { q, k }: AttentionBlock,
+  scale: number,
+): void {
+  const { queries, heads, headDim, kvHeads } = attentionSizes(inputs);
+  const kvHead = Math.floor(head / (heads / kvHeads));
+  const count = k[1] - k[0];
+  const keyStart = (k[0] * kvHeads + kvHead) * headDim;
+  const keys = gatherRows(inputs.k.data, keyStart, kvHeads * headDim, count, headDim);
+  const values = gatherColumns(inputs.v.data, keyStart, kvHeads * headDim, count, headDim);
+  const scores = new Float64Array(QUERY_TILE * count);
+  const biasStart = head * (queries + inputs.k.shape[0]! - 1) + queries - 1;
+  for (let first = q[0]; first < q[1]; first += QUERY_TILE) {
+    const rows = Math.min(QUERY_TILE, q[1] - first);
+    const start = (first * heads + head) * headDim;
+    const tile = gatherRows(inputs.q.data, start, heads * headDim, rows, headDim);
+    productsOfRows(tile, keys, headDim, scores, 0, count);
+    for (let i = 0; i < rows; i++) {
+      const row = scores.subarray(i * count, (i + 1) * count);
+      for (let j = 0; j < count; j++) {
+        row[j]! *= scale;
+        if (inputs.relativeBias) row[j]! += inputs.relativeBias.data[biasStart + k[0] + j - (first + i)]!;
+        if (inputs.keyMask && inputs.keyMask.data[k[0] + j] === 0) row[j] = -Infinity;
+      }
+      softmaxInPlace(row);
+    }
+    const weights = { data: scores, start: 0, stride: count, count: rows };
+    productsOfRows(weights, values, count, out, start, heads * headDim);
+  }
+}
+
+/** All zeros when every score is -Infinity. */
+function softmaxInPlace(row: Float64Array): void {
+  let most = -Infinity;
+  for (const score of row) if (score > most) most = score;
+  let sum = 0;
+  for (let j = 0; j < row.length; j++) sum += row[j] = most === -Infinity ? 0 : Math.exp(row[j]! - most);
+  for (let j = 0; j < row.length && sum > 0; j++) row[j]! /= sum;
+}

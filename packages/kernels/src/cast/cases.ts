@@ -1,0 +1,54 @@
+import type { DType, OpCase } from '@magi1/tensor';
+import type { CastParams } from './index.ts';
+
+type CastCase = OpCase<'x', never, CastParams>;
+
+// Ties, subnormals, overflow to infinity (f16, bf16) or NaN (f8e4m3fn), signed zero.
+const edges = [
+  0, -0, 1, -1, 1.00390625, 1.01171875, 2049, 2051, 6e-8, 3e-8, -6e-5, 0.0009765625, 0.001953125, 447, 448, 464, 465,
+  -465, 65504, 65519, 65520, 1e-40, 3.4e38, -3.4e38,
+];
+
+const narrowing = (to: DType): CastCase[] => [
+  {
+    name: `f32-${to}.odd`,
+    inputs: { x: { shape: [3, 7, 11], dtype: 'f32', fill: { kind: 'normal', scale: 20 } } },
+    params: { to },
+    tolerance: 0,
+  },
+  {
+    name: `f32-${to}.edges`,
+    inputs: { x: { shape: [edges.length], dtype: 'f32', fill: { kind: 'values', values: edges } } },
+    params: { to },
+    tolerance: 0,
+  },
+];
+
+const widening = (from: DType): CastCase => ({
+  name: `${from}-f32.odd`,
+  inputs: {
+    x: {
+      shape: [5, 9, 3],
+      dtype: from,
+      ...(['i32', 'u32', 'u8'].includes(from)
+        ? { fill: { kind: 'integers', below: 200 } as const }
+        : from === 'bool'
+          ? { fill: { kind: 'integers', below: 2 } as const }
+          : {}),
+    },
+  },
+  params: { to: 'f32' },
+  tolerance: 0,
+});
+
+export const cases: readonly CastCase[] = [
+  ...(['f16', 'bf16', 'f8e4m3fn'] as const).flatMap(narrowing),
+  ...(['f16', 'bf16', 'f8e4m3fn', 'i32', 'u32', 'u8', 'bool'] as const).map(widening),
+  {
+    name: 'f32-bf16.large',
+    inputs: { x: { shape: [1024, 3072], dtype: 'f32' } },
+    params: { to: 'bf16' },
+    tolerance: 0,
+    benchmarkOnly: true,
+  },
+];

@@ -1,0 +1,21 @@
+import type { DType, OpCase } from '@magi1/tensor';
+
+const lookup = (name: string, dtype: DType, n: number, rows: number, width: number, benchmarkOnly = false) =>
+  ({
+    name,
+    inputs: {
+      ids: { shape: [n], dtype: 'i32', fill: { kind: 'integers', below: rows } },
+      table: { shape: [rows, width], dtype },
+    },
+    params: {},
+    tolerance: 0,
+    ...(benchmarkOnly ? { benchmarkOnly } : {}),
+  }) satisfies OpCase<'ids' | 'table', never, object>;
+
+export const cases: readonly OpCase<'ids' | 'table', never, object>[] = [
+  lookup('f32.odd', 'f32', 7, 13, 33),
+  lookup('bf16.odd', 'bf16', 5, 11, 27),
+  lookup('f16.odd', 'f16', 5, 11, 27),
+  lookup('f8e4m3fn.odd', 'f8e4m3fn', 6, 9, 31),
+  lookup('t5.shared', 'bf16', 800, 32128, 512, true),
+];

@@ -1,0 +1,62 @@
+import type { CaseInput, DType, OpCase } from '@magi1/tensor';
+import type { LinearParams } from './index.ts';
+
+type LinearCase = OpCase<'x' | 'weight', 'bias', LinearParams>;
+
+const dtypes = ['f32', 'f16', 'bf16', 'f8e4m3fn'] as const;
+
+/** Weights are scaled as a trained layer's, so that outputs are of order one. */
+export function linearCase(
+  name: string,
+  leading: readonly number[],
+  [outputs, inputs]: readonly [number, number],
+  dtype: DType,
+  options: { bias?: boolean; benchmarkOnly?: boolean } = {},
+): LinearCase {
+  const bias: CaseInput = { shape: [outputs], dtype: 'f32' };
+  return {
+    name,
+    inputs: {
+      x: { shape: [...leading, inputs], dtype: 'f32' },
+      weight: { shape: [outputs, inputs], dtype, fill: { kind: 'normal', scale: 1 / Math.sqrt(Math.max(inputs, 1)) } },
+      ...(options.bias === true ? { bias } : {}),
+    },
+    params: {},
+    ...(options.benchmarkOnly === true ? { benchmarkOnly: true } : {}),
+  };
+}
+
+// Odd inputs make packed rows start inside a word; the sizes cross every tile edge of the kernels.
+const small = dtypes.flatMap((dtype) => [
+  linearCase(`${dtype}.oneByOne`, [1], [1, 1], dtype, { bias: true }),
+  linearCase(`${dtype}.odd`, [3, 5], [7, 9], dtype),
+  linearCase(`${dtype}.oddBias`, [2, 17], [37, 35], dtype, { bias: true }),
+  linearCase(`${dtype}.vector`, [1], [67, 130], dtype, { bias: true }),
+  linearCase(`${dtype}.fewRows`, [5], [33, 259], dtype),
+  linearCase(`${dtype}.noAxes`, [], [12, 8], dtype),
+  linearCase(`${dtype}.tiles`, [128], [128, 256], dtype, { bias: true }),
+  linearCase(`${dtype}.pastTiles`, [131], [139, 513], dtype, { bias: true }),
+]);
+
+const layer = (name: string, rows: number, shape: readonly [number, number], dtype: DType, bias = false) =>
+  linearCase(name, [rows], shape, dtype, { bias, benchmarkOnly: true });
+
+export const cases: readonly LinearCase[] = [
+  ...small,
+  linearCase('noInputs', [3], [4, 0], 'f32', { bias: true }),
+  layer('dit4.5b.qkv', 256, [3072, 3072], 'bf16'),
+  layer('dit4.5b.proj', 256, [3072, 6144], 'bf16'),
+  layer('dit4.5b.fc1', 256, [12288, 3072], 'bf16'),
+  layer('dit4.5b.fc2', 256, [3072, 12288], 'bf16'),
+  layer('dit4.5b.fc1.f32', 256, [12288, 3072], 'f32'),
+  layer('dit4.5b.fc1.f16', 256, [12288, 3072], 'f16'),
+  layer('dit4.5b.fc1.f8', 256, [12288, 3072], 'f8e4m3fn'),
+  layer('dit4.5b.gate', 4, [6144, 768], 'bf16', true),
+  layer('dit24b.fc1', 64, [32768, 6144], 'bf16'),
+  layer('t5.wi', 256, [10240, 4096], 'bf16'),
+  layer('t5.wo', 256, [4096, 10240], 'bf16'),
+  layer('vae.qkv', 256, [3072, 1024], 'f32', true),
+  layer('vae.fc1', 256, [4096, 1024], 'f32', true),
+  layer('square512', 512, [512, 512], 'f32'),
+  layer('square1024', 1024, [1024, 1024], 'f32'),
+];

@@ -1,0 +1,30 @@
+import type { OpCase } from '@magi1/tensor';
+import type { NarrowParams } from './index.ts';
+
+export const cases: readonly OpCase<'x', never, NarrowParams>[] = [
+  {
+    name: 'last',
+    inputs: { x: { shape: [5, 7], dtype: 'f32' } },
+    params: { axis: 1, start: 2, length: 3 },
+    tolerance: 0,
+  },
+  {
+    name: 'middle',
+    inputs: { x: { shape: [3, 5, 7], dtype: 'f32' } },
+    params: { axis: 1, start: 1, length: 3 },
+    tolerance: 0,
+  },
+  {
+    name: 'first',
+    inputs: { x: { shape: [5, 3], dtype: 'f32' } },
+    params: { axis: 0, start: 1, length: 3 },
+    tolerance: 0,
+  },
+  {
+    name: 'dit4.5b.kv_xattn',
+    inputs: { x: { shape: [800, 8, 2, 128], dtype: 'f32' } },
+    params: { axis: 2, start: 1, length: 1 },
+    tolerance: 0,
+    benchmarkOnly: true,
+  },
+];

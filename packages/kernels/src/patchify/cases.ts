@@ -1,0 +1,42 @@
+import type { OpCase } from '@magi1/tensor';
+import type { PatchifyParams, UnpatchifyParams } from './index.ts';
+
+export const patchifyCases: readonly OpCase<'x', never, PatchifyParams>[] = [
+  { name: 'odd', inputs: { x: { shape: [2, 3, 4, 6, 10], dtype: 'f32' } }, params: { patch: [2, 3, 5] }, tolerance: 0 },
+  {
+    name: 'ragged',
+    inputs: { x: { shape: [1, 2, 5, 7, 9], dtype: 'f32' } },
+    params: { patch: [2, 2, 4] },
+    tolerance: 0,
+  },
+  {
+    name: 'dit4.5b.720p',
+    inputs: { x: { shape: [1, 16, 6, 90, 90], dtype: 'f32' } },
+    params: { patch: [1, 2, 2] },
+    tolerance: 0,
+    benchmarkOnly: true,
+  },
+];
+
+export const unpatchifyCases: readonly OpCase<'tokens', never, UnpatchifyParams>[] = [
+  {
+    name: 'odd',
+    inputs: { tokens: { shape: [2 * 2 * 3 * 1, 2 * 3 * 2 * 5], dtype: 'f32' } },
+    params: { batch: 2, grid: [2, 3, 1], patch: [2, 3, 2], channels: 5 },
+    tolerance: 0,
+  },
+  {
+    name: 'dit4.5b.720p',
+    inputs: { tokens: { shape: [6 * 45 * 45, 64], dtype: 'f32' } },
+    params: { batch: 1, grid: [6, 45, 45], patch: [1, 2, 2], channels: 16 },
+    tolerance: 0,
+    benchmarkOnly: true,
+  },
+  {
+    name: 'vae.decode.tile',
+    inputs: { tokens: { shape: [3 * 32 * 32, 1024], dtype: 'f32' } },
+    params: { batch: 1, grid: [3, 32, 32], patch: [4, 8, 8], channels: 4 },
+    tolerance: 0,
+    benchmarkOnly: true,
+  },
+];

@@ -1,0 +1,13 @@
+import type { OpCase } from '@magi1/tensor';
+import type { ResizeParams } from './index.ts';
+
+export const cases: readonly OpCase<'x', never, ResizeParams>[] = [
+  { name: 'mixed', inputs: { x: { shape: [4, 3, 5, 7], dtype: 'f32' } }, params: { size: [3, 8, 5] } },
+  { name: 'to-one', inputs: { x: { shape: [2, 4, 4, 3], dtype: 'f32' } }, params: { size: [1, 1, 9] } },
+  {
+    name: 'vae.pos_embed',
+    inputs: { x: { shape: [4, 32, 32, 1024], dtype: 'f32' } },
+    params: { size: [3, 32, 32] },
+    benchmarkOnly: true,
+  },
+];

@@ -1,0 +1,127 @@
+// Ops that compute each element of the output from the same element of inputs of the same size: the room gives an
+// expression in WGSL and one for wasm, this file makes the program, the kernel and their calls.
+import { wasmKernel } from '@magi1/tensor';
+import type {
+  F32,
+  F32x4,
+  I32,
+  KernelBuilder,
+  OpDefinition,
+  Tensor,
+  Variant,
+  WasmKernel,
+  WgslProgram,
+} from '@magi1/tensor';
+import { rowRanges } from './rowRanges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
+import { valueType } from './wgslFunctions.ts';
+
+export interface Elementwise<I extends string, P, V extends Variant> {
+  readonly name: string;
+  readonly inputs: readonly I[];
+  /** Names of the f32 parameters of a call, and their values. */
+  readonly scalars?: readonly string[];
+  readonly scalarValues?: (params: P) => Readonly<Record<string, number>>;
+  /** Chooses the code. */
+  readonly variant: (params: P) => V;
+  /** Whether the variant reads an input; all are read when left out. */
+  readonly reads?: (variant: V, input: I) => boolean;
+  /** WGSL functions that the expression calls, from wgslFunctions.ts. */
+  readonly functions?: (variant: V) => string;
+  /** The output, with inputs by name and scalars as `params.name`; it must hold for vectors of four. */
+  readonly wgsl: (variant: V) => string;
+  /** The output; `values` holds inputs and scalars by name. */
+  readonly wasm: (k: KernelBuilder, values: Readonly<Record<string, F32x4>>, variant: V) => F32x4;
+  /** Floating point operations per element, roughly. */
+  readonly cost: number;
+}
+
+/** The `webgpu` and `wasm` of an op definition. */
+export function elementwise<R extends string, O extends string, P, V extends Variant>(
+  op: Elementwise<R | O, P, V>,
+): Required<Pick<OpDefinition<R, O, P>, 'webgpu' | 'wasm'>> {
+  const program = wgslProgram(op);
+  const kernel = vectorKernel(op);
+  const read = (inputs: object, variant: V): Record<string, Tensor> =>
+    Object.fromEntries(inputsOf(op, variant).map((name) => [name, (inputs as Record<string, Tensor>)[name]!]));
+  return {
+    webgpu({ inputs, outputs, params }, capabilities) {
+      const variant = op.variant(params);
+      const tensors = Object.entries({ ...read(inputs, variant), output: outputs[0]! });
+      // Buffers are padded to whole quads, so the last one may be partly unused.
+      return rowRanges(op.name, Math.ceil(outputs[0]!.size / 4), [16], capabilities).map((range) => ({
+        program,
+        variant,
+        bindings: Object.fromEntries(tensors.map(([name, tensor]) => [name, range.window(tensor, 16)])),
+        params: { quads: range.count, ...op.scalarValues?.(params) },
+        workgroups: foldWorkgroups(op.name, Math.ceil(range.count / LANES), capabilities),
+      }));
+    },
+    wasm({ inputs, outputs, params }) {
+      const [output, variant] = [outputs[0]!, op.variant(params)];
+      // Arguments of inputs that the variant does not read get some address.
+      const pointers = Object.fromEntries(op.inputs.map((name) => [name, output]));
+      return [
+        {
+          kernel,
+          variant,
+          args: { ...pointers, ...read(inputs, variant), output, ...op.scalarValues?.(params) },
+          items: Math.ceil(output.size / 4),
+          itemCost: 4 * op.cost,
+        },
+      ];
+    },
+  };
+}
+
+function inputsOf<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>, variant: V): readonly I[] {
+  return op.inputs.filter((name) => op.reads?.(variant, name) ?? true);
+}
+
+const LANES = 64;
+
+function wgslProgram<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>): WgslProgram<V> {
+  return {
+    name: op.name,
+    bindings: (variant) => [
+      ...inputsOf(op, variant).map((name) => ({ name, type: 'array<vec4f>', access: 'read' as const })),
+      { name: 'output', type: 'array<vec4f>', access: 'read_write' },
+    ],
+    params: { quads: 'u32', ...Object.fromEntries((op.scalars ?? []).map((name) => [name, 'f32' as const])) },
+    source(variant) {
+      const inputs = inputsOf(op, variant);
+      return /* wgsl */ `
+${WORKGROUP_INDEX}
+${valueType(true)}
+${op.functions?.(variant) ?? ''}
+fn apply(${inputs.map((name) => `${name}: T`).join(', ')}) -> T { return ${op.wgsl(variant)}; }
+
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * ${LANES}u + lane;
+  if (i < params.quads) { output[i] = apply(${inputs.map((name) => `${name}[i]`).join(', ')}); }
+}
+`;
+    },
+  };
+}
+
+/** An item is a vector of four elements; what the last one writes past the end falls into the output's padding. */
+function vectorKernel<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>): WasmKernel<V> {
+  const scalars = op.scalars ?? [];
+  const kinds = (names: readonly string[], kind: 'ptr' | 'f32') => Object.fromEntries(names.map((name) => [name, kind]));
+  return wasmKernel({
+    name: op.name,
+    args: { output: 'ptr', ...kinds(op.inputs, 'ptr'), ...kinds(scalars, 'f32') },
+    body(k, { begin, end, output, ...args }, variant: V) {
+      const given = args as unknown as Readonly<Record<string, I32 & F32>>;
+      const values: Record<string, F32x4> = {};
+      for (const name of scalars) values[name] = k.let(given[name]!.splat());
+      k.forRange(begin, end, 1, (i) => {
+        const at = k.let(i.shl(4));
+        for (const name of inputsOf(op, variant)) values[name] = k.let(given[name]!.add(at).loadF32x4());
+        k.store(output!.add(at), op.wasm(k, values, variant));
+      });
+    },
+  });
+}

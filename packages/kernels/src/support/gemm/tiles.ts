@@ -1,0 +1,26 @@
+// Which tile of the output a workgroup makes.
+
+/** Row tiles that are walked together before the next column tile: their operands stay in the cache. */
+const GROUP = 16;
+
+/** `tile_of(index)`: (row tile, column tile); rows fastest within groups of row tiles. */
+export const TILE_OF = /* wgsl */ `
+fn tile_of(index: u32, row_tiles: u32, column_tiles: u32) -> vec2u {
+  let group = index / (${GROUP}u * column_tiles);
+  let within = index % (${GROUP}u * column_tiles);
+  let rows = min(row_tiles - group * ${GROUP}u, ${GROUP}u);
+  return vec2u(group * ${GROUP}u + within % rows, within / rows);
+}
+`;
+
+/** Parameters of a gemm dispatch: y[row, firstColumn + column] of `rows` x `columns`, sums of `depth` products. */
+export const GEMM_PARAMS = {
+  rows: 'u32',
+  columns: 'u32',
+  depth: 'u32',
+  firstColumn: 'u32',
+  stride: 'u32',
+} as const;
+
+/** `rows`: b is [columns, depth] of any weight dtype. `columns`: b is [depth, columns] in f32. */
+export type BLayout = 'rows' | 'columns';

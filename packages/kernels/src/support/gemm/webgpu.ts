@@ -1,0 +1,65 @@
+// Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
+import { OpError, describeSpec, rowWindows } from '@magi1/tensor';
+import type { Tensor, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import { rowRanges } from '../rowRanges.ts';
+import { foldWorkgroups } from '../wgsl.ts';
+import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
+import { SIDE, tileGemm } from './tile.ts';
+import type { BLayout } from './tiles.ts';
+
+export interface Gemm {
+  readonly op: string;
+  /** [rows, depth] f32. */
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly layout: BLayout;
+  readonly bias: Tensor | undefined;
+  /** [rows, columns] f32. */
+  readonly y: Tensor;
+  readonly rows: number;
+  readonly columns: number;
+  readonly depth: number;
+}
+
+export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
+  const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;
+  const parts = layout === 'rows' ? rowWindows(b, capabilities) : [{ row: 0, rows: columns, window: b }];
+  if (layout === 'columns' && b.byteLength > capabilities.maxBindingBytes) {
+    throw new OpError(op, `b ${describeSpec(b)} exceeds one binding of ${capabilities.maxBindingBytes} bytes`);
+  }
+  return rowRanges(op, rows, [4 * depth, 4 * columns], capabilities).flatMap((range) =>
+    parts.map((part): WebGpuDispatch => {
+      const { program, variant, tileRows, tileColumns } = choose(gemm, range.count, part.rows, capabilities);
+      const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.rows / tileColumns);
+      return {
+        program,
+        variant,
+        bindings: {
+          a: range.window(a, 4 * depth),
+          b: part.window,
+          ...(bias === undefined ? {} : { bias }),
+          y: range.window(y, 4 * columns),
+        },
+        params: { rows: range.count, columns: part.rows, depth, firstColumn: part.row, stride: columns },
+        workgroups: foldWorkgroups(op, tiles, capabilities),
+      };
+    }),
+  );
+}
+
+function choose(gemm: Gemm, rows: number, columns: number, capabilities: WebGpuCapabilities) {
+  const { layout, bias, depth } = gemm;
+  const common = { layout, dtype: gemm.b.dtype, bias: bias !== undefined };
+  const lanes = capabilities.subgroupMinSize;
+  if (capabilities.software && capabilities.subgroups && lanes === capabilities.subgroupMaxSize && lanes === 8) {
+    const tileRows = rows <= 8 ? 8 : rows <= 16 ? 16 : 32;
+    const wide = depth % 4 === 0 && (layout === 'rows' || columns % 4 === 0);
+    const variant = { ...common, wide, tileRows, lanes };
+    return { program: subgroupGemm, variant, tileRows, tileColumns: COLUMNS_PER_LANE * lanes };
+  }
+  // Large tiles where they still leave every core of a large GPU something to do.
+  const large = Math.ceil(rows / 128) * Math.ceil(columns / 128) >= 128;
+  const [rowsEach, columnsEach] = rows <= 16 ? [1, 4] : large ? [8, 8] : [4, 4];
+  const variant = { ...common, wide: depth % 4 === 0, rowsEach, columnsEach };
+  return { program: tileGemm, variant, tileRows: SIDE * rowsEach, tileColumns: SIDE * columnsEach };
+}

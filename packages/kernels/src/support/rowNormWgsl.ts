@@ -1,0 +1,105 @@
+// One WGSL program for layerNorm, rmsNorm, qkNorm and gatedResidual: they differ in what they load and what they add.
+import type { WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
+import { normVariant } from './rowNorm.ts';
+import type { NormVariant, RowNormCall } from './rowNorm.ts';
+import { rowRanges } from './rowRanges.ts';
+import { rowHead, rowVariant, rowWorkgroups } from './rowWgsl.ts';
+import type { RowVariant } from './rowWgsl.ts';
+import { foldWorkgroups } from './wgsl.ts';
+
+type RowNormVariant = RowVariant & NormVariant;
+
+// Variance from deviations d from the mean: what rounding took from the mean is found as the mean of d, and corrects both.
+const CENTRED_MOMENTS = /* wgsl */ `
+  let mean = reduce_sum(sums(row, lane, 0.0), lane, slot).x / f32(params.features);
+  let moments = reduce_sum(sums(row, lane, mean), lane, slot) / f32(params.features);
+  let rest = moments.x;
+  let variance = max(moments.y - rest * rest, 0.0);`;
+
+const RMS_MOMENTS = /* wgsl */ `
+  let mean = 0.0;
+  let rest = 0.0;
+  let variance = reduce_sum(sums(row, lane, 0.0), lane, slot).y / f32(params.features);`;
+
+const program: WgslProgram<RowNormVariant> = {
+  name: 'rowNorm',
+  bindings({ wide, gated, weight, bias }) {
+    const type = wide ? 'array<vec4f>' : 'array<f32>';
+    const read = (name: string) => ({ name, type, access: 'read' as const });
+    return [
+      read('x'),
+      ...(gated ? [read('gate'), read('h')] : []),
+      ...(weight === 'none' ? [] : [read('weight')]),
+      ...(bias ? [read('bias')] : []),
+      { name: 'y', type, access: 'read_write' },
+    ];
+  },
+  // `steps` values of T make a row of `features` elements; row r here is row `first_row + r` of the tensor.
+  params: { rows: 'u32', features: 'u32', steps: 'u32', first_row: 'u32', rows_per_gate: 'u32', eps: 'f32' },
+  source(variant) {
+    const { kind, gated, weight, bias } = variant;
+    const gate = gated ? ' * gate[(params.first_row + row) / params.rows_per_gate * params.steps + k]' : '';
+    const factor = { none: '', weight: ' * weight[k]', onePlusWeight: ' * (1.0 + weight[k])' }[weight];
+    const scale = kind === 'std' ? '1.0 / (sqrt(variance) + params.eps)' : '1.0 / sqrt(variance + params.eps)';
+    return /* wgsl */ `
+${rowHead(variant)}
+fn load(row: u32, k: u32) -> T { return x[row * params.steps + k]${gate}; }
+
+// Sums of d and of d * d over this lane's elements, d = element - origin.
+fn sums(row: u32, lane: u32, origin: f32) -> vec2f {
+  var first = T(0.0);
+  var second = T(0.0);
+  for (var start = lane; start < params.steps; start += RUN_STEP) {
+    let end = min(start + RUN_STEP, params.steps);
+    var run_first = T(0.0);
+    var run_second = T(0.0);
+    for (var k = start; k < end; k += LANES) {
+      let d = load(row, k) - origin;
+      run_first += d;
+      run_second += d * d;
+    }
+    first += run_first;
+    second += run_second;
+  }
+  return vec2f(across_sum(first), across_sum(second));
+}
+
+fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
+${kind === 'rms' ? RMS_MOMENTS : CENTRED_MOMENTS}
+  let scale = ${scale};
+  if (!live) { return; }
+  for (var k = lane; k < params.steps; k += LANES) {
+    y[row * params.steps + k] = ((load(row, k) - mean) - rest) * scale${factor}${bias ? ' + bias[k]' : ''}${gated ? ' + h[row * params.steps + k]' : ''};
+  }
+}
+`;
+  },
+};
+
+export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabilities): readonly WebGpuDispatch[] {
+  const { op, x, y, weight, bias, eps, gated } = call;
+  const features = x.shape.at(-1)!;
+  const layout = rowVariant(features, capabilities);
+  const variant: RowNormVariant = { ...layout, ...normVariant(call) };
+  const rowBytes = 4 * features;
+  return rowRanges(op, x.size / features, [rowBytes], capabilities).map((range) => ({
+    program,
+    variant,
+    bindings: {
+      x: range.window(x, rowBytes),
+      y: range.window(y, rowBytes),
+      ...(gated && { gate: gated.gate, h: range.window(gated.h, rowBytes) }),
+      ...(weight && { weight }),
+      ...(bias && { bias }),
+    },
+    params: {
+      rows: range.count,
+      features,
+      steps: layout.wide ? features / 4 : features,
+      first_row: range.start,
+      rows_per_gate: gated?.rowsPerGate ?? 1,
+      eps,
+    },
+    workgroups: foldWorkgroups(op, rowWorkgroups(range.count, layout), capabilities),
+  }));
+}

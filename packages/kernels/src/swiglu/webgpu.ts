@@ -1,0 +1,44 @@
+// WGSL of SwiGLU: one quad (or one element, when rows do not consist of whole quads) per invocation.
+import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import { rowRanges } from '../support/rowRanges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { SILU, valueType } from '../support/wgslFunctions.ts';
+import type { SwigluParams } from './index.ts';
+
+const program: WgslProgram<{ readonly wide: boolean }> = {
+  name: 'swiglu',
+  bindings: ({ wide }) => [
+    { name: 'x', type: wide ? 'array<vec4f>' : 'array<f32>', access: 'read' },
+    { name: 'y', type: wide ? 'array<vec4f>' : 'array<f32>', access: 'read_write' },
+  ],
+  params: { size: 'u32', features: 'u32' },
+  source: ({ wide }) => /* wgsl */ `
+${WORKGROUP_INDEX}
+${valueType(wide)}
+${SILU}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i < params.size) {
+    let gate = i + i / params.features * params.features;
+    y[i] = silu(x[gate]) * x[gate + params.features];
+  }
+}
+`,
+};
+
+export const webgpu: NonNullable<OpDefinition<'x', never, SwigluParams>['webgpu']> = (
+  { inputs: { x }, outputs: [y] },
+  capabilities,
+) => {
+  const features = y!.shape.at(-1)!;
+  const wide = features % 4 === 0;
+  const step = wide ? features / 4 : features;
+  return rowRanges('swiglu', y!.size / features, [8 * features, 4 * features], capabilities).map((range) => ({
+    program,
+    variant: { wide },
+    bindings: { x: range.window(x, 8 * features), y: range.window(y!, 4 * features) },
+    params: { size: range.count * step, features: step },
+    workgroups: foldWorkgroups('swiglu', Math.ceil((range.count * step) / 64), capabilities),
+  }));
+};

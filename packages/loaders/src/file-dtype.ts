@@ -1,0 +1,205 @@
+// Element types as files name them, and how each becomes host data.
+// Types that @magi1/tensor holds come back bit for bit. The others widen without loss (i8, i16 -> i32; u16 -> u32;
+// f8e5m2 -> f16) or narrow under a check: f64 -> f32 (rounded; refused when a finite value overflows), i64 -> i32 and
+// u64 -> u32 (refused unless every value fits). The rest is listed and readable as raw bytes only.
+import { bytesPerElement, FileFormatError, hostArray, viewBytes } from '@magi1/tensor';
+import type { DType, HostArray, HostTensor } from '@magi1/tensor';
+import { allocate } from './bytes.ts';
+
+export type FileDType =
+  | DType
+  | 'f64'
+  | 'i64'
+  | 'u64'
+  | 'i16'
+  | 'u16'
+  | 'i8'
+  | 'f8e5m2'
+  | 'f8e4m3fnuz'
+  | 'f8e5m2fnuz'
+  | 'f8e8m0'
+  | 'f6e2m3'
+  | 'f6e3m2'
+  | 'f4'
+  | 'c64'
+  | 'c128';
+
+const BITS: Record<FileDType, number> = {
+  f64: 64,
+  f32: 32,
+  f16: 16,
+  bf16: 16,
+  f8e4m3fn: 8,
+  f8e5m2: 8,
+  f8e4m3fnuz: 8,
+  f8e5m2fnuz: 8,
+  f8e8m0: 8,
+  f6e2m3: 6,
+  f6e3m2: 6,
+  f4: 4,
+  i64: 64,
+  i32: 32,
+  i16: 16,
+  i8: 8,
+  u64: 64,
+  u32: 32,
+  u16: 16,
+  u8: 8,
+  bool: 8,
+  c64: 64,
+  c128: 128,
+};
+
+const HOST: Partial<Record<FileDType, DType>> = {
+  f32: 'f32',
+  f16: 'f16',
+  bf16: 'bf16',
+  f8e4m3fn: 'f8e4m3fn',
+  i32: 'i32',
+  u32: 'u32',
+  u8: 'u8',
+  bool: 'bool',
+  f64: 'f32',
+  f8e5m2: 'f16',
+  i64: 'i32',
+  i16: 'i32',
+  i8: 'i32',
+  u64: 'u32',
+  u16: 'u32',
+};
+
+export function bitsPerElement(dtype: FileDType): number {
+  return BITS[dtype];
+}
+
+/** The host dtype that a tensor of this file dtype is read as; undefined when only its raw bytes can be had. */
+export function hostDType(dtype: FileDType): DType | undefined {
+  return HOST[dtype];
+}
+
+/** Number of elements, or undefined when it exceeds 2^53. */
+export function elementCount(shape: readonly number[]): number | undefined {
+  if (shape.includes(0)) return 0;
+  let count = 1;
+  for (const dim of shape) {
+    count *= dim;
+    if (!Number.isSafeInteger(count)) return undefined;
+  }
+  return count;
+}
+
+/** Byte length of a tensor; undefined when it exceeds 2^53 or is not a whole number of bytes. */
+export function tensorByteLength(dtype: FileDType, shape: readonly number[]): number | undefined {
+  const count = elementCount(shape);
+  if (count === undefined) return undefined;
+  const bits = count * BITS[dtype];
+  return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined;
+}
+
+export interface ReadOptions {
+  /** Memory to place the host data in, for callers that read many tensors one after another. Grows no garbage. */
+  readonly buffer?: ArrayBuffer;
+}
+
+/** Bytes converted at a time, so that a conversion never holds the tensor twice. */
+const PIECE = 1 << 20;
+
+/**
+ * Reads a whole tensor through its raw little-endian bytes.
+ * @param what file and tensor name for messages
+ * @throws FileFormatError when the dtype has no host form or a value does not fit it.
+ */
+export async function readHostTensor(
+  what: string,
+  dtype: FileDType,
+  shape: readonly number[],
+  read: (start: number, length: number, into: Uint8Array) => Promise<unknown>,
+  options: ReadOptions = {},
+): Promise<HostTensor> {
+  const target = HOST[dtype];
+  if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
+  const count = elementCount(shape) ?? 0;
+  const byteLength = count * bytesPerElement(target);
+  const memory =
+    options.buffer && options.buffer.byteLength >= byteLength
+      ? new Uint8Array(options.buffer, 0, byteLength)
+      : allocate(what, byteLength);
+  const data = viewBytes(target, memory);
+  if (dtype === target) {
+    await read(0, byteLength, memory);
+    if (dtype === 'bool') for (let i = 0; i < count; i++) memory[i] = memory[i] === 0 ? 0 : 1;
+  } else {
+    const size = BITS[dtype] / 8;
+    const piece = new Uint8Array(Math.min(PIECE, count * size));
+    for (let first = 0; first < count;) {
+      const elements = Math.min(count - first, PIECE / size);
+      const bytes = piece.subarray(0, elements * size);
+      await read(first * size, bytes.length, bytes);
+      convert(what, dtype, bytes, data, first);
+      first += elements;
+    }
+  }
+  return { dtype: target, shape: [...shape], data };
+}
+
+/** Raw little-endian bytes of any supported file dtype as host data. */
+export function hostTensorFromBytes(
+  what: string,
+  dtype: FileDType,
+  shape: readonly number[],
+  bytes: Uint8Array,
+): HostTensor {
+  const target = HOST[dtype];
+  if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
+  if (dtype === target && dtype !== 'bool') return { dtype: target, shape: [...shape], data: viewBytes(target, bytes) };
+  const data = hostArray(target, (bytes.length * 8) / BITS[dtype]);
+  if (dtype === 'bool') for (let i = 0; i < bytes.length; i++) data[i] = bytes[i] === 0 ? 0 : 1;
+  else convert(what, dtype, bytes, data, 0);
+  return { dtype: target, shape: [...shape], data };
+}
+
+function convert(what: string, dtype: FileDType, bytes: Uint8Array, out: HostArray, first: number): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const size = BITS[dtype] / 8;
+  const count = bytes.length / size;
+  for (let i = 0; i < count; i++) {
+    const at = i * size;
+    switch (dtype) {
+      case 'f64': {
+        const value = view.getFloat64(at, true);
+        out[first + i] = value;
+        if (Number.isFinite(value) && !Number.isFinite(out[first + i]!)) refuse(what, value, first + i, 'f32');
+        break;
+      }
+      case 'i64': {
+        const low = view.getInt32(at, true);
+        if (view.getInt32(at + 4, true) !== low >> 31) refuse(what, view.getBigInt64(at, true), first + i, 'i32');
+        out[first + i] = low;
+        break;
+      }
+      case 'u64':
+        if (view.getUint32(at + 4, true) !== 0) refuse(what, view.getBigUint64(at, true), first + i, 'u32');
+        out[first + i] = view.getUint32(at, true);
+        break;
+      case 'i16':
+        out[first + i] = view.getInt16(at, true);
+        break;
+      case 'u16':
+        out[first + i] = view.getUint16(at, true);
+        break;
+      case 'i8':
+        out[first + i] = view.getInt8(at);
+        break;
+      case 'f8e5m2':
+        // e5m2 is the upper byte of a half.
+        out[first + i] = view.getUint8(at) << 8;
+        break;
+      default:
+        throw new FileFormatError(`${what}: no conversion from ${dtype}`);
+    }
+  }
+}
+
+function refuse(what: string, value: number | bigint, index: number, target: DType): never {
+  throw new FileFormatError(`${what}: value ${String(value)} at index ${index} does not fit ${target}`);
+}

@@ -1,0 +1,37 @@
+// Checks that every writer makes on what it is given.
+import { Magi1Error } from '@magi1/tensor';
+import type { VideoOptions } from '../types.ts';
+
+export function checkSize(what: string, { width, height, fps }: Pick<VideoOptions, 'width' | 'height' | 'fps'>): void {
+  for (const [name, value] of Object.entries({ width, height })) {
+    if (!Number.isInteger(value) || value < 1 || value > 16384) {
+      throw new Magi1Error(`${what}: ${name} from 1 to 16384 expected, got ${value}`);
+    }
+  }
+  if (!(fps > 0 && fps <= 1000)) throw new Magi1Error(`${what}: fps above 0 and up to 1000 expected, got ${fps}`);
+}
+
+export function checkEvenSize(what: string, { width, height }: Pick<VideoOptions, 'width' | 'height'>): void {
+  if (width % 2 !== 0 || height % 2 !== 0) {
+    throw new Magi1Error(
+      `${what}: mp4 needs an even width and height, got ${width}x${height}; write PNGs to a folder instead`,
+    );
+  }
+}
+
+/** Views of the single frames in [count, height, width, 3]. */
+export function splitFrames(
+  what: string,
+  frames: Uint8Array,
+  count: number,
+  width: number,
+  height: number,
+): Uint8Array[] {
+  const size = width * height * 3;
+  if (!Number.isInteger(count) || count < 0 || frames.length !== count * size) {
+    throw new Magi1Error(
+      `${what}: ${count} frames of ${width}x${height} RGB are ${count * size} bytes, got ${frames.length} bytes`,
+    );
+  }
+  return Array.from({ length: count }, (_, i) => frames.subarray(i * size, (i + 1) * size));
+}

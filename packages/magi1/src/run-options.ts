@@ -1,0 +1,31 @@
+// Options that every model's forward takes.
+import { keep, scope } from '@magi1/tensor';
+import type { Tensor } from '@magi1/tensor';
+
+export interface RunOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called with named activations on the way; the tensor is valid during the call only (`keepView` to hold it). */
+  readonly tap?: ((name: string, tensor: Tensor) => void) | undefined;
+}
+
+/** A long-lived view of a tensor that its scope is about to free. */
+export function keepView(tensor: Tensor): Tensor {
+  return keep(tensor.reshape(tensor.shape));
+}
+
+/**
+ * Runs one stage of a forward: intermediates and `x` are freed, the result stays. Gives the device a chance to work
+ * and the caller one to cancel.
+ */
+export async function runStage(x: Tensor, stage: (x: Tensor) => Tensor, { signal }: RunOptions): Promise<Tensor> {
+  const device = x.device;
+  const next = scope(() => stage(x));
+  if (next !== x) x.dispose();
+  try {
+    await device.tick(signal);
+  } catch (error) {
+    next.dispose();
+    throw error;
+  }
+  return next;
+}

@@ -1,0 +1,48 @@
+// The fields of a T5 config.json that the encoder needs.
+import { Magi1Error } from '@magi1/tensor';
+
+export interface T5Config {
+  readonly d_model: number;
+  readonly d_kv: number;
+  readonly num_heads: number;
+  readonly d_ff: number;
+  readonly num_layers: number;
+  readonly vocab_size: number;
+  readonly relative_attention_num_buckets: number;
+  readonly relative_attention_max_distance: number;
+  readonly layer_norm_epsilon: number;
+}
+
+/** Reads and checks a T5 v1.1 config; `source` names the file in errors. */
+export function parseT5Config(json: unknown, source: string): T5Config {
+  if (typeof json !== 'object' || json === null) throw new Magi1Error(`${source}: a T5 config must be a JSON object`);
+  const fields = json as Readonly<Record<string, unknown>>;
+  const integer = (name: string, fallback?: number): number => {
+    const value = fields[name] ?? fallback;
+    if (!Number.isInteger(value) || (value as number) < 1) {
+      throw new Magi1Error(`${source}: ${name} must be a positive integer, got ${JSON.stringify(value)}`);
+    }
+    return value as number;
+  };
+  const projection = fields.feed_forward_proj;
+  if (projection !== 'gated-gelu') {
+    throw new Magi1Error(
+      `${source}: feed_forward_proj must be "gated-gelu" (T5 v1.1), got ${JSON.stringify(projection)}`,
+    );
+  }
+  const epsilon = fields.layer_norm_epsilon ?? 1e-6;
+  if (typeof epsilon !== 'number' || !(epsilon >= 0)) {
+    throw new Magi1Error(`${source}: layer_norm_epsilon must be a number, got ${JSON.stringify(epsilon)}`);
+  }
+  return {
+    d_model: integer('d_model'),
+    d_kv: integer('d_kv'),
+    num_heads: integer('num_heads'),
+    d_ff: integer('d_ff'),
+    num_layers: integer('num_layers'),
+    vocab_size: integer('vocab_size'),
+    relative_attention_num_buckets: integer('relative_attention_num_buckets', 32),
+    relative_attention_max_distance: integer('relative_attention_max_distance', 128),
+    layer_norm_epsilon: epsilon,
+  };
+}

@@ -1,0 +1,60 @@
+// Python's text primitives where JavaScript's differ: Unicode-aware regex classes, strip, lower and form decoding.
+
+/** What `str.isspace` and `\s` accept: more than `\s` here (\x1c-\x1f, \x85), and not U+FEFF. */
+const SPACE = String.raw`\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;
+const WORD = String.raw`\p{L}\p{N}_`;
+const DIGIT = String.raw`\p{Nd}`;
+
+const OUTSIDE_CLASS: Record<string, string> = {
+  '\\b': `(?:(?<=[${WORD}])(?![${WORD}])|(?<![${WORD}])(?=[${WORD}]))`,
+  '\\w': `[${WORD}]`,
+  '\\d': `[${DIGIT}]`,
+  '\\D': `[^${DIGIT}]`,
+  '\\s': `[${SPACE}]`,
+  '\\S': `[^${SPACE}]`,
+  $: String.raw`(?=\n?(?![\s\S]))`,
+  '.': String.raw`[^\n]`,
+};
+const INSIDE_CLASS: Record<string, string> = { '\\w': WORD, '\\d': DIGIT, '\\s': SPACE };
+
+/**
+ * A regular expression that matches as Python's `re` does for str patterns: `\b \w \d \s` are Unicode-aware, `$` also
+ * matches before a final newline, `.` is anything but `\n`. Covers the syntax that the cleaning rules and the HTML parser use.
+ */
+export function pythonRegExp(pattern: string, flags = 'g'): RegExp {
+  let inClass = false;
+  const source = pattern.replace(/\\[^]|[[\]$.]/g, (token) => {
+    if (inClass) {
+      if (token === ']') inClass = false;
+      return INSIDE_CLASS[token] ?? token;
+    }
+    if (token === '[') inClass = true;
+    return OUTSIDE_CLASS[token] ?? token;
+  });
+  return new RegExp(source, `${flags}u`);
+}
+
+const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, 'gu');
+
+/** `str.strip()`. */
+export function pythonStrip(text: string): string {
+  return text.replace(EDGES, '');
+}
+
+/** `str.lower()`: full Unicode lower case with the final-sigma rule, the same in both languages. */
+export function pythonLower(text: string): string {
+  return text.toLowerCase();
+}
+
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** `urllib.parse.unquote_plus`: `+` is a space; %xx bytes are decoded as UTF-8 within each ASCII run, bad ones as U+FFFD. */
+export function unquotePlus(text: string): string {
+  // A percent-encoded sequence never continues across a literal non-ASCII character.
+  return text.replaceAll('+', ' ').replace(/[\0-\x7f]+/g, (run) => {
+    if (!run.includes('%')) return run;
+    const units = run.match(/%[0-9a-fA-F]{2}|[^]/g) ?? [];
+    const bytes = units.map((unit) => (unit.length === 3 ? parseInt(unit.slice(1), 16) : unit.charCodeAt(0)));
+    return utf8.decode(Uint8Array.from(bytes));
+  });
+}

@@ -1,0 +1,2 @@
+export * from './special-tokens.ts';
+export * from './text-conditioning.ts';

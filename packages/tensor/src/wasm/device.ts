@@ -1,0 +1,281 @@
+// The wasm device: WebAssembly SIMD kernels over shared memory, run in order by a queue, on several threads.
+import { Device } from '../device.ts';
+import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
+import { DeviceLostError, Magi1Error, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
+import type { AnyOp, OpCall } from '../op.ts';
+import { JobQueue } from '../queue.ts';
+import { Executor } from './executor.ts';
+import { describeFeatures, hasSharedMemory, hasSimd, isNode, relaxedSimdSupport } from './features.ts';
+import { HEAP_ALIGNMENT, alignUp } from './heap.ts';
+import { describeSpec } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
+import type { WasmFeatures, WasmKernel, WasmStep } from './kernel.ts';
+import { ExternalBuffer, HeapBuffer, WasmHeap } from './memory.ts';
+import { prepareStep } from './step.ts';
+import type { StepPlan } from './step.ts';
+
+export interface WasmDeviceOptions {
+  readonly reason: string;
+  readonly threads?: number | undefined;
+  readonly memoryBudget?: number | undefined;
+  /** For tests: allocations are filled with NaN and followed by this many guard bytes. */
+  readonly guardBytes?: number | undefined;
+  /** For tests: heap bytes in use from which weights go outside the heap. */
+  readonly heapWeightLimit?: number;
+  /** For tests: the smallest weight that may go outside. */
+  readonly smallestExternal?: number;
+  /** For tests: do without relaxed SIMD. */
+  readonly relaxedSimd?: boolean;
+}
+
+/** Weights leave the rest of the 4 GiB heap to activations. */
+const HEAP_WEIGHT_LIMIT = 2 * 2 ** 30;
+/** Small weights (norms, biases) are read whole by every item and always stay inside. */
+const SMALLEST_EXTERNAL = 2 ** 20;
+
+const GUARD_BYTE = 0xa5;
+/** NaN in every float dtype. */
+const POISON_BYTE = 0xff;
+
+export class WasmDevice extends Device {
+  readonly backend = 'wasm';
+  readonly info: DeviceInfo;
+  readonly #heap: WasmHeap;
+  readonly #executor: Executor;
+  readonly #queue = new JobQueue();
+  readonly #shared: boolean;
+  readonly #budget: number;
+  readonly #guardBytes: number;
+  readonly #heapWeightLimit: number;
+  readonly #smallestExternal: number;
+  #externalBytes = 0;
+  #nextExternal = 1;
+  #disposed = false;
+
+  constructor(options: WasmDeviceOptions) {
+    super();
+    if (!hasSimd()) throw new Magi1Error('wasm: this engine has no WebAssembly SIMD');
+    this.#shared = hasSharedMemory();
+    const features: WasmFeatures = {
+      relaxedSimd: options.relaxedSimd !== false && relaxedSimdSupport(),
+      sharedMemory: this.#shared,
+    };
+    const threads = threadCount(options.threads, this.#shared);
+    this.#heap = new WasmHeap(this.#shared);
+    this.#executor = new Executor(this.#heap, features, threads);
+    this.#budget = options.memoryBudget ?? Infinity;
+    this.#guardBytes = options.guardBytes ?? 0;
+    this.#heapWeightLimit = options.heapWeightLimit ?? HEAP_WEIGHT_LIMIT;
+    this.#smallestExternal = options.smallestExternal ?? SMALLEST_EXTERNAL;
+    this.info = {
+      name: `WebAssembly SIMD, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
+      reason: options.reason,
+      features: describeFeatures(features),
+      limits: { threads, heapBytes: this.#heap.limit },
+    };
+  }
+
+  protected override allocate(byteLength: number, { weight = false }: AllocationOptions): DeviceBuffer {
+    this.#checkAlive();
+    const bytes = Math.max(alignUp(byteLength), HEAP_ALIGNMENT);
+    const { inUse } = this.memory();
+    if (bytes > this.#budget) {
+      throw new TensorTooLargeError(`wasm: ${bytes} bytes asked for, the memory budget is ${this.#budget}`);
+    }
+    if (inUse + bytes > this.#budget) {
+      throw new OutOfMemoryError(
+        `wasm: ${bytes} bytes asked for, ${inUse} in use of a memory budget of ${this.#budget}`,
+      );
+    }
+    const { allocator } = this.#heap;
+    const mayLeave = weight && bytes >= this.#smallestExternal;
+    if (mayLeave && allocator.used + bytes > this.#heapWeightLimit) return this.#allocateExternal(bytes);
+    if (bytes > allocator.capacity) {
+      throw new TensorTooLargeError(
+        `wasm: a tensor of ${bytes} bytes can never fit the wasm heap of ${allocator.capacity} bytes`,
+      );
+    }
+    const address = allocator.allocate(bytes + this.#guardBytes);
+    if (address !== undefined) {
+      const buffer = new HeapBuffer(address, bytes);
+      if (this.#guardBytes > 0) this.#poison(buffer);
+      return buffer;
+    }
+    if (mayLeave) return this.#allocateExternal(bytes);
+    throw this.#heapFull(`${bytes} bytes asked for`);
+  }
+
+  #poison(buffer: HeapBuffer): void {
+    this.#queue.push(() => {
+      this.#heapView(buffer, 0, buffer.byteLength).fill(POISON_BYTE);
+      this.#heapView(buffer, buffer.byteLength, this.#guardBytes).fill(GUARD_BYTE);
+    });
+  }
+  /** For tests, with `guardBytes`: what was written behind the tensor's buffer, or undefined when nothing was. */
+  async guardDamage(tensor: Tensor): Promise<string | undefined> {
+    if (!(tensor.buffer instanceof HeapBuffer)) return undefined;
+    const guard = await this.readBuffer(tensor.buffer, tensor.buffer.byteLength, this.#guardBytes);
+    const damaged = guard.findIndex((byte) => byte !== GUARD_BYTE);
+    return damaged < 0 ? undefined : `${describeSpec(tensor)} was overrun ${damaged} bytes behind its padded end`;
+  }
+
+  #allocateExternal(bytes: number): ExternalBuffer {
+    try {
+      const buffer = new ExternalBuffer(this.#nextExternal++, bytes, this.#shared);
+      this.#externalBytes += bytes;
+      return buffer;
+    } catch (error) {
+      throw new OutOfMemoryError(
+        `wasm: the system gives no ${bytes} bytes for a weight; ${this.#externalBytes} bytes are outside the heap already`,
+        { cause: error },
+      );
+    }
+  }
+
+  #heapFull(what: string): OutOfMemoryError {
+    const { used, capacity, largestFree } = this.#heap.allocator;
+    return new OutOfMemoryError(
+      `wasm: ${what}, the heap has ${used} of ${capacity} bytes in use and its largest free stretch is ${largestFree}`,
+    );
+  }
+
+  protected override release(buffer: DeviceBuffer): void {
+    if (this.#disposed) return;
+    if (buffer instanceof HeapBuffer) {
+      // The queue runs in order: whoever gets these bytes next writes them after the work recorded until now.
+      this.#heap.allocator.free(buffer.address);
+    } else if (buffer instanceof ExternalBuffer) {
+      this.#externalBytes -= buffer.byteLength;
+      this.#executor.forget(buffer);
+    }
+  }
+
+  protected override reservedBytes(): number {
+    return this.#disposed ? 0 : this.#heap.reserved + this.#externalBytes;
+  }
+
+  override execute(op: AnyOp, call: OpCall): void {
+    this.#checkAlive();
+    if (op.wasm === undefined) throw new OpError(op.name, 'has no wasm version');
+    for (const step of op.wasm(call)) if (step.items > 0) this.#record(op.name, step);
+  }
+
+  #record(op: string, step: WasmStep): void {
+    const compiled = this.#executor.kernel(step.kernel as WasmKernel, step.variant);
+    const plan = prepareStep(op, step, this.#executor.threads);
+    // Tables, copies and scratch are taken and given back while recording: the queue's order keeps them apart.
+    const address = plan.heapBytes === 0 ? 0 : this.#heap.allocator.allocate(plan.heapBytes);
+    if (address === undefined) throw this.#heapFull(`${op} needs ${plan.heapBytes} bytes for tables and scratch`);
+    this.#queue.push((signal) => this.#run(compiled, plan, address, signal));
+    if (plan.heapBytes > 0) this.#heap.allocator.free(address);
+  }
+
+  async #run(
+    compiled: ReturnType<Executor['kernel']>,
+    plan: StepPlan,
+    address: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const kernel = await compiled;
+    for (const { heapOffset, bytes } of plan.tables) this.#heap.view(address + heapOffset, bytes.byteLength).set(bytes);
+    for (const { heapOffset, buffer, byteOffset, byteLength } of plan.copies) {
+      buffer.copyTo(byteOffset, this.#heap.view(address + heapOffset, byteLength));
+    }
+    await this.#executor.run(
+      {
+        op: plan.op,
+        kernel,
+        args: plan.args.map((arg) => (typeof arg === 'number' ? arg : (address + arg.heapOffset) | 0)),
+        items: plan.items,
+        grain: plan.grain,
+        scratch: (address + plan.scratchOffset) | 0,
+        scratchStride: plan.scratchStride,
+        ...(plan.streamed === undefined ? {} : { streamed: plan.streamed }),
+      },
+      signal,
+    );
+  }
+
+  override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
+    this.#checkAlive();
+    if (this.#queue.empty) {
+      this.#write(buffer, byteOffset, bytes);
+      return;
+    }
+    const copy = bytes.slice();
+    this.#queue.push(() => this.#write(buffer, byteOffset, copy));
+  }
+  #write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
+    if (buffer instanceof ExternalBuffer) buffer.write(byteOffset, bytes);
+    else this.#heapView(buffer, byteOffset, bytes.byteLength).set(bytes);
+  }
+  #heapView(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Uint8Array {
+    return this.#heap.view((buffer as HeapBuffer).address + byteOffset, byteLength);
+  }
+  #readInto(buffer: DeviceBuffer, byteOffset: number, target: Uint8Array): void {
+    if (buffer instanceof ExternalBuffer) buffer.copyTo(byteOffset, target);
+    else target.set(this.#heapView(buffer, byteOffset, target.byteLength));
+  }
+
+  override async readBuffer(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    this.#checkAlive();
+    // The read has its place in the queue: the buffer may be released while work is still under way.
+    const bytes = new Uint8Array(byteLength);
+    let done = false;
+    this.#queue.push(() => {
+      this.#readInto(buffer, byteOffset, bytes);
+      done = true;
+    });
+    await this.sync();
+    if (!done) throw new Magi1Error('wasm: the read was dropped because work before it failed or was aborted');
+    return bytes;
+  }
+
+  override copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, length: number): void {
+    this.#checkAlive();
+    this.#queue.push(() => {
+      if (to instanceof ExternalBuffer) {
+        const bytes = new Uint8Array(length);
+        this.#readInto(from, fromByte, bytes);
+        to.write(toByte, bytes);
+      } else {
+        this.#readInto(from, fromByte, this.#heapView(to, toByte, length));
+      }
+    });
+  }
+
+  override sync(signal?: AbortSignal): Promise<void> {
+    this.#checkAlive();
+    return this.#queue.drain(signal);
+  }
+  override tick(signal?: AbortSignal): Promise<void> {
+    return this.sync(signal);
+  }
+
+  /** Free stretches of the heap merge by themselves, and a wasm memory cannot shrink: nothing can be given back. */
+  override trim(): void {
+    this.#checkAlive();
+  }
+
+  override async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#queue.clear();
+    this.#disposed = true;
+    await this.#executor.dispose();
+  }
+
+  #checkAlive(): void {
+    if (this.#disposed) throw new DeviceLostError('wasm: the device was disposed');
+  }
+}
+
+function threadCount(asked: number | undefined, shared: boolean): number {
+  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 256)) {
+    throw new Magi1Error(`wasm: threads must be a whole number from 1 to 256, got ${asked}`);
+  }
+  if (!shared) return 1;
+  return (
+    asked ??
+    Math.max(1, isNode() ? process.getBuiltinModule('node:os').availableParallelism() : navigator.hardwareConcurrency)
+  );
+}

@@ -1,0 +1,138 @@
+// Runs prepared steps over their work items: on this thread, and on workers when there are any.
+import { Magi1Error } from '../errors.ts';
+import { yieldToEventLoop } from '../queue.ts';
+import type { WasmFeatures, WasmKernel } from './kernel.ts';
+import type { ExternalBuffer, WasmHeap } from './memory.ts';
+import type { Variant } from '../webgpu/kernel.ts';
+import { WorkerPool } from './threads.ts';
+
+/** The main thread gives the event loop a turn after so much work. */
+const SLICE_MS = 15;
+
+/** A kernel that is ready to run on this thread. */
+export interface CompiledKernel {
+  readonly id: number;
+  readonly name: string;
+  readonly module: WebAssembly.Module;
+  readonly argKinds: readonly ('ptr' | 'i32' | 'f32')[];
+  readonly run: (begin: number, end: number, scratch: number, ...args: number[]) => void;
+}
+
+export interface StreamedArgument {
+  readonly argIndex: number;
+  readonly buffer: ExternalBuffer;
+  readonly byteOffset: number;
+  readonly bytesPerItem: number;
+  /** Where in a thread's scratch the bytes go. */
+  readonly scratchOffset: number;
+}
+
+export interface PreparedStep {
+  readonly op: string;
+  readonly kernel: CompiledKernel;
+  readonly args: readonly number[];
+  readonly items: number;
+  /** Items that are handed out together. */
+  readonly grain: number;
+  /** Address of the first thread's scratch; the others' follow at `scratchStride` bytes each. */
+  readonly scratch: number;
+  readonly scratchStride: number;
+  readonly streamed?: StreamedArgument;
+}
+
+export class Executor {
+  readonly threads: number;
+  readonly #heap: WasmHeap;
+  readonly #features: WasmFeatures;
+  readonly #kernels = new Map<string, Promise<CompiledKernel>>();
+  readonly #pool: WorkerPool | undefined;
+  #nextId = 0;
+
+  constructor(heap: WasmHeap, features: WasmFeatures, threads: number) {
+    this.#heap = heap;
+    this.#features = features;
+    this.threads = threads;
+    this.#pool = threads > 1 ? new WorkerPool(threads - 1, heap.memory) : undefined;
+  }
+
+  /** Compiles once per name and variant. */
+  kernel(kernel: WasmKernel, variant: Variant): Promise<CompiledKernel> {
+    const key = `${kernel.name} ${JSON.stringify(Object.entries(variant).sort())}`;
+    let compiled = this.#kernels.get(key);
+    if (compiled === undefined) {
+      compiled = this.#compile(kernel, variant, key);
+      // A failure is reported where the kernel is used; here it must not count as unhandled.
+      compiled.catch(() => undefined);
+      this.#kernels.set(key, compiled);
+    }
+    return compiled;
+  }
+
+  async #compile(kernel: WasmKernel, variant: Variant, key: string): Promise<CompiledKernel> {
+    let module: WebAssembly.Module;
+    try {
+      module = await WebAssembly.compile(kernel.build(variant, this.#features));
+    } catch (error) {
+      throw new Magi1Error(`wasm kernel ${key} does not compile: ${String(error)}`);
+    }
+    const instance = await WebAssembly.instantiate(module, { env: { memory: this.#heap.memory } });
+    const id = this.#nextId++;
+    const argKinds = Object.values(kernel.args);
+    this.#pool?.addKernel(id, module, argKinds);
+    return { id, name: kernel.name, module, argKinds, run: instance.exports['run'] as CompiledKernel['run'] };
+  }
+
+  /** Lets workers read an external buffer; they forget it by `forget`. */
+  forget(buffer: ExternalBuffer): void {
+    this.#pool?.forgetExternal(buffer);
+  }
+
+  /** Runs all items; done at once when it takes little time, else in slices with turns of the event loop between. */
+  run(step: PreparedStep, signal: AbortSignal | undefined): void | Promise<void> {
+    const grains = Math.ceil(step.items / step.grain);
+    if (this.#pool === undefined || grains === 1) return this.#runAlone(step, grains, signal);
+    return this.#pool.run(step, grains, (grain) => this.#runGrain(step, grain, 0), signal, SLICE_MS);
+  }
+
+  #runAlone(step: PreparedStep, grains: number, signal: AbortSignal | undefined): void | Promise<void> {
+    let grain = 0;
+    const slice = (): boolean => {
+      const until = performance.now() + SLICE_MS;
+      while (grain < grains) {
+        this.#runGrain(step, grain++, 0);
+        if (performance.now() >= until) break;
+      }
+      return grain === grains;
+    };
+    if (slice()) return;
+    return (async () => {
+      do {
+        await yieldToEventLoop();
+        signal?.throwIfAborted();
+      } while (!slice());
+    })();
+  }
+
+  #runGrain(step: PreparedStep, grain: number, thread: number): void {
+    const begin = grain * step.grain;
+    const end = Math.min(begin + step.grain, step.items);
+    const scratch = step.scratch + thread * step.scratchStride;
+    let args = step.args;
+    if (step.streamed !== undefined) {
+      const { argIndex, buffer, byteOffset, bytesPerItem, scratchOffset } = step.streamed;
+      const address = scratch + scratchOffset;
+      buffer.copyTo(byteOffset + begin * bytesPerItem, this.#heap.view(address, (end - begin) * bytesPerItem));
+      args = args.with(argIndex, (address - begin * bytesPerItem) | 0);
+    }
+    try {
+      step.kernel.run(begin, end, scratch, ...args);
+    } catch (error) {
+      throw new Magi1Error(`${step.op}: wasm kernel ${step.kernel.name} failed: ${String(error)}`, { cause: error });
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.#kernels.clear();
+    await this.#pool?.dispose();
+  }
+}

@@ -1,0 +1,157 @@
+// Finds a WebGPU adapter and opens it: Dawn (npm `webgpu`) in Node, `navigator.gpu` in browsers.
+import { Magi1Error } from '../errors.ts';
+import type { WebGpuCapabilities } from './kernel.ts';
+
+/** WebGPU's numeric flags: their global objects do not exist in Node. */
+export const MAP_READ = 0x1;
+export const COPY_SRC = 0x4;
+export const COPY_DST = 0x8;
+export const UNIFORM = 0x40;
+export const STORAGE = 0x80;
+export const QUERY_RESOLVE = 0x200;
+export const STAGE_COMPUTE = 0x4;
+export const MAP_MODE_READ = 0x1;
+
+const WANTED_FEATURES = [
+  'shader-f16',
+  'subgroups',
+  'timestamp-query',
+  'chromium-experimental-subgroup-matrix',
+] as const;
+
+// Subgroup matrices are behind allow_unsafe_apis; quantised timestamps (100 us) would make profiles useless.
+const DAWN_FLAGS = ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'];
+
+const LISTING_HINT = 'listWebGpuAdapters() lists adapters; VK_DRIVER_FILES chooses Vulkan drivers';
+
+export interface FoundAdapter {
+  readonly adapter: GPUAdapter;
+  readonly name: string;
+  /** Runs on the CPU. */
+  readonly software: boolean;
+}
+
+interface DawnModule {
+  create(flags: string[]): GPU;
+}
+
+const isNode = typeof process !== 'undefined' && typeof process.versions?.node === 'string';
+
+// Dawn's objects die with the GPU object they came from, so these live as long as the process.
+const instances = new Map<string, Promise<GPU | undefined>>();
+
+function gpuObject(flags: string[]): Promise<GPU | undefined> {
+  const key = flags.join(' ');
+  let instance = instances.get(key);
+  if (instance === undefined) {
+    instance = createGpu(flags);
+    instances.set(key, instance);
+  }
+  return instance;
+}
+
+async function createGpu(flags: string[]): Promise<GPU | undefined> {
+  if (typeof navigator !== 'undefined' && 'gpu' in navigator) return navigator.gpu;
+  if (!isNode) return undefined;
+  // Not a literal: bundlers for browsers must not follow it.
+  const dawn = 'webgpu';
+  try {
+    const { create } = (await import(/* @vite-ignore */ dawn)) as DawnModule;
+    return create([...DAWN_FLAGS, ...flags]);
+  } catch (error) {
+    throw new Magi1Error(`WebGPU: the npm package "webgpu" cannot be loaded: ${(error as Error).message}`);
+  }
+}
+
+/** Names of the adapters that WebGPU can open here; in browsers at most the one the browser would choose. */
+export async function listWebGpuAdapters(): Promise<string[]> {
+  // Dawn lists adapters only in the error for a name that does not exist.
+  const gpu = await gpuObject(isNode ? ['adapter=none of this name'] : []);
+  if (gpu === undefined) return [];
+  try {
+    const adapter = await gpu.requestAdapter();
+    return adapter === null ? [] : [adapterName(adapter)];
+  } catch (error) {
+    return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]!);
+  }
+}
+
+/** The adapter whose name contains `wanted` (any case), or the most powerful one. Throws Magi1Error when there is none. */
+export async function findAdapter(wanted?: string): Promise<FoundAdapter> {
+  const adapter = wanted === undefined ? await request([]) : await requestNamed(wanted);
+  if (adapter !== undefined) return describe(adapter);
+  const names = await listWebGpuAdapters();
+  const available = names.length > 0 ? `available: ${names.join(', ')}` : 'no adapter is available';
+  throw new Magi1Error(
+    wanted === undefined
+      ? `WebGPU: no adapter found (${available}). ${LISTING_HINT}`
+      : `WebGPU: no adapter is named like "${wanted}" (${available}). ${LISTING_HINT}`,
+  );
+}
+
+async function requestNamed(wanted: string): Promise<GPUAdapter | undefined> {
+  const matches = (name: string) => name.toLowerCase().includes(wanted.toLowerCase());
+  if (isNode) {
+    const name = (await listWebGpuAdapters()).find(matches);
+    return name === undefined ? undefined : request([`adapter=${name}`]);
+  }
+  const adapter = await request([]);
+  return adapter !== undefined && matches(adapterName(adapter)) ? adapter : undefined;
+}
+
+async function request(flags: string[]): Promise<GPUAdapter | undefined> {
+  const gpu = await gpuObject(flags);
+  return (await gpu?.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;
+}
+
+function adapterName(adapter: GPUAdapter): string {
+  const { vendor, architecture, description, device } = adapter.info;
+  return description || [vendor, architecture, device].filter((part) => part !== '').join(' ') || 'unnamed adapter';
+}
+
+function describe(adapter: GPUAdapter): FoundAdapter {
+  return { adapter, name: adapterName(adapter), software: isSoftware(adapter.info) };
+}
+
+function isSoftware(info: GPUAdapterInfo): boolean {
+  if (info.isFallbackAdapter) return true;
+  const text = [info.vendor, info.architecture, info.device, info.description].join(' ');
+  return /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i.test(text);
+}
+
+/** Opens the adapter with its largest limits and every feature that kernels or profiles can use. */
+export async function openAdapter({ adapter, name }: FoundAdapter): Promise<GPUDevice> {
+  const requiredLimits: Record<string, number> = {};
+  for (const [key, value] of limitEntries(adapter.limits)) requiredLimits[key] = value;
+  const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
+  try {
+    return await adapter.requestDevice({ requiredFeatures, requiredLimits });
+  } catch (error) {
+    throw new Magi1Error(`WebGPU: adapter ${name} cannot be opened: ${(error as Error).message}`);
+  }
+}
+
+/** Limits are getters of a prototype: this makes plain pairs of those that are numbers. */
+export function limitEntries(limits: GPUSupportedLimits): [string, number][] {
+  const entries: [string, number][] = [];
+  for (const key in limits) {
+    const value: unknown = limits[key as keyof GPUSupportedLimits];
+    if (typeof value === 'number') entries.push([key, value]);
+  }
+  return entries;
+}
+
+export function capabilitiesOf(gpu: GPUDevice, info: GPUAdapterInfo, software: boolean): WebGpuCapabilities {
+  const subgroups = gpu.features.has('subgroups');
+  return {
+    shaderF16: gpu.features.has('shader-f16'),
+    subgroups,
+    subgroupMinSize: subgroups ? (info.subgroupMinSize ?? 0) : 0,
+    subgroupMaxSize: subgroups ? (info.subgroupMaxSize ?? 0) : 0,
+    maxWorkgroupsPerDimension: gpu.limits.maxComputeWorkgroupsPerDimension,
+    maxBindingBytes: Math.min(gpu.limits.maxStorageBufferBindingSize, gpu.limits.maxBufferSize),
+    maxInvocations: gpu.limits.maxComputeInvocationsPerWorkgroup,
+    maxWorkgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+    software,
+  };
+}

@@ -1,0 +1,60 @@
+// Bind groups, cached by the identity of buffers and the windows bound.
+import type { Arena } from './arena.ts';
+import { PARAMS_BYTES } from './prelude.ts';
+import type { CompiledProgram } from './pipelines.ts';
+
+const MOST_CACHED = 4096;
+
+/** What one binding shows of one buffer. `buffer` 'tables' is the table arena, whose slot is a dynamic offset. */
+export interface BoundRange {
+  readonly buffer: { readonly id: number; readonly gpu: GPUBuffer } | 'tables';
+  readonly byteStart: number;
+  readonly byteLength: number;
+}
+
+export class Binder {
+  readonly #gpu: GPUDevice;
+  readonly #params: Arena;
+  readonly #tables: Arena;
+  /** Insertion order is order of last use. */
+  readonly #groups = new Map<string, GPUBindGroup>();
+
+  constructor(gpu: GPUDevice, params: Arena, tables: Arena) {
+    this.#gpu = gpu;
+    this.#params = params;
+    this.#tables = tables;
+  }
+
+  group(program: CompiledProgram, ranges: readonly BoundRange[]): GPUBindGroup {
+    let key = `${program.layoutId}`;
+    for (const { buffer, byteStart, byteLength } of ranges) {
+      key +=
+        buffer === 'tables' ? `|t${this.#tables.generation}:${byteLength}` : `|${buffer.id}:${byteStart}:${byteLength}`;
+    }
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = this.#create(program, ranges);
+      const oldest = this.#groups.size >= MOST_CACHED ? this.#groups.keys().next().value : undefined;
+      if (oldest !== undefined) this.#groups.delete(oldest);
+    } else {
+      this.#groups.delete(key);
+    }
+    this.#groups.set(key, group);
+    return group;
+  }
+
+  clear(): void {
+    this.#groups.clear();
+  }
+
+  #create(program: CompiledProgram, ranges: readonly BoundRange[]): GPUBindGroup {
+    const entries: GPUBindGroupEntry[] = ranges.map(({ buffer, byteStart, byteLength }, i) => ({
+      binding: i + 1,
+      resource: { buffer: buffer === 'tables' ? this.#tables.buffer : buffer.gpu, offset: byteStart, size: byteLength },
+    }));
+    if (program.expanded.params.length > 0) {
+      entries.unshift({ binding: 0, resource: { buffer: this.#params.buffer, offset: 0, size: PARAMS_BYTES } });
+    }
+    return this.#gpu.createBindGroup({ label: program.expanded.key, layout: program.bindGroupLayout, entries });
+  }
+}

@@ -1,0 +1,24 @@
+// Entry of every npm script of this repository: node scripts/run.mjs demo | test | magi1 | bench | verify-all [args]
+import { checkNode } from './bootstrap.mjs';
+import { Stop } from './processes.mjs';
+
+const commands = {
+  demo: () => import('./demo.mjs'),
+  test: () => import('./test.mjs'),
+  magi1: () => import('./magi1.mjs'),
+  bench: () => import('./bench.mjs'),
+  'verify-all': () => import('./verify-all.mjs'),
+};
+
+const [name = '', ...args] = process.argv.slice(2);
+try {
+  checkNode();
+  const load = Object.hasOwn(commands, name) ? commands[/** @type {keyof typeof commands} */ (name)] : undefined;
+  if (load === undefined) throw new Stop(`One of ${Object.keys(commands).join(', ')} expected, got '${name}'.`);
+  const status = await (await load()).main(args);
+  if (status !== undefined) process.exitCode = status;
+} catch (error) {
+  if (!(error instanceof Stop)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,71 @@
+// Every op, every case of its table, every device. MAGI1_OP=linear,rope runs the rooms named only.
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isOp } from '@magi1/tensor';
+import type { AnyOp, Device } from '@magi1/tensor';
+import { testDevices } from './support/devices.ts';
+import { checkCase } from './support/op-cases.ts';
+import type { AnyCase } from './support/op-cases.ts';
+
+const GUARD_BYTES = 64;
+const RANDOM_RUNS = 6;
+
+const source = join(dirname(fileURLToPath(import.meta.url)), '..', 'packages', 'kernels', 'src');
+const rooms = process.env['MAGI1_OP']?.split(',');
+const modules =
+  rooms === undefined
+    ? [await import('@magi1/kernels')]
+    : await Promise.all(rooms.map((room) => import(join(source, room, 'index.ts')) as Promise<object>));
+const ops = modules.flatMap((module) => Object.values(module as Record<string, unknown>)).filter(isOp);
+const devices = testDevices();
+
+test('every room exports an op', () => {
+  expect(ops.length).toBeGreaterThan(0);
+  expect(new Set(ops.map((op) => op.name)).size).toBe(ops.length);
+  if (rooms !== undefined) return;
+  const folders = readdirSync(source, { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && entry.name !== 'support',
+  );
+  // copyRows is a copy of the device, no op.
+  expect(ops.length).toBeGreaterThanOrEqual(folders.length - 1);
+});
+
+for (const { name, open } of devices) {
+  describe(name, () => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await open({ guardBytes: GUARD_BYTES });
+    });
+    afterAll(() => device.dispose());
+
+    for (const op of ops) {
+      const backend = name === 'wasm' ? 'wasm' : 'webgpu';
+      test(`${op.name} has a ${backend} version`, () => {
+        expect(op[backend]).toBeTypeOf('function');
+      });
+      if (op[backend] === undefined) continue;
+      for (const opCase of casesOf(op)) {
+        test(`${op.name} ${opCase.name}`, () => checkCase(op, opCase, device));
+      }
+      const { randomCase } = op;
+      if (randomCase === undefined) continue;
+      test(`${op.name} random cases`, async () => {
+        await fc.assert(
+          fc.asyncProperty(fc.array(fc.nat(), { minLength: 48, maxLength: 48 }), async (source) => {
+            let next = 0;
+            const random = (below: number) => (source[next++] ?? 0) % below;
+            await checkCase(op, randomCase.call(op, random) as AnyCase, device);
+          }),
+          { numRuns: RANDOM_RUNS, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
+        );
+      });
+    }
+  });
+}
+
+function casesOf(op: AnyOp): readonly AnyCase[] {
+  return (op.cases as readonly AnyCase[]).filter((opCase) => opCase.benchmarkOnly !== true);
+}
