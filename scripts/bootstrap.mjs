@@ -144,8 +144,9 @@ export async function ensureInstalled() {
   await alone(async () => {
     if (present()) return;
     say(`Installing dependencies (${PNPM}, frozen lockfile) ...`);
-    // CI=true: no questions. pnpm's own output goes to stderr.
+    // CI=true: no questions. A silent npm would hand its silence on, and the reason of a failure with it.
     const env = { ...process.env, CI: 'true' };
+    delete env.npm_config_loglevel;
     const status = await foreground('npx', ['-y', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'], {
       env,
       toStderr: true,

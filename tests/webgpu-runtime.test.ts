@@ -67,7 +67,9 @@ const openDevice = async (adapter: string, options: DeviceOptions = {}) =>
 
 const adapters = testAdapters();
 
-test('an adapter that does not exist is refused with the list of those that do', async () => {
+const withWebGpu = process.env['MAGI1_NO_WEBGPU'] !== '1';
+
+test.runIf(withWebGpu)('an adapter that does not exist is refused with the list of those that do', async () => {
   await expect(Device.open({ backend: 'webgpu', adapter: 'Voodoo 2' })).rejects.toThrow(
     /no adapter is named like "Voodoo 2"/,
   );
@@ -75,7 +77,7 @@ test('an adapter that does not exist is refused with the list of those that do',
   for (const adapter of adapters) expect(names.join()).toContain(adapter);
 });
 
-test('auto takes a GPU or says why not', async () => {
+test.runIf(withWebGpu)('auto takes a GPU or says why not', async () => {
   await using device = await Device.open();
   if (device.backend === 'webgpu') expect((device as WebGpuDevice).capabilities.software).toBe(false);
   else expect(device.info.reason).toMatch(/^auto: (no GPU, .* is a CPU adapter|WebGPU: no adapter found)/);
@@ -97,8 +99,8 @@ describe.each(adapters)('%s', (adapter) => {
 
   test('describes itself', () => {
     expect(device.info.name.toLowerCase()).toContain(adapter.toLowerCase());
-    expect(device.info.limits['maxBufferSize']).toBeGreaterThan(2 ** 27);
-    expect(device.capabilities.software).toBe(true);
+    expect(device.info.reason).toBe('asked for');
+    expect(device.capabilities.maxBindingBytes).toBeGreaterThanOrEqual(2 ** 27);
   });
 
   test('many dispatches in order, over several submits and recycled buffers', async () => {
@@ -255,8 +257,8 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
   });
 
   test('an op without WebGPU version says so', () => {
-    const { webgpu: _, ...definition } = addOp(1);
-    expect(() => runOp({ ...definition }, { x: counting(1) }, {})).toThrow('add: has no WebGPU version');
+    const noWebGpu = defineOp<'x', never, unknown>({ ...addOp(1), webgpu: undefined as never });
+    expect(() => runOp(noWebGpu, { x: counting(1) }, {})).toThrow('add: has no WebGPU version');
   });
 
   test('a compile error carries op, program and numbered source, and reaches every wait', async () => {
@@ -338,7 +340,7 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     expect(small.memory().peak).toBe(960);
   });
 
-  test('tensors beyond the limits', () => {
+  test('tensors beyond the limits', async () => {
     const limit = device.info.limits['maxBufferSize']!;
     expect(() => device.empty([limit + 16], 'u8')).toThrow(TensorTooLargeError);
     const most = device.capabilities.maxBindingBytes;
@@ -347,12 +349,28 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     expect(() => add(x)).toThrow(
       new RegExp(`add: binding x .* exceeds the adapter's largest binding of ${most} bytes`),
     );
-    expect(add(x.slice(1, 2)).byteLength).toBe(most);
-    const windows = rowWindows(x, device.capabilities);
-    expect(windows.map(({ row, rows, window }) => [row, rows, window.byteStart])).toEqual([
-      [0, 1, 0],
-      [1, 1, most],
-    ]);
+    // Kernels bind such a tensor window by window.
+    const firstWord: WgslProgram = {
+      name: 'test.firstWord',
+      bindings: () => inputAndOutput,
+      params: { row: 'u32' },
+      source: () => '@compute @workgroup_size(1)\nfn main() { y[params.row] = x[0]; }',
+    };
+    const firstWords = defineOp<'x', never, unknown>({
+      ...addOp(0),
+      infer: () => [{ shape: [2], dtype: 'u32' }],
+      webgpu: ({ inputs, outputs: [y] }, capabilities) =>
+        rowWindows(inputs.x, capabilities).map(({ row, window }) => ({
+          program: firstWord,
+          variant: {},
+          bindings: { x: window, y: y! },
+          params: { row },
+          workgroups: [1, 1, 1],
+        })),
+    });
+    x.writeBytes(Uint8Array.of(1, 0, 0, 0), 0);
+    x.writeBytes(Uint8Array.of(2, 0, 0, 0), most);
+    expect(await runOp(firstWords, { x }, {})[0]!.read()).toEqual(Uint32Array.of(1, 2));
   });
 
   test('abort drops recorded work and rejects with the reason', async () => {

@@ -7,7 +7,7 @@ import type { DeviceOptions } from '@magi1/tensor';
 
 export interface TestDevice {
   readonly name: string;
-  open(options?: DeviceOptions): Promise<Device>;
+  readonly open: (options?: DeviceOptions) => Promise<Device>;
 }
 
 const VULKAN_DRIVERS = '/usr/share/vulkan/icd.d';
@@ -20,7 +20,14 @@ export function testDevices(): TestDevice[] {
     name: adapter,
     open: (options?: DeviceOptions) => Device.open({ ...options, backend: 'webgpu', adapter }),
   }));
-  return [wasm, ...adapters];
+  // Kernels for hardware are tested on the better of the software adapters.
+  const asHardware = adapters
+    .filter(({ name }) => name === 'llvmpipe')
+    .map(({ name, open }) => ({
+      name: `${name} as hardware`,
+      open: (options?: DeviceOptions) => open({ ...options, assumeHardware: true }),
+    }));
+  return [wasm, ...adapters, ...asHardware];
 }
 
 /** Names of the WebGPU adapters to test on. */

@@ -129,7 +129,6 @@ export async function checkCase(op: AnyOp, opCase: AnyCase, device: Device): Pro
   } finally {
     for (const tensor of [...outputs, ...inputs.map((input) => input.tensor)]) tensor.dispose();
     const leaked = device.memory().tensors - before;
-    // eslint-disable-next-line no-unsafe-finally -- a leak is reported even when the values are wrong too
     if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
   }
 }
@@ -150,12 +149,18 @@ function compare(opCase: AnyCase, outputs: Tensor[], got: HostArray[], wanted: H
   outputs.forEach((output, k) => {
     const want = wanted[k]!;
     if (got[k]!.length !== want.data.length) throw new Error(`output ${k} has ${got[k]!.length} elements`);
-    if (!isFloat(output.dtype)) return exactly(k, got[k]! as NumberArray, want.data);
+    if (!isFloat(output.dtype)) {
+      exactly(k, got[k]! as NumberArray, want.data);
+      return;
+    }
     const actual = toFloat32(output.dtype, got[k]!);
     // Narrow outputs are judged against the reference rounded to their dtype.
     const narrow = tolerance === 0 || bytesPerElement(output.dtype) < 4;
     const expected = narrow ? toFloat32(output.dtype, fromFloat32(output.dtype, want.data)) : want.data;
-    if (tolerance === 0) return exactly(k, actual, expected);
+    if (tolerance === 0) {
+      exactly(k, actual, expected);
+      return;
+    }
     const error = floatError(k, actual, expected);
     if (!(error.relativeL2 <= tolerance && error.relativeMax <= tolerance * MAX_ERROR_FACTOR)) {
       throw new Error(

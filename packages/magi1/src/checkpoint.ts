@@ -9,7 +9,7 @@ import {
   readNpz,
   readSafetensors,
 } from '@magi1/loaders';
-import type { CheckpointOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
+import type { CheckpointOptions, NpzOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
 import { FileFormatError, Magi1Error, asBytes, fromFloat32, isFloat, toFloat32 } from '@magi1/tensor';
 import type { Device, DType, HostArray, HostTensor, Tensor } from '@magi1/tensor';
 import { Weights, checkWeights, deviceDType, weightBytes } from './weights.ts';
@@ -29,6 +29,8 @@ export interface LoadOptions extends CheckpointOptions {
 /** A checkpoint whose table of contents was checked against a model's specs; no weight has been read yet. */
 export interface CheckedCheckpoint {
   readonly path: string;
+  /** What the files hold, by the model's names. */
+  readonly entries: ReadonlyMap<string, WeightEntry>;
   /** Bytes that the weights will take on a device. */
   readonly deviceBytes: number;
   /** Streams the weights to the device, one tensor in host memory at a time. Frees what it made when it fails. */
@@ -63,6 +65,7 @@ export async function openWeights(
   const modelNames = new Map([...fileNames].map(([name, fileName]) => [fileName, name]));
   return {
     path,
+    entries,
     deviceBytes: weightBytes(specs, entries, options.dtype),
     async load(device) {
       const tensors = new Map<string, Tensor>();
@@ -137,11 +140,11 @@ export async function readTensors(path: string): Promise<Map<string, HostTensor>
   }
 }
 
-/** All arrays of an .npz file, float64 as float32. */
-export async function readArrays(path: string): Promise<Map<string, HostTensor>> {
+/** All arrays of an .npz file, float64 as float32 unless told otherwise. */
+export async function readArrays(path: string, options: NpzOptions = {}): Promise<Map<string, HostTensor>> {
   const source = await openFile(path);
   try {
-    return await readNpz(source);
+    return await readNpz(source, options);
   } finally {
     await source.close();
   }

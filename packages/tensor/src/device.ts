@@ -36,6 +36,8 @@ export interface DeviceInfo {
   readonly reason: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
+  /** Bytes that tensors may take, where that was limited when the device was opened. */
+  readonly memoryBudget?: number | undefined;
 }
 
 export abstract class Device {

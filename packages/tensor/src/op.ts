@@ -66,7 +66,10 @@ export interface OpDefinition<R extends string, O extends string, P> {
   cost(inputs: OpInputs<R, O, TensorSpec>, params: P): Cost;
   /** Plain loops, float64 accumulation: the meaning of the op. Outputs come zeroed. */
   reference(inputs: OpInputs<R, O, HostView>, outputs: readonly HostOutput[], params: P): void;
-  /** Dispatches for WebGPU; an op without it says so when called there. */
+  /**
+   * Dispatches for WebGPU; an op without it says so when called there. It may make tensors for intermediate results on
+   * the outputs' device: they are freed when the dispatches are recorded.
+   */
   webgpu?(call: OpCall<R, O, P>, capabilities: WebGpuCapabilities): readonly WebGpuDispatch[];
   /** Steps for wasm. */
   wasm?(call: OpCall<R, O, P>): readonly WasmStep[];

@@ -14,6 +14,8 @@ export interface DeviceOptions {
   readonly memoryBudget?: number;
   /** For tests, WebGPU and wasm: allocations start as NaN and are followed by this many guard bytes. */
   readonly guardBytes?: number;
+  /** For tests, WebGPU only: a software adapter gets the kernels meant for hardware. */
+  readonly assumeHardware?: boolean;
 }
 
 export type Device = AbstractDevice;
@@ -50,8 +52,9 @@ async function open(options: DeviceOptions = {}): Promise<Device> {
 
 async function openWebGpu(found: FoundAdapter, reason: string, options: DeviceOptions): Promise<Device> {
   const { WebGpuDevice } = await import('./webgpu/device.ts');
-  const { memoryBudget, guardBytes } = options;
-  return WebGpuDevice.open(found, { reason, memoryBudget, guardBytes });
+  const { memoryBudget, guardBytes, assumeHardware } = options;
+  const software = found.software && assumeHardware !== true;
+  return WebGpuDevice.open({ ...found, software }, { reason, memoryBudget, guardBytes });
 }
 
 async function openWasm(reason: string, options: DeviceOptions): Promise<Device> {

@@ -4,8 +4,20 @@
 export function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === 'function') setImmediate(resolve);
-    else setTimeout(resolve, 0);
+    else postTurn(resolve);
   });
+}
+
+// Browsers make nested timers wait 4 ms; messages come at the next turn.
+let turns: MessageChannel | undefined;
+const waiting: (() => void)[] = [];
+function postTurn(resolve: () => void): void {
+  if (turns === undefined) {
+    turns = new MessageChannel();
+    turns.port1.onmessage = () => waiting.shift()?.();
+  }
+  waiting.push(resolve);
+  turns.port2.postMessage(null);
 }
 
 const YIELD_EVERY_MS = 8;

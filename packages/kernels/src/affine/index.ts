@@ -39,6 +39,7 @@ export const affineOp = defineOp<'x', never, AffineParams>({
     wasm: (k, { x, scale, shift }) => k.madd(x!, scale!, shift!),
     cost: 2,
   }),
+  randomCase: (random) => line('random', [1 + random(9), 1 + random(70)], random(17) / 4 - 2, random(9) - 4),
   cases: [
     line('odd', [3, 5, 7], 0.375, -1.5),
     line('one', [1], 2, 0),

@@ -5,6 +5,7 @@ import type { OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
 import { cases } from './cases.ts';
 import { reference } from './reference.ts';
+import { webgpu } from './webgpu.ts';
 
 /** A half-open range [start, end). */
 export type Range = readonly [start: number, end: number];
@@ -48,6 +49,7 @@ export const attentionOp = defineOp<'q' | 'k' | 'v', 'keyMask' | 'relativeBias',
     return { flops: 4 * pairs * heads * headDim, bytes: 8 * headDim * (queries * heads + keys * kvHeads) };
   },
   reference,
+  webgpu,
   cases,
 });
 

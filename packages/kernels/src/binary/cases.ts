@@ -26,3 +26,11 @@ export const cases: readonly Case[] = [
   pair('large', 'add', [65], [65], { kind: 'normal', scale: 1e30 }),
   { ...pair('dit4.5b.residual', 'add', [1024, 3072], [1024, 3072]), benchmarkOnly: true },
 ];
+
+/** A shape of up to four axes, of which each input keeps some, has some as 1 and may lack leading ones. */
+export function randomCase(random: (below: number) => number): Case {
+  const shape = Array.from({ length: random(5) }, () => 1 + random(9));
+  const input = (): number[] => shape.map((dim) => (random(3) === 2 ? 1 : dim)).slice(random(shape.length + 1));
+  const kind = (['add', 'sub', 'mul', 'div'] as const)[random(4)]!;
+  return pair('random', kind, input(), input(), { kind: 'normal', scale: 0.2, mean: 2 });
+}

@@ -3,7 +3,7 @@ import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/ten
 import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
 import { broadcastPlan, broadcastShape } from './broadcast.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { wasm, webgpu } from './kernels.ts';
 
 export type BinaryKind = 'add' | 'sub' | 'mul' | 'div';
@@ -51,6 +51,7 @@ export const binaryOp = defineOp<'a' | 'b', never, BinaryParams>({
   webgpu,
   wasm,
   cases,
+  randomCase,
 });
 
 /** a + b, f32, shapes broadcast as numpy's. */

@@ -1,5 +1,6 @@
 import type { OpCase } from '@magi1/tensor';
-import type { BlendParams } from './index.ts';
+import { randomShape } from '../support/randomShapes.ts';
+import type { BlendParams } from './extent.ts';
 
 type BlendCase = OpCase<'previous' | 'current', never, BlendParams>;
 const blend = (
@@ -22,3 +23,10 @@ export const cases: readonly BlendCase[] = [
   blend('none', [3, 4], [3, 4], { axis: 1, extent: 0 }),
   blend('vae.decode.tile', [1, 3, 12, 256, 256], [1, 3, 12, 256, 256], { axis: 4, extent: 64 }, true),
 ];
+
+export function randomCase(random: (below: number) => number): BlendCase {
+  const current = randomShape(random, 1 + random(4), 2000);
+  const axis = random(current.length);
+  const previous = current.map((dim, a) => (a === axis ? 1 + random(2 * dim) : dim));
+  return blend('random', previous, current, { axis, extent: random(2 * current[axis]!) });
+}

@@ -1,18 +1,13 @@
 // Linear cross-fade of a tile's leading edge with the tile before it, along one axis.
 import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
-import type { Tensor, TensorSpec } from '@magi1/tensor';
+import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
-import { cases } from './cases.ts';
-
-export interface BlendParams {
-  readonly axis: number;
-  readonly extent: number;
-}
-
-/** Positions that are mixed: never more than either tile has. */
-export function blendExtent(previous: TensorSpec, current: TensorSpec, { axis, extent }: BlendParams): number {
-  return Math.min(previous.shape[axis]!, current.shape[axis]!, extent);
-}
+import { cases, randomCase } from './cases.ts';
+import { wasm } from './wasm.ts';
+import { blendExtent } from './extent.ts';
+import type { BlendParams } from './extent.ts';
+export type { BlendParams } from './extent.ts';
+import { webgpu } from './webgpu.ts';
 
 export const blendOp = defineOp<'previous' | 'current', never, BlendParams>({
   name: 'blendEdges',
@@ -46,7 +41,10 @@ export const blendOp = defineOp<'previous' | 'current', never, BlendParams>({
       out!.data[i] = k < e ? mixed() : current.data[i]!;
     }
   },
+  webgpu,
+  wasm,
   cases,
+  randomCase,
 });
 
 /**

@@ -52,3 +52,17 @@ export const cases: readonly CastCase[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): CastCase {
+  const pairs: [DType, DType][] = [];
+  for (const dtype of ['f32', 'f16', 'bf16', 'f8e4m3fn'] as const)
+    pairs.push(['f32', dtype], [dtype, 'f32'], [dtype, dtype]);
+  const [dtype, to] = pairs[random(pairs.length)]!;
+  const fill = { kind: 'normal', scale: 10 ** (random(13) - 6) } as const;
+  return {
+    name: `random.${dtype}-${to}`,
+    inputs: { x: { shape: [1 + random(300)], dtype, fill } },
+    params: { to },
+    tolerance: 0,
+  };
+}

@@ -1,7 +1,9 @@
 // Conversion between dtypes: exact when widening, nearest even when narrowing floats.
 import { OpError, bytesPerElement, defineOp, elementCount, isFloat, runOp } from '@magi1/tensor';
 import type { DType, Tensor } from '@magi1/tensor';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
+import { wasm } from './wasm.ts';
+import { webgpu } from './webgpu.ts';
 
 export interface CastParams {
   readonly to: DType;
@@ -22,7 +24,10 @@ export const castOp = defineOp<'x', never, CastParams>({
   reference({ x }, [out]) {
     out!.data.set(x.data);
   },
+  webgpu,
+  wasm,
   cases,
+  randomCase,
 });
 
 /** x of any dtype to f32, or f32 to f16, bf16, f8e4m3fn (nearest even; beyond the f8 range gives NaN, as PyTorch). */

@@ -1,4 +1,5 @@
 import type { OpCase } from '@magi1/tensor';
+import { randomShape } from '../support/randomShapes.ts';
 import type { ConcatParams } from './index.ts';
 
 type ConcatCase = OpCase<string, never, ConcatParams>;
@@ -37,3 +38,13 @@ export const cases: readonly ConcatCase[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): ConcatCase {
+  const shape = randomShape(random, 1 + random(4), 1000);
+  const axis = random(shape.length);
+  const parts = Array.from({ length: 1 + random(4) }, (_, i) => {
+    const part = shape.map((dim, a) => (a === axis ? random(dim + 1) : dim));
+    return [String(i), { shape: part, dtype: 'f32' as const }];
+  });
+  return { name: 'random', inputs: Object.fromEntries(parts) as ConcatCase['inputs'], params: { axis }, tolerance: 0 };
+}

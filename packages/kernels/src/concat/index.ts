@@ -1,8 +1,10 @@
 // Concatenation of two or more tensors along one axis.
-import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
+import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { copyLoops } from '../support/copyLoops.ts';
+import { stridedCopies } from '../support/stridedCopy.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface ConcatParams {
   readonly axis: number;
@@ -53,7 +55,19 @@ export const concatOp = defineOp<string, never, ConcatParams>({
       offset += run;
     }
   },
+  ...stridedCopies('concat', ({ inputs, outputs, params: { axis } }) => {
+    const target = outputs[0]!;
+    const strides = rowMajorStrides(target.shape);
+    let position = 0;
+    return orderedInputs<Tensor>(inputs).map((source) => {
+      const targetOffset = position * strides[axis]!;
+      position += source.shape[axis]!;
+      const loops = copyLoops(source.shape, rowMajorStrides(source.shape), strides);
+      return { source, target, sourceOffset: 0, targetOffset, loops };
+    });
+  }),
   cases,
+  randomCase,
 });
 
 /** Tensors of one 4-byte dtype with equal shapes but for `axis`; one tensor comes back as a copy. */

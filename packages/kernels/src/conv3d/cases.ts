@@ -1,5 +1,5 @@
 import type { OpCase } from '@magi1/tensor';
-import type { Conv3dParams } from './index.ts';
+import type { Conv3dParams } from './shape.ts';
 
 type Conv3dCase = OpCase<'x' | 'weight', 'bias', Conv3dParams>;
 
@@ -34,3 +34,22 @@ export const cases: readonly Conv3dCase[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): Conv3dCase {
+  const triple = (below: number, least = 1) =>
+    [least + random(below), least + random(below), least + random(below)] as const;
+  const [kernel, padding, stride] = [triple(3), triple(3, 0), triple(3)];
+  const video = [1 + random(4), 1 + random(5), 1 + random(20)].map((extent, axis) => Math.max(extent, kernel[axis]!));
+  const [channels, filters] = [1 + random(4), 1 + random(6)];
+  const dtype = (['f32', 'f16', 'bf16'] as const)[random(3)]!;
+  const bias = random(2) === 1 ? { bias: { shape: [filters], dtype: 'f32' as const } } : {};
+  return {
+    name: 'random',
+    inputs: {
+      x: { shape: [1 + random(2), channels, ...video], dtype: 'f32' },
+      weight: { shape: [filters, channels, ...kernel], dtype },
+      ...bias,
+    },
+    params: { padding, stride },
+  };
+}

@@ -1,23 +1,14 @@
 // Direct 3-D convolution with zero padding, for small kernels such as the VAE's last 3x3x3.
 // A convolution whose kernel equals its stride is cheaper as patchify + linear.
 import { OpError, bytesPerElement, defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { Tensor, TensorSpec } from '@magi1/tensor';
+import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { cases } from './cases.ts';
-
-type Triple = readonly [t: number, h: number, w: number];
-
-export interface Conv3dParams {
-  readonly padding: Triple;
-  readonly stride: Triple;
-}
-
-function outputShape(x: TensorSpec, weight: TensorSpec, { padding, stride }: Conv3dParams): number[] {
-  const extents = [0, 1, 2].map(
-    (axis) => Math.floor((x.shape[axis + 2]! + 2 * padding[axis]! - weight.shape[axis + 2]!) / stride[axis]!) + 1,
-  );
-  return [x.shape[0]!, weight.shape[0]!, ...extents];
-}
+import { cases, randomCase } from './cases.ts';
+import { MOST_PADDING, MOST_STRIDE, outputShape } from './shape.ts';
+import type { Conv3dParams, Triple } from './shape.ts';
+export type { Conv3dParams } from './shape.ts';
+import { wasm } from './wasm.ts';
+import { webgpu } from './webgpu.ts';
 
 export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
   name: 'conv3d',
@@ -33,7 +24,10 @@ export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
       checkDType('conv3d', 'bias', bias, ['f32']);
       checkShapeIs('conv3d', 'bias', bias, [weight.shape[0]!]);
     }
-    if (params.padding.some((p) => p < 0) || params.stride.some((s) => s < 1)) {
+    if (
+      params.padding.some((p) => !(p >= 0 && p <= MOST_PADDING)) ||
+      params.stride.some((s) => !(s >= 1 && s <= MOST_STRIDE))
+    ) {
       throw new OpError(
         'conv3d',
         `padding [${params.padding.join(',')}] or stride [${params.stride.join(',')}] is out of range`,
@@ -83,7 +77,10 @@ export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
               out!.data[o++] = sum;
             }
   },
+  webgpu,
+  wasm,
   cases,
+  randomCase,
 });
 
 /** x f32 [B, C, T, H, W], weight [O, C, kt, kh, kw] f32, f16 or bf16, bias f32 [O] -> f32 [B, O, T', H', W']. */

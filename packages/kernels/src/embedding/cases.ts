@@ -19,3 +19,8 @@ export const cases: readonly OpCase<'ids' | 'table', never, object>[] = [
   lookup('f8e4m3fn.odd', 'f8e4m3fn', 6, 9, 31),
   lookup('t5.shared', 'bf16', 800, 32128, 512, true),
 ];
+
+export function randomCase(random: (below: number) => number): OpCase<'ids' | 'table', never, object> {
+  const dtype = (['f32', 'f16', 'bf16', 'f8e4m3fn'] as const)[random(4)]!;
+  return lookup('random', dtype, 1 + random(20), 1 + random(30), 1 + random(50));
+}

@@ -2,7 +2,9 @@
 import { OpError, bytesPerElement, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
+import { wasm } from './wasm.ts';
+import { webgpu } from './webgpu.ts';
 
 export const embeddingOp = defineOp<'ids' | 'table', never, object>({
   name: 'embedding',
@@ -24,8 +26,12 @@ export const embeddingOp = defineOp<'ids' | 'table', never, object>({
       for (let k = 0; k < width; k++) out!.data[i * width + k] = table.data[id * width + k]!;
     });
   },
+  webgpu,
+  wasm,
   cases,
+  randomCase,
 });
 
-/** ids i32 or u32 [n], table [V, K] f32, f16, bf16 or f8e4m3fn -> f32 [n, K]. Ids must lie in 0..V-1. */
+/** ids i32 or u32 [n], table [V, K] f32, f16, bf16 or f8e4m3fn -> f32 [n, K]. Ids must lie in 0..V-1; the row of
+ * an id that does not comes out as NaN. */
 export const embedding = (ids: Tensor, table: Tensor): Tensor => runOp(embeddingOp, { ids, table }, {})[0]!;

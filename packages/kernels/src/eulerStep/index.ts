@@ -39,6 +39,7 @@ export const eulerStepOp = defineOp<'x' | 'v', never, EulerStepParams>({
     wasm: (k, { x, v, dt }) => k.madd(v!, dt!, x!),
     cost: 2,
   }),
+  randomCase: (random) => step('random', [1 + random(9), 1 + random(70)], random(17) / 32 - 0.25),
   cases: [
     step('odd', [1, 16, 1, 5, 7], 0.0625),
     step('one', [1], -0.3),

@@ -27,3 +27,19 @@ export const uint8ToVideoCases: readonly OpCase<'frames', never, object>[] = [
     benchmarkOnly: true,
   },
 ];
+
+type Random = (below: number) => number;
+
+export function randomFramesToUint8(random: Random): OpCase<'y', never, object> {
+  const shape = [1 + random(3), 3, 1 + random(3), 1 + random(9), 1 + random(13)];
+  return { name: 'random', inputs: { y: { shape, dtype: 'f32' } }, params: {} };
+}
+
+export function randomUint8ToVideo(random: Random): OpCase<'frames', never, object> {
+  const shape = [1 + random(3), 1 + random(9), 1 + random(13), 3];
+  return {
+    name: 'random',
+    inputs: { frames: { shape, dtype: 'u8', fill: { kind: 'integers', below: 256 } } },
+    params: {},
+  };
+}

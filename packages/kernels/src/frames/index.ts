@@ -2,7 +2,9 @@
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { framesToUint8Cases, uint8ToVideoCases } from './cases.ts';
+import { framesToUint8Cases, randomFramesToUint8, randomUint8ToVideo, uint8ToVideoCases } from './cases.ts';
+import { framesToUint8Wasm, uint8ToVideoWasm } from './wasm.ts';
+import { framesToUint8WebGpu, uint8ToVideoWebGpu } from './webgpu.ts';
 
 export const framesToUint8Op = defineOp<'y', never, object>({
   name: 'framesToUint8',
@@ -25,7 +27,10 @@ export const framesToUint8Op = defineOp<'y', never, object>({
           out!.data[(b * plane + i) * 3 + c] = Math.trunc(Math.min(Math.max(level, 0), 255));
         }
   },
+  webgpu: framesToUint8WebGpu,
+  wasm: framesToUint8Wasm,
   cases: framesToUint8Cases,
+  randomCase: randomFramesToUint8,
 });
 
 export const uint8ToVideoOp = defineOp<'frames', never, object>({
@@ -43,7 +48,10 @@ export const uint8ToVideoOp = defineOp<'frames', never, object>({
     for (let i = 0; i < plane; i++)
       for (let c = 0; c < 3; c++) out!.data[c * plane + i] = frames.data[i * 3 + c]! / 127.5 - 1;
   },
+  webgpu: uint8ToVideoWebGpu,
+  wasm: uint8ToVideoWasm,
   cases: uint8ToVideoCases,
+  randomCase: randomUint8ToVideo,
 });
 
 /** y f32 [B, 3, T, H, W] in [-1, 1] -> u8 [B*T, H, W, 3]: clamp(y*127.5 + 127.5, 0, 255), truncated. */

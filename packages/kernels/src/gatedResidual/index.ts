@@ -4,7 +4,7 @@ import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkEps, checkOptional, checkRank, checkShapeIs } from '../support/checks.ts';
 import { affineOf, moments } from '../support/rowReference.ts';
 import { rowNormKernels } from '../support/rowNormKernels.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface GatedResidualParams {
   readonly eps: number;
@@ -56,6 +56,7 @@ export const gatedResidualOp = defineOp<'h' | 'branch' | 'gate' | 'weight' | 'bi
     gated: { gate, h, rowsPerGate: params.tokensPerRow },
   })),
   cases,
+  randomCase,
 });
 
 export interface GatedResidualOptions {
@@ -65,15 +66,15 @@ export interface GatedResidualOptions {
   readonly bias: Tensor;
   readonly eps: number;
   readonly onePlusWeight: boolean;
-  /** Tokens per row of the gate: token s takes gate row floor(s / rowOfToken). */
-  readonly rowOfToken: number;
+  /** Tokens per row of the gate: token s takes gate row floor(s / tokensPerRow). */
+  readonly tokensPerRow: number;
 }
 
 /**
  * h + LayerNorm(gate[row of the token] * branch) * weight (or 1 + weight) + bias.
- * h and branch [S, K], gate [ceil(S / rowOfToken), K], all f32; the gate comes as it multiplies (tanh already taken).
+ * h and branch [S, K], gate [ceil(S / tokensPerRow), K], all f32; the gate comes as it multiplies (tanh already taken).
  */
 export function gatedResidual(h: Tensor, branch: Tensor, gate: Tensor, options: GatedResidualOptions): Tensor {
-  const { weight, bias, eps, onePlusWeight, rowOfToken: tokensPerRow } = options;
+  const { weight, bias, eps, onePlusWeight, tokensPerRow } = options;
   return runOp(gatedResidualOp, { h, branch, gate, weight, bias }, { eps, onePlusWeight, tokensPerRow })[0]!;
 }

@@ -27,3 +27,14 @@ export const cases: readonly Case[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): Case {
+  const input = { shape: [1 + random(9), 1 + random(70)], dtype: 'f32' } as const;
+  const [prevScale, textScale] = [1 + random(3) / 2, random(4) * 2.5];
+  const inputs = {
+    nullText: input,
+    ...(prevScale === 1 ? {} : { alone: input }),
+    ...(textScale === 0 ? {} : { caption: input }),
+  };
+  return { name: 'random', inputs, params: { prevScale, textScale } };
+}

@@ -2,7 +2,7 @@
 import { OpError, defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkFinite, checkOptional } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { kernels } from './kernels.ts';
 import { guidanceWeights } from './weights.ts';
 import type { GuidanceParams } from './weights.ts';
@@ -19,7 +19,10 @@ export const guidanceOp = defineOp<'nullText', 'alone' | 'caption', GuidancePara
     checkOptional('guidance', 'caption', caption, nullText.shape);
     const weights = guidanceWeights(params);
     if (weights.alone !== 0 && alone === undefined) {
-      throw new OpError('guidance', `prevScale ${params.prevScale} needs the prediction without previous chunks (alone)`);
+      throw new OpError(
+        'guidance',
+        `prevScale ${params.prevScale} needs the prediction without previous chunks (alone)`,
+      );
     }
     if (weights.caption !== 0 && caption === undefined) {
       throw new OpError('guidance', `textScale ${params.textScale} needs the prediction with caption (caption)`);
@@ -38,6 +41,7 @@ export const guidanceOp = defineOp<'nullText', 'alone' | 'caption', GuidancePara
   },
   ...kernels,
   cases,
+  randomCase,
 });
 
 /**
@@ -45,7 +49,11 @@ export const guidanceOp = defineOp<'nullText', 'alone' | 'caption', GuidancePara
  * `alone` may be left out when p = 1, `caption` when s = 0.
  */
 export const guidance = (
-  predictions: { readonly alone?: Tensor | undefined; readonly nullText: Tensor; readonly caption?: Tensor | undefined },
+  predictions: {
+    readonly alone?: Tensor | undefined;
+    readonly nullText: Tensor;
+    readonly caption?: Tensor | undefined;
+  },
   { prevScale, textScale }: GuidanceParams,
 ): Tensor => {
   const { alone, nullText, caption } = predictions;

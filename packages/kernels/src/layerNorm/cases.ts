@@ -42,3 +42,12 @@ export const cases: readonly Case[] = [
   layer('dit4.5b.norm', [1024, 3072], normal, { benchmarkOnly: true }),
   layer('dit24b.norm', [1024, 6144], normal, { benchmarkOnly: true }),
 ];
+
+export function randomCase(random: (below: number) => number): Case {
+  const shape = [1 + random(4), 1 + random(9), 1 + random(300)];
+  const fill: CaseFill = { kind: 'normal', mean: random(20) - 10 };
+  const { inputs, ...rest } = layer('random', shape, fill, { onePlusWeight: random(2) === 1 });
+  const { x, weight, bias } = inputs;
+  const given = random(4);
+  return { ...rest, inputs: { x, ...(given & 1 ? { weight } : {}), ...(given & 2 ? { bias } : {}) } };
+}

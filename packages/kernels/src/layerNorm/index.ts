@@ -4,7 +4,7 @@ import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkEps, checkOptional, lastDim } from '../support/checks.ts';
 import { affineOf, moments } from '../support/rowReference.ts';
 import { rowNormKernels } from '../support/rowNormKernels.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface LayerNormParams {
   /** Inside the root. */
@@ -44,6 +44,7 @@ export const layerNormOp = defineOp<'x', 'weight' | 'bias', LayerNormParams>({
     eps,
   })),
   cases,
+  randomCase,
 });
 
 export interface LayerNormOptions {

@@ -1,4 +1,5 @@
 import type { OpCase } from '@magi1/tensor';
+import { randomShape } from '../support/randomShapes.ts';
 import type { NarrowParams } from './index.ts';
 
 export const cases: readonly OpCase<'x', never, NarrowParams>[] = [
@@ -28,3 +29,11 @@ export const cases: readonly OpCase<'x', never, NarrowParams>[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): OpCase<'x', never, NarrowParams> {
+  const shape = randomShape(random, 1 + random(4), 4000);
+  const axis = random(shape.length);
+  const start = random(shape[axis]!);
+  const length = random(shape[axis]! - start + 1);
+  return { name: 'random', inputs: { x: { shape, dtype: 'f32' } }, params: { axis, start, length }, tolerance: 0 };
+}

@@ -1,8 +1,10 @@
 // A range of one axis, as contiguous storage. On the first axis it is Tensor.slice, which copies nothing.
-import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
+import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { copyLoops } from '../support/copyLoops.ts';
+import { stridedCopies } from '../support/stridedCopy.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface NarrowParams {
   readonly axis: number;
@@ -32,7 +34,13 @@ export const narrowOp = defineOp<'x', never, NarrowParams>({
       out!.data.set(x.data.subarray(from, from + length * inner), i * length * inner);
     }
   },
+  ...stridedCopies('narrow', ({ inputs: { x }, outputs, params: { axis, start } }) => {
+    const [target, strides] = [outputs[0]!, rowMajorStrides(x.shape)];
+    const loops = copyLoops(target.shape, strides, rowMajorStrides(target.shape));
+    return [{ source: x, target, sourceOffset: start * strides[axis]!, targetOffset: 0, loops }];
+  }),
   cases,
+  randomCase,
 });
 
 /** Positions start .. start+length-1 of `axis`; x of a 4-byte dtype. */

@@ -40,3 +40,22 @@ export const unpatchifyCases: readonly OpCase<'tokens', never, UnpatchifyParams>
     benchmarkOnly: true,
   },
 ];
+
+type Random = (below: number) => number;
+const triple = (random: Random, below: number) => [1 + random(below), 1 + random(below), 1 + random(below)] as const;
+
+export function randomPatchify(random: Random): OpCase<'x', never, PatchifyParams> {
+  const patch = triple(random, 4);
+  const video = patch.map((extent) => extent * (1 + random(3)) + random(extent));
+  const shape = [1 + random(2), 1 + random(4), ...video];
+  return { name: 'random', inputs: { x: { shape, dtype: 'f32' } }, params: { patch }, tolerance: 0 };
+}
+
+export function randomUnpatchify(random: Random): OpCase<'tokens', never, UnpatchifyParams> {
+  const [grid, patch] = [triple(random, 3), triple(random, 4)];
+  const [batch, channels] = [1 + random(2), 1 + random(5)];
+  const product = ([a, b, c]: readonly [number, number, number]) => a * b * c;
+  const shape = [batch * product(grid), product(patch) * channels];
+  const params = { batch, grid, patch, channels };
+  return { name: 'random', inputs: { tokens: { shape, dtype: 'f32' } }, params, tolerance: 0 };
+}

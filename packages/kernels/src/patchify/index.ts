@@ -1,8 +1,10 @@
 // Patch form of a Conv3d whose kernel equals its stride: cut a video into patches, and put patches back.
-import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
+import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { patchifyCases, unpatchifyCases } from './cases.ts';
+import { copyLoops } from '../support/copyLoops.ts';
+import { stridedCopies } from '../support/stridedCopy.ts';
+import { patchifyCases, randomPatchify, randomUnpatchify, unpatchifyCases } from './cases.ts';
 
 /** Extents in time, height, width. */
 export type Patch = readonly [t: number, h: number, w: number];
@@ -52,7 +54,16 @@ export const patchifyOp = defineOp<'x', never, PatchifyParams>({
                     out!.data[o++] =
                       x.data[(((b * channels + c) * frames + t * pt + i) * height + h * ph + j) * width + w * pw + k]!;
   },
+  ...stridedCopies('patchify', ({ inputs: { x }, outputs, params: { patch } }) => {
+    const [target, strides] = [outputs[0]!, rowMajorStrides(x.shape)];
+    const grid = patch.map((extent, i) => Math.floor(x.shape[i + 2]! / extent));
+    const lengths = [x.shape[0]!, ...grid, x.shape[1]!, ...patch];
+    const source = [strides[0]!, ...patch.map((extent, i) => extent * strides[i + 2]!), ...strides.slice(1)];
+    const loops = copyLoops(lengths, source, rowMajorStrides(lengths));
+    return [{ source: x, target, sourceOffset: 0, targetOffset: 0, loops }];
+  }),
   cases: patchifyCases,
+  randomCase: randomPatchify,
 });
 
 export const unpatchifyOp = defineOp<'tokens', never, UnpatchifyParams>({
@@ -83,7 +94,26 @@ export const unpatchifyOp = defineOp<'tokens', never, UnpatchifyParams>({
                       (((b * channels + c) * frames + t * pt + dt) * height + h * ph + dh) * width + w * pw + dw
                     ] = tokens.data[i++]!;
   },
+  ...stridedCopies('unpatchify', ({ inputs: { tokens }, outputs, params: { batch, grid, patch, channels } }) => {
+    const target = outputs[0]!;
+    // Axes of the tokens: b, t, h, w, pt, ph, pw, c.
+    const strides = rowMajorStrides([batch, ...grid, ...patch, channels]);
+    const order = [0, 7, 1, 4, 2, 5, 3, 6];
+    const [[gt, gh, gw], [pt, ph, pw]] = [grid, patch];
+    const lengths = [batch, channels, gt, pt, gh, ph, gw, pw];
+    const source = order.map((axis) => strides[axis]!);
+    return [
+      {
+        source: tokens,
+        target,
+        sourceOffset: 0,
+        targetOffset: 0,
+        loops: copyLoops(lengths, source, rowMajorStrides(lengths)),
+      },
+    ];
+  }),
   cases: unpatchifyCases,
+  randomCase: randomUnpatchify,
 });
 
 /**

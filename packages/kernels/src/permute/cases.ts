@@ -1,4 +1,6 @@
 import type { OpCase } from '@magi1/tensor';
+import { MOST_LOOPS } from '../support/copyLoops.ts';
+import { randomShape } from '../support/randomShapes.ts';
 import type { PermuteParams } from './index.ts';
 
 const permutation = (
@@ -22,3 +24,10 @@ export const cases: readonly OpCase<'x', never, PermuteParams>[] = [
   permutation('021.large', [64, 256, 192], [0, 2, 1], true),
   permutation('210.large', [64, 256, 192], [2, 1, 0], true),
 ];
+
+export function randomCase(random: (below: number) => number): OpCase<'x', never, PermuteParams> {
+  const shape = randomShape(random, 1 + random(MOST_LOOPS), 4000);
+  const left = shape.map((_, axis) => axis);
+  const axes = shape.map(() => left.splice(random(left.length), 1)[0]!);
+  return permutation('random', shape, axes);
+}

@@ -2,24 +2,24 @@
 import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { MOST_LOOPS, copyLoops } from '../support/copyLoops.ts';
+import { stridedCopies } from '../support/stridedCopy.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface PermuteParams {
   /** Output axis i is input axis axes[i]. */
   readonly axes: readonly number[];
 }
 
-export const MAX_PERMUTE_RANK = 8;
-
 export const permuteOp = defineOp<'x', never, PermuteParams>({
   name: 'permute',
   infer({ x }, { axes }) {
     checkDType('permute', 'x', x, ['f32', 'i32', 'u32']);
     const sorted = [...axes].sort((a, b) => a - b);
-    if (axes.length !== x.shape.length || sorted.some((axis, i) => axis !== i) || axes.length > MAX_PERMUTE_RANK) {
+    if (axes.length !== x.shape.length || sorted.some((axis, i) => axis !== i) || axes.length > MOST_LOOPS) {
       throw new OpError(
         'permute',
-        `axes [${axes.join(',')}] do not permute ${describeSpec(x)} (at most ${MAX_PERMUTE_RANK} axes)`,
+        `axes [${axes.join(',')}] do not permute ${describeSpec(x)} (at most ${MOST_LOOPS} axes)`,
       );
     }
     return [{ shape: axes.map((axis) => x.shape[axis]!), dtype: x.dtype }];
@@ -36,7 +36,14 @@ export const permuteOp = defineOp<'x', never, PermuteParams>({
       }
     }
   },
+  ...stridedCopies('permute', ({ inputs: { x }, outputs, params: { axes } }) => {
+    const [target, strides] = [outputs[0]!, rowMajorStrides(x.shape)];
+    const along = axes.map((axis) => strides[axis]!);
+    const loops = copyLoops(target.shape, along, rowMajorStrides(target.shape));
+    return [{ source: x, target, sourceOffset: 0, targetOffset: 0, loops }];
+  }),
   cases,
+  randomCase,
 });
 
 /** x of a 4-byte dtype and up to 8 axes; output axis i is input axis axes[i]. */

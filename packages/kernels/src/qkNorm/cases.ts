@@ -3,7 +3,12 @@ import type { QkNormParams } from './index.ts';
 
 type Case = OpCase<'x', 'weight' | 'bias', QkNormParams>;
 
-function heads(name: string, shape: Shape, kind: QkNormParams['kind'], more: Partial<Case> & { fill?: CaseFill } = {}): Case {
+function heads(
+  name: string,
+  shape: Shape,
+  kind: QkNormParams['kind'],
+  more: Partial<Case> & { fill?: CaseFill } = {},
+): Case {
   const { fill = { kind: 'normal' }, ...rest } = more;
   const features = { shape: [shape[2]!], dtype: 'f32' as const };
   const x = { shape, dtype: 'f32' as const, fill };
@@ -31,3 +36,8 @@ export const cases: readonly Case[] = [
   heads('dit4.5b.q_layernorm', [1024, 24, 128], 'onePlusWeight', { benchmarkOnly: true }),
   heads('vae.attn', [1025, 16, 64], 'std', { benchmarkOnly: true }),
 ];
+
+export function randomCase(random: (below: number) => number): Case {
+  const kind = (['weight', 'onePlusWeight', 'std'] as const)[random(3)]!;
+  return heads('random', [1 + random(9), 1 + random(5), 2 + random(140)], kind);
+}

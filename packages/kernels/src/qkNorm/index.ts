@@ -4,7 +4,7 @@ import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkEps, checkOptional, checkRank } from '../support/checks.ts';
 import { affineOf, moments } from '../support/rowReference.ts';
 import { rowNormKernels } from '../support/rowNormKernels.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 
 export interface QkNormParams {
   /**
@@ -50,6 +50,7 @@ export const qkNormOp = defineOp<'x', 'weight' | 'bias', QkNormParams>({
     eps,
   })),
   cases,
+  randomCase,
 });
 
 export interface QkNormOptions extends QkNormParams {

@@ -11,3 +11,9 @@ export const cases: readonly OpCase<'x', never, ResizeParams>[] = [
     benchmarkOnly: true,
   },
 ];
+
+export function randomCase(random: (below: number) => number): OpCase<'x', never, ResizeParams> {
+  const size = [1 + random(6), 1 + random(6), 1 + random(6)] as const;
+  const shape = [1 + random(5), 1 + random(5), 1 + random(5), 1 + random(9)];
+  return { name: 'random', inputs: { x: { shape, dtype: 'f32' } }, params: { size } };
+}

@@ -2,19 +2,13 @@
 import { OpError, defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
+import { interpolationTaps } from './taps.ts';
+import { wasm } from './wasm.ts';
+import { webgpu } from './webgpu.ts';
 
 export interface ResizeParams {
   readonly size: readonly [t: number, h: number, w: number];
-}
-
-/** Left neighbour, right neighbour and weight of the right one, for each output position along one axis. */
-export function interpolationTaps(from: number, to: number): { left: number; right: number; weight: number }[] {
-  return Array.from({ length: to }, (_, i) => {
-    const position = Math.max(((i + 0.5) * from) / to - 0.5, 0);
-    const left = Math.min(Math.floor(position), from - 1);
-    return { left, right: Math.min(left + 1, from - 1), weight: position - left };
-  });
 }
 
 export const resizeOp = defineOp<'x', never, ResizeParams>({
@@ -50,7 +44,10 @@ export const resizeOp = defineOp<'x', never, ResizeParams>({
             out!.data[o++] = mix(plane(t.left), plane(t.right), t.weight);
           }
   },
+  webgpu,
+  wasm,
   cases,
+  randomCase,
 });
 
 /** x f32 [t, h, w, C] -> f32 [t2, h2, w2, C]; align_corners false, no antialiasing. */

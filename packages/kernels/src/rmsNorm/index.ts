@@ -43,9 +43,11 @@ export const rmsNormOp = defineOp<'x' | 'weight', never, RmsNormParams>({
     weight,
     eps,
   })),
+  randomCase: (random) => rms('random', 1 + random(20), 1 + random(300)),
   cases: [
     rms('odd', 15, 77),
     rms('one', 1, 1),
+    rms('manyRows', 130, 32),
     {
       ...rms('large', 3, 130),
       inputs: {

@@ -23,3 +23,8 @@ export const cases: readonly Case[] = [
   turn('head128', [9, 5, 128], 48),
   { ...turn('dit4.5b.q', [1024, 24, 128], 48), benchmarkOnly: true },
 ];
+
+export function randomCase(random: (below: number) => number): Case {
+  const columns = random(50);
+  return turn('random', [1 + random(9), 1 + random(5), Math.max(1, 2 * columns + random(20))], columns);
+}

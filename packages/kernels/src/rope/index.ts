@@ -2,11 +2,11 @@
 import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
-export type RopeParams = Readonly<Record<never, never>>;
+export type RopeParams = Record<string, never>;
 
 export const ropeOp = defineOp<'x' | 'cos' | 'sin', never, RopeParams>({
   name: 'rope',
@@ -23,7 +23,10 @@ export const ropeOp = defineOp<'x' | 'cos' | 'sin', never, RopeParams>({
     }
     return [{ shape: x.shape, dtype: 'f32' }];
   },
-  cost: ({ x, cos }) => ({ flops: 3 * elementCount(x.shape), bytes: 8 * (elementCount(x.shape) + elementCount(cos.shape)) }),
+  cost: ({ x, cos }) => ({
+    flops: 3 * elementCount(x.shape),
+    bytes: 8 * (elementCount(x.shape) + elementCount(cos.shape)),
+  }),
   reference({ x, cos, sin }, [y]) {
     const [tokens, heads, features] = x.shape as [number, number, number];
     const columns = cos.shape[1]!;
@@ -42,6 +45,7 @@ export const ropeOp = defineOp<'x' | 'cos' | 'sin', never, RopeParams>({
   webgpu,
   wasm,
   cases,
+  randomCase,
 });
 
 /**

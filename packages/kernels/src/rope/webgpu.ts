@@ -1,23 +1,31 @@
-// WGSL of rope: one element of the output per invocation.
+// WGSL of rope: an invocation makes one quad of the output, or one element where rows are not made of quads.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
 import { rowRanges } from '../support/rowRanges.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { valueType } from '../support/wgslFunctions.ts';
 import type { RopeParams } from './index.ts';
 
-const program: WgslProgram = {
+const LANES = 64;
+
+const program: WgslProgram<{ readonly wide: boolean }> = {
   name: 'rope',
-  bindings: () => [
-    { name: 'x', type: 'array<f32>', access: 'read' },
-    { name: 'cosines', type: 'array<f32>', access: 'read' },
-    { name: 'sines', type: 'array<f32>', access: 'read' },
-    { name: 'y', type: 'array<f32>', access: 'read_write' },
-  ],
+  bindings({ wide }) {
+    const type = wide ? 'array<vec4f>' : 'array<f32>';
+    return [
+      { name: 'x', type, access: 'read' },
+      { name: 'cosines', type, access: 'read' },
+      { name: 'sines', type, access: 'read' },
+      { name: 'y', type, access: 'read_write' },
+    ];
+  },
+  // All counted in values of T.
   params: { size: 'u32', heads: 'u32', features: 'u32', columns: 'u32' },
-  source: () => /* wgsl */ `
+  source: ({ wide }) => /* wgsl */ `
 ${WORKGROUP_INDEX}
-@compute @workgroup_size(64)
+${valueType(wide)}
+@compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+  let i = workgroup_index(id, count) * ${LANES}u + lane;
   if (i >= params.size) { return; }
   let row = i / params.features;
   let feature = i - row * params.features;
@@ -26,12 +34,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     y[i] = value;
     return;
   }
-  let first = feature < params.columns;
-  let column = select(feature - params.columns, feature, first);
-  let partner = x[select(i - params.columns, i + params.columns, first)];
-  let angle = row / params.heads * params.columns + column;
-  let sine = select(sines[angle], -sines[angle], first);
-  y[i] = value * cosines[angle] + partner * sine;
+  let angles = row / params.heads * params.columns;
+  if (feature < params.columns) {
+    y[i] = value * cosines[angles + feature] - x[i + params.columns] * sines[angles + feature];
+  } else {
+    let column = feature - params.columns;
+    y[i] = x[i - params.columns] * sines[angles + column] + value * cosines[angles + column];
+  }
 }
 `,
 };
@@ -42,17 +51,23 @@ export const webgpu: NonNullable<OpDefinition<'x' | 'cos' | 'sin', never, RopePa
 ) => {
   const [tokens, heads, features] = x.shape as [number, number, number];
   const columns = cos.shape[1]!;
-  const token = heads * features;
-  return rowRanges('rope', tokens, columns === 0 ? [4 * token] : [4 * token, 4 * columns], capabilities).map((range) => ({
-    program,
-    variant: {},
-    bindings: {
-      x: range.window(x, 4 * token),
-      cosines: range.window(cos, 4 * columns),
-      sines: range.window(sin, 4 * columns),
-      y: range.window(outputs[0]!, 4 * token),
-    },
-    params: { size: range.count * token, heads, features, columns },
-    workgroups: foldWorkgroups('rope', Math.ceil((range.count * token) / 64), capabilities),
-  }));
+  const wide = features % 4 === 0 && columns % 4 === 0;
+  const unit = wide ? 4 : 1;
+  const [tokenBytes, angleBytes] = [4 * heads * features, 4 * columns];
+  const rowBytes = columns === 0 ? [tokenBytes] : [tokenBytes, angleBytes];
+  return rowRanges('rope', tokens, rowBytes, capabilities).map((range) => {
+    const size = (range.count * heads * features) / unit;
+    return {
+      program,
+      variant: { wide },
+      bindings: {
+        x: range.window(x, tokenBytes),
+        cosines: range.window(cos, angleBytes),
+        sines: range.window(sin, angleBytes),
+        y: range.window(outputs[0]!, tokenBytes),
+      },
+      params: { size, heads, features: features / unit, columns: columns / unit },
+      workgroups: foldWorkgroups('rope', Math.ceil(size / LANES), capabilities),
+    };
+  });
 };

@@ -5,7 +5,7 @@ import { checkDType, lastDim } from '../support/checks.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
-export type SoftmaxParams = Readonly<Record<never, never>>;
+export type SoftmaxParams = Record<string, never>;
 
 const rows = (name: string, shape: Shape, fill: CaseFill = { kind: 'normal', scale: 3 }, benchmarkOnly = false) =>
   ({ name, inputs: { x: { shape, dtype: 'f32', fill } }, params: {}, benchmarkOnly }) satisfies OpCase<'x'>;
@@ -30,9 +30,11 @@ export const softmaxOp = defineOp<'x', never, SoftmaxParams>({
   },
   webgpu,
   wasm,
+  randomCase: (random) => rows('random', [1 + random(3), 1 + random(9), 1 + random(300)]),
   cases: [
     rows('odd', [3, 5, 77]),
     rows('one', [1, 1]),
+    rows('manyRows', [41, 64]),
     rows('large', [4, 130], { kind: 'normal', scale: 1e4, mean: 1e6 }),
     rows('flat', [3, 1000], { kind: 'normal', scale: 0, mean: -7 }),
     rows('longRow', [2, 12288]),

@@ -1,9 +1,8 @@
 // WGSL of softmax: maximum, sum of exponentials, then the quotients; exponentials wait in the output.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
 import { rowRanges } from '../support/rowRanges.ts';
-import { rowHead, rowVariant, rowWorkgroups } from '../support/rowWgsl.ts';
+import { rowHead, rowLayout, rowWorkgroups } from '../support/rowWgsl.ts';
 import type { RowVariant } from '../support/rowWgsl.ts';
-import { foldWorkgroups } from '../support/wgsl.ts';
 import { EXP } from '../support/wgslFunctions.ts';
 import type { SoftmaxParams } from './index.ts';
 
@@ -13,20 +12,20 @@ const program: WgslProgram<RowVariant> = {
     { name: 'x', type: wide ? 'array<vec4f>' : 'array<f32>', access: 'read' },
     { name: 'y', type: wide ? 'array<vec4f>' : 'array<f32>', access: 'read_write' },
   ],
-  params: { rows: 'u32', steps: 'u32' },
+  params: { rows: 'u32', lanes: 'u32', steps: 'u32' },
   source: (variant) => /* wgsl */ `
 ${rowHead(variant)}
 ${EXP}
 fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
   let at = row * params.steps;
   var most = T(-3.4e38);
-  for (var k = lane; k < params.steps; k += LANES) { most = max(most, x[at + k]); }
+  for (var k = lane; k < params.steps; k += params.lanes) { most = max(most, x[at + k]); }
   let row_most = reduce_max(across_max(most), lane, slot);
   var sum = T(0.0);
-  for (var start = lane; start < params.steps; start += RUN_STEP) {
-    let end = min(start + RUN_STEP, params.steps);
+  for (var start = lane; start < params.steps; start += RUN * params.lanes) {
+    let end = min(start + RUN * params.lanes, params.steps);
     var run = T(0.0);
-    for (var k = start; k < end; k += LANES) {
+    for (var k = start; k < end; k += params.lanes) {
       let e = exp_(x[at + k] - row_most);
       if (live) { y[at + k] = e; }
       run += e;
@@ -35,7 +34,7 @@ fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
   }
   let scale = 1.0 / reduce_sum(vec2f(across_sum(sum), 0.0), lane, slot).x;
   if (!live) { return; }
-  for (var k = lane; k < params.steps; k += LANES) { y[at + k] *= scale; }
+  for (var k = lane; k < params.steps; k += params.lanes) { y[at + k] *= scale; }
 }
 `,
 };
@@ -45,12 +44,13 @@ export const webgpu: NonNullable<OpDefinition<'x', never, SoftmaxParams>['webgpu
   capabilities,
 ) => {
   const features = x.shape.at(-1)!;
-  const variant = rowVariant(features, capabilities);
+  const layout = rowLayout(features, capabilities);
+  const { variant, lanes, steps } = layout;
   return rowRanges('softmax', x.size / features, [4 * features], capabilities).map((range) => ({
     program,
     variant,
     bindings: { x: range.window(x, 4 * features), y: range.window(outputs[0]!, 4 * features) },
-    params: { rows: range.count, steps: variant.wide ? features / 4 : features },
-    workgroups: foldWorkgroups('softmax', rowWorkgroups(range.count, variant), capabilities),
+    params: { rows: range.count, lanes, steps },
+    workgroups: rowWorkgroups('softmax', range.count, layout, capabilities),
   }));
 };

@@ -109,18 +109,19 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 /** An item is a vector of four elements; what the last one writes past the end falls into the output's padding. */
 function vectorKernel<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>): WasmKernel<V> {
   const scalars = op.scalars ?? [];
-  const kinds = (names: readonly string[], kind: 'ptr' | 'f32') => Object.fromEntries(names.map((name) => [name, kind]));
+  const kinds = (names: readonly string[], kind: 'ptr' | 'f32') =>
+    Object.fromEntries(names.map((name) => [name, kind]));
   return wasmKernel({
     name: op.name,
     args: { output: 'ptr', ...kinds(op.inputs, 'ptr'), ...kinds(scalars, 'f32') },
     body(k, { begin, end, output, ...args }, variant: V) {
-      const given = args as unknown as Readonly<Record<string, I32 & F32>>;
+      const given = args as unknown as Readonly<Record<string, I32 | F32>>;
       const values: Record<string, F32x4> = {};
-      for (const name of scalars) values[name] = k.let(given[name]!.splat());
+      for (const name of scalars) values[name] = k.let((given[name] as F32).splat());
       k.forRange(begin, end, 1, (i) => {
         const at = k.let(i.shl(4));
-        for (const name of inputsOf(op, variant)) values[name] = k.let(given[name]!.add(at).loadF32x4());
-        k.store(output!.add(at), op.wasm(k, values, variant));
+        for (const name of inputsOf(op, variant)) values[name] = k.let((given[name] as I32).add(at).loadF32x4());
+        k.store(output.add(at), op.wasm(k, values, variant));
       });
     },
   });

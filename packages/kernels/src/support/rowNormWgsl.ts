@@ -3,16 +3,20 @@ import type { WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/ten
 import { normVariant } from './rowNorm.ts';
 import type { NormVariant, RowNormCall } from './rowNorm.ts';
 import { rowRanges } from './rowRanges.ts';
-import { rowHead, rowVariant, rowWorkgroups } from './rowWgsl.ts';
+import { rowHead, rowLayout, rowWorkgroups } from './rowWgsl.ts';
 import type { RowVariant } from './rowWgsl.ts';
-import { foldWorkgroups } from './wgsl.ts';
 
 type RowNormVariant = RowVariant & NormVariant;
 
-// Variance from deviations d from the mean: what rounding took from the mean is found as the mean of d, and corrects both.
+// The second pass takes deviations from the first pass's mean. What rounding took from that mean is found as their own
+// mean, and corrects the variance and the result.
 const CENTRED_MOMENTS = /* wgsl */ `
-  let mean = reduce_sum(sums(row, lane, 0.0), lane, slot).x / f32(params.features);
-  let moments = reduce_sum(sums(row, lane, mean), lane, slot) / f32(params.features);
+  var mean = 0.0;
+  var moments = vec2f(0.0);
+  for (var turn = 0u; turn < 2u; turn++) {
+    mean = moments.x;
+    moments = reduce_sum(sums(row, lane, mean), lane, slot) / f32(params.features);
+  }
   let rest = moments.x;
   let variance = max(moments.y - rest * rest, 0.0);`;
 
@@ -35,11 +39,20 @@ const program: WgslProgram<RowNormVariant> = {
     ];
   },
   // `steps` values of T make a row of `features` elements; row r here is row `first_row + r` of the tensor.
-  params: { rows: 'u32', features: 'u32', steps: 'u32', first_row: 'u32', rows_per_gate: 'u32', eps: 'f32' },
+  params: {
+    rows: 'u32',
+    lanes: 'u32',
+    features: 'u32',
+    steps: 'u32',
+    first_row: 'u32',
+    rows_per_gate: 'u32',
+    eps: 'f32',
+  },
   source(variant) {
     const { kind, gated, weight, bias } = variant;
     const gate = gated ? ' * gate[(params.first_row + row) / params.rows_per_gate * params.steps + k]' : '';
     const factor = { none: '', weight: ' * weight[k]', onePlusWeight: ' * (1.0 + weight[k])' }[weight];
+    const residual = gated ? ' + h[row * params.steps + k]' : '';
     const scale = kind === 'std' ? '1.0 / (sqrt(variance) + params.eps)' : '1.0 / sqrt(variance + params.eps)';
     return /* wgsl */ `
 ${rowHead(variant)}
@@ -49,11 +62,11 @@ fn load(row: u32, k: u32) -> T { return x[row * params.steps + k]${gate}; }
 fn sums(row: u32, lane: u32, origin: f32) -> vec2f {
   var first = T(0.0);
   var second = T(0.0);
-  for (var start = lane; start < params.steps; start += RUN_STEP) {
-    let end = min(start + RUN_STEP, params.steps);
+  for (var start = lane; start < params.steps; start += RUN * params.lanes) {
+    let end = min(start + RUN * params.lanes, params.steps);
     var run_first = T(0.0);
     var run_second = T(0.0);
-    for (var k = start; k < end; k += LANES) {
+    for (var k = start; k < end; k += params.lanes) {
       let d = load(row, k) - origin;
       run_first += d;
       run_second += d * d;
@@ -68,8 +81,8 @@ fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
 ${kind === 'rms' ? RMS_MOMENTS : CENTRED_MOMENTS}
   let scale = ${scale};
   if (!live) { return; }
-  for (var k = lane; k < params.steps; k += LANES) {
-    y[row * params.steps + k] = ((load(row, k) - mean) - rest) * scale${factor}${bias ? ' + bias[k]' : ''}${gated ? ' + h[row * params.steps + k]' : ''};
+  for (var k = lane; k < params.steps; k += params.lanes) {
+    y[row * params.steps + k] = ((load(row, k) - mean) - rest) * scale${factor}${bias ? ' + bias[k]' : ''}${residual};
   }
 }
 `;
@@ -79,8 +92,9 @@ ${kind === 'rms' ? RMS_MOMENTS : CENTRED_MOMENTS}
 export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabilities): readonly WebGpuDispatch[] {
   const { op, x, y, weight, bias, eps, gated } = call;
   const features = x.shape.at(-1)!;
-  const layout = rowVariant(features, capabilities);
-  const variant: RowNormVariant = { ...layout, ...normVariant(call) };
+  const layout = rowLayout(features, capabilities);
+  const { lanes, steps } = layout;
+  const variant: RowNormVariant = { ...layout.variant, ...normVariant(call) };
   const rowBytes = 4 * features;
   return rowRanges(op, x.size / features, [rowBytes], capabilities).map((range) => ({
     program,
@@ -94,12 +108,13 @@ export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabil
     },
     params: {
       rows: range.count,
+      lanes,
       features,
-      steps: layout.wide ? features / 4 : features,
+      steps,
       first_row: range.start,
       rows_per_gate: gated?.rowsPerGate ?? 1,
       eps,
     },
-    workgroups: foldWorkgroups(op, rowWorkgroups(range.count, layout), capabilities),
+    workgroups: rowWorkgroups(op, range.count, layout, capabilities),
   }));
 }

@@ -1,50 +1,55 @@
-// Shared WGSL of ops that reduce rows: `LANES` neighbouring invocations of a workgroup share one row.
+// Shared WGSL of ops that reduce rows: `lanes` neighbouring invocations of a workgroup share one row.
 import type { WebGpuCapabilities } from '@magi1/tensor';
-import { WORKGROUP_INDEX } from './wgsl.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
 import { valueType } from './wgslFunctions.ts';
 
 export type RowVariant = {
   /** Rows are read in quads: their length is a multiple of 4. */
   readonly wide: boolean;
-  /** Invocations per row, a power of two. */
-  readonly lanes: number;
-  /** Invocations per workgroup, a multiple of `lanes`. */
-  readonly workgroup: number;
+  /** Invocations share rows and meet at barriers; otherwise one invocation has a row to itself. */
+  readonly shared: boolean;
 };
 
-/** How rows of `features` elements are spread over invocations. */
-export function rowVariant(features: number, capabilities: WebGpuCapabilities): RowVariant {
-  const wide = features % 4 === 0;
-  // Software adapters: one SIMD register per row, since their barriers are dear beyond it.
-  if (capabilities.software) return { wide, lanes: 8, workgroup: 8 };
-  const steps = wide ? features / 4 : features;
-  let lanes = 8;
-  while (lanes < 256 && lanes * 4 < steps) lanes *= 2;
-  return { wide, lanes, workgroup: 256 };
+/** How rows are spread over invocations. */
+export interface RowLayout {
+  readonly variant: RowVariant;
+  /** Invocations per row, a power of two; 1 when not shared. */
+  readonly lanes: number;
+  /** Vectors (quads or single elements) per row. */
+  readonly steps: number;
 }
 
-/** Sums of up to this many elements per lane are made apart and then added, which keeps rounding small. */
+const workgroupSize = ({ shared }: RowVariant): number => (shared ? 256 : 8);
+
+export function rowLayout(features: number, capabilities: WebGpuCapabilities): RowLayout {
+  const wide = features % 4 === 0;
+  const steps = wide ? features / 4 : features;
+  // Barriers are dear on software adapters, to run and above all to compile.
+  if (capabilities.software) return { variant: { wide, shared: false }, lanes: 1, steps };
+  let lanes = 8;
+  while (lanes < 256 && lanes * 4 < steps) lanes *= 2;
+  return { variant: { wide, shared: true }, lanes, steps };
+}
+
+export function rowWorkgroups(
+  op: string,
+  rows: number,
+  { variant, lanes }: RowLayout,
+  capabilities: WebGpuCapabilities,
+): [number, number, number] {
+  return foldWorkgroups(op, Math.ceil((rows * lanes) / workgroupSize(variant)), capabilities);
+}
+
+/** Up to this many elements per lane are summed apart before they join the total, which keeps rounding small. */
 const RUN = 32;
 
-/**
- * Head of a row program: types, `reduce` (of a pair of sums or of a maximum over the lanes of a row) and the loop over a
- * row's elements. The source must define `fn main_row(row: u32, lane: u32, slot: u32, live: bool)`; `live` is false for
- * rows past the last, which take part in the barriers and store nothing.
- */
-export const rowHead = ({ wide, lanes, workgroup }: RowVariant): string => /* wgsl */ `
-${WORKGROUP_INDEX}
-${valueType(wide)}
-const LANES = ${lanes}u;
-const RUN_STEP = ${RUN * lanes}u;
-fn across_sum(v: T) -> f32 { return ${wide ? '(v.x + v.y) + (v.z + v.w)' : 'v'}; }
-fn across_max(v: T) -> f32 { return ${wide ? 'max(max(v.x, v.y), max(v.z, v.w))' : 'v'}; }
-
-var<workgroup> partial: array<vec2f, ${workgroup}>;
+const SHARED_REDUCTIONS = /* wgsl */ `
+var<workgroup> partial: array<vec2f, 256>;
 
 fn reduce_sum(value: vec2f, lane: u32, slot: u32) -> vec2f {
   partial[slot] = value;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = params.lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) { partial[slot] += partial[slot + half]; }
     workgroupBarrier();
   }
@@ -56,7 +61,7 @@ fn reduce_sum(value: vec2f, lane: u32, slot: u32) -> vec2f {
 fn reduce_max(value: f32, lane: u32, slot: u32) -> f32 {
   partial[slot].x = value;
   workgroupBarrier();
-  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+  for (var half = params.lanes / 2u; half > 0u; half /= 2u) {
     if (lane < half) { partial[slot].x = max(partial[slot].x, partial[slot + half].x); }
     workgroupBarrier();
   }
@@ -64,14 +69,30 @@ fn reduce_max(value: f32, lane: u32, slot: u32) -> f32 {
   workgroupBarrier();
   return most;
 }
-
-@compute @workgroup_size(${workgroup})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) slot: u32) {
-  let row = workgroup_index(id, count) * ${workgroup / lanes}u + slot / LANES;
-  main_row(min(row, params.rows - 1u), slot % LANES, slot, row < params.rows);
-}
 `;
 
-/** Workgroups that `rows` rows need. */
-export const rowWorkgroups = (rows: number, { lanes, workgroup }: RowVariant): number =>
-  Math.ceil((rows * lanes) / workgroup);
+const OWN_REDUCTIONS = /* wgsl */ `
+fn reduce_sum(value: vec2f, lane: u32, slot: u32) -> vec2f { return value; }
+fn reduce_max(value: f32, lane: u32, slot: u32) -> f32 { return value; }
+`;
+
+/**
+ * Head of a row program with parameters `rows` and `lanes`: types, `reduce_sum` (of two sums at once) and `reduce_max`
+ * over the lanes of a row, and the entry point. The source must define
+ * `fn main_row(row: u32, lane: u32, slot: u32, live: bool)`: the lane's steps are lane, lane + LANES and so on, in runs of
+ * RUN_STEP; `live` is false for rows past the last, which take part in reductions and store nothing.
+ */
+export const rowHead = (variant: RowVariant): string => /* wgsl */ `
+${WORKGROUP_INDEX}
+${valueType(variant.wide)}
+fn across_sum(v: T) -> f32 { return ${variant.wide ? '(v.x + v.y) + (v.z + v.w)' : 'v'}; }
+fn across_max(v: T) -> f32 { return ${variant.wide ? 'max(max(v.x, v.y), max(v.z, v.w))' : 'v'}; }
+const RUN = ${RUN}u;
+${variant.shared ? SHARED_REDUCTIONS : OWN_REDUCTIONS}
+@compute @workgroup_size(${workgroupSize(variant)})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) slot: u32) {
+  let invocation = workgroup_index(id, count) * ${workgroupSize(variant)}u + slot;
+  let row = invocation / params.lanes;
+  main_row(min(row, params.rows - 1u), invocation % params.lanes, slot, row < params.rows);
+}
+`;

@@ -46,7 +46,10 @@ export const tanh: LaneFunction = (k, x) => {
   const a = k.let(x.abs().pmin(TANH_ONE));
   const z = k.let(a.mul(a));
   const near = k.let(k.madd(a.mul(z), horner(k, TANH_POLYNOMIAL, z), a));
-  const far = F32x4.of(2).div(exp(k, k.let(a.add(a))).add(1)).neg().add(1);
+  const far = F32x4.of(2)
+    .div(exp(k, k.let(a.add(a))).add(1))
+    .neg()
+    .add(1);
   return withSignOf(k, a.lt(TANH_LIMIT).select(near, far), x);
 };
 

@@ -59,7 +59,14 @@ export function sumVectors(k: KernelBuilder, count: I32, terms: (at: I32) => rea
       totals[i]!.set(totals[i]!.add(valid.and(term.asI32x4()).asF32x4()));
     });
   });
-  return totals.map((t) => k.let(t.lane(0).add(t.lane(1)).add(t.lane(2).add(t.lane(3)))));
+  return totals.map((t) =>
+    k.let(
+      t
+        .lane(0)
+        .add(t.lane(1))
+        .add(t.lane(2).add(t.lane(3))),
+    ),
+  );
 }
 
 /** The largest of `count` elements (at least one). */
@@ -75,5 +82,10 @@ export function maxVectors(k: KernelBuilder, count: I32, value: (at: I32) => F32
     const valid = I32x4.lanes(0, 1, 2, 3).ltS(rest.splat());
     most.set(most.pmax(valid.select(value(whole), F32x4.of(LOWEST))));
   });
-  return k.let(most.lane(0).max(most.lane(1)).max(most.lane(2).max(most.lane(3))));
+  return k.let(
+    most
+      .lane(0)
+      .max(most.lane(1))
+      .max(most.lane(2).max(most.lane(3))),
+  );
 }

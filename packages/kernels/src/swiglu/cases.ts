@@ -9,10 +9,15 @@ export const cases: readonly OpCase<'x', never, SwigluParams>[] = [
   {
     name: 'edges',
     inputs: {
-      x: { shape: [2 * edges.length], dtype: 'f32', fill: { kind: 'values', values: [...edges, ...edges.map(() => 2)] } },
+      x: {
+        shape: [2 * edges.length],
+        dtype: 'f32',
+        fill: { kind: 'values', values: [...edges, ...edges.map(() => 2)] },
+      },
     },
     params: {},
   },
+  { name: 'manyRows', inputs: { x: { shape: [37, 64], dtype: 'f32' } }, params: {} },
   { name: 'wide', inputs: { x: { shape: [2, 8202], dtype: 'f32' } }, params: {} },
   { name: 'dit24b.fc1', inputs: { x: { shape: [256, 32768], dtype: 'f32' } }, params: {}, benchmarkOnly: true },
 ];

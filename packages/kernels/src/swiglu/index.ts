@@ -6,7 +6,7 @@ import { cases } from './cases.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
-export type SwigluParams = Readonly<Record<never, never>>;
+export type SwigluParams = Record<string, never>;
 
 export const swigluOp = defineOp<'x', never, SwigluParams>({
   name: 'swiglu',
@@ -29,6 +29,11 @@ export const swigluOp = defineOp<'x', never, SwigluParams>({
   webgpu,
   wasm,
   cases,
+  randomCase: (random) => ({
+    name: 'random',
+    inputs: { x: { shape: [1 + random(4), 1 + random(5), 2 * (1 + random(70))], dtype: 'f32' } },
+    params: {},
+  }),
 });
 
 /** silu(x[..., :F]) * x[..., F:] for x [..., 2F], f32. */

@@ -23,7 +23,5 @@ const kernel = wasmKernel({
 
 export const wasm: NonNullable<OpDefinition<'x', never, SwigluParams>['wasm']> = ({ inputs: { x }, outputs: [y] }) => {
   const features = y!.shape.at(-1)!;
-  return [
-    { kernel, variant: {}, args: { x, y: y!, features }, items: y!.size / features, itemCost: 20 * features },
-  ];
+  return [{ kernel, variant: {}, args: { x, y: y!, features }, items: y!.size / features, itemCost: 20 * features }];
 };

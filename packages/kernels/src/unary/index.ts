@@ -24,6 +24,13 @@ export const unaryOp = defineOp<'x', never, UnaryParams>({
   },
   ...kernels,
   cases,
+  randomCase: (random) => ({
+    name: 'random',
+    inputs: {
+      x: { shape: [1 + random(9), 1 + random(70)], dtype: 'f32', fill: { kind: 'normal', scale: 1 + random(8) } },
+    },
+    params: { kind: (['silu', 'geluErf', 'geluTanh', 'tanh'] as const)[random(4)]! },
+  }),
 });
 
 /** x * sigmoid(x), any shape, f32. */

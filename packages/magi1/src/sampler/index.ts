@@ -5,3 +5,4 @@ export * from './options.ts';
 export * from './schedule.ts';
 export * from './stages.ts';
 export * from './timesteps.ts';
+export * from './sample.ts';

@@ -1,4 +1,5 @@
 // Python's text primitives where JavaScript's differ: Unicode-aware regex classes, strip, lower and form decoding.
+// Characters newer than Unicode 14 (Python 3.11) are classed by the engine's own, newer tables: the one known difference.
 
 /** What `str.isspace` and `\s` accept: more than `\s` here (\x1c-\x1f, \x85), and not U+FEFF. */
 const SPACE = String.raw`\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000`;

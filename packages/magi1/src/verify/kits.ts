@@ -1,6 +1,7 @@
 // The kits that `verify` knows, one line each.
 import type { Kit } from './types.ts';
+import { ditKit } from './dit-kit.ts';
 import { t5Kit } from './t5-kit.ts';
 import { vaeKit } from './vae-kit.ts';
 
-export const kits: readonly Kit[] = [t5Kit, vaeKit];
+export const kits: readonly Kit[] = [ditKit, t5Kit, vaeKit];

@@ -72,6 +72,7 @@ export class WasmDevice extends Device {
       reason: options.reason,
       features: describeFeatures(features),
       limits: { threads, heapBytes: this.#heap.limit },
+      memoryBudget: options.memoryBudget,
     };
   }
 
@@ -259,8 +260,11 @@ export class WasmDevice extends Device {
 
   override async dispose(): Promise<void> {
     if (this.#disposed) return;
-    this.#queue.clear();
     this.#disposed = true;
+    this.#queue.clear();
+    this.#executor.stop();
+    // A step under way ends at its next turn of the event loop; whoever waits for it gets the error.
+    await this.#queue.drain().catch(() => undefined);
     await this.#executor.dispose();
   }
 

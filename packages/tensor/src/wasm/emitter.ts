@@ -31,6 +31,8 @@
 // - Same bits for every split of the items: an item must not care where `begin` and `end` are.
 // - `scratch` is the address of the thread's private `scratchBytes`; its contents are undefined at the start of a call.
 // - A streamed argument may be an address that wrapped around 2^32: add the item's byte offset to it before anything else.
+// - Engines compile twice, and the fast code (ten times faster) is taken at the next call of a function: when one item takes
+//   more than a few ms, put its inner tile into `k.function` and `k.call` it. Measured cost of the call: none.
 // - V8 holds 16 vector registers on x86: keep live vectors below that in inner loops, constants included.
 import { name, section, sized, unsigned, vector } from './encode.ts';
 import type { WasmFeatures, WasmKernel } from './kernel.ts';

@@ -1,44 +1,14 @@
 // Runs prepared steps over their work items: on this thread, and on workers when there are any.
-import { Magi1Error } from '../errors.ts';
+import { DeviceLostError, Magi1Error } from '../errors.ts';
 import { yieldToEventLoop } from '../queue.ts';
 import type { WasmFeatures, WasmKernel } from './kernel.ts';
 import type { ExternalBuffer, WasmHeap } from './memory.ts';
+import type { CompiledKernel, PreparedStep } from './prepared.ts';
 import type { Variant } from '../webgpu/kernel.ts';
 import { WorkerPool } from './threads.ts';
 
 /** The main thread gives the event loop a turn after so much work. */
 const SLICE_MS = 15;
-
-/** A kernel that is ready to run on this thread. */
-export interface CompiledKernel {
-  readonly id: number;
-  readonly name: string;
-  readonly module: WebAssembly.Module;
-  readonly argKinds: readonly ('ptr' | 'i32' | 'f32')[];
-  readonly run: (begin: number, end: number, scratch: number, ...args: number[]) => void;
-}
-
-export interface StreamedArgument {
-  readonly argIndex: number;
-  readonly buffer: ExternalBuffer;
-  readonly byteOffset: number;
-  readonly bytesPerItem: number;
-  /** Where in a thread's scratch the bytes go. */
-  readonly scratchOffset: number;
-}
-
-export interface PreparedStep {
-  readonly op: string;
-  readonly kernel: CompiledKernel;
-  readonly args: readonly number[];
-  readonly items: number;
-  /** Items that are handed out together. */
-  readonly grain: number;
-  /** Address of the first thread's scratch; the others' follow at `scratchStride` bytes each. */
-  readonly scratch: number;
-  readonly scratchStride: number;
-  readonly streamed?: StreamedArgument;
-}
 
 export class Executor {
   readonly threads: number;
@@ -46,6 +16,7 @@ export class Executor {
   readonly #features: WasmFeatures;
   readonly #kernels = new Map<string, Promise<CompiledKernel>>();
   readonly #pool: WorkerPool | undefined;
+  readonly #stopped = new AbortController();
   #nextId = 0;
 
   constructor(heap: WasmHeap, features: WasmFeatures, threads: number) {
@@ -89,12 +60,16 @@ export class Executor {
 
   /** Runs all items; done at once when it takes little time, else in slices with turns of the event loop between. */
   run(step: PreparedStep, signal: AbortSignal | undefined): void | Promise<void> {
+    const checkStop = (): void => {
+      this.#stopped.signal.throwIfAborted();
+      signal?.throwIfAborted();
+    };
     const grains = Math.ceil(step.items / step.grain);
-    if (this.#pool === undefined || grains === 1) return this.#runAlone(step, grains, signal);
-    return this.#pool.run(step, grains, (grain) => this.#runGrain(step, grain, 0), signal, SLICE_MS);
+    if (this.#pool === undefined || grains === 1) return this.#runAlone(step, grains, checkStop);
+    return this.#pool.run(step, grains, (grain) => this.#runGrain(step, grain, 0), checkStop, SLICE_MS);
   }
 
-  #runAlone(step: PreparedStep, grains: number, signal: AbortSignal | undefined): void | Promise<void> {
+  #runAlone(step: PreparedStep, grains: number, checkStop: () => void): void | Promise<void> {
     let grain = 0;
     const slice = (): boolean => {
       const until = performance.now() + SLICE_MS;
@@ -108,7 +83,7 @@ export class Executor {
     return (async () => {
       do {
         await yieldToEventLoop();
-        signal?.throwIfAborted();
+        checkStop();
       } while (!slice());
     })();
   }
@@ -119,10 +94,12 @@ export class Executor {
     const scratch = step.scratch + thread * step.scratchStride;
     let args = step.args;
     if (step.streamed !== undefined) {
-      const { argIndex, buffer, byteOffset, bytesPerItem, scratchOffset } = step.streamed;
+      const { argIndex, buffer, byteOffset, byteLength, bytesPerItem, scratchOffset } = step.streamed;
       const address = scratch + scratchOffset;
-      buffer.copyTo(byteOffset + begin * bytesPerItem, this.#heap.view(address, (end - begin) * bytesPerItem));
-      args = args.with(argIndex, (address - begin * bytesPerItem) | 0);
+      const first = begin * bytesPerItem;
+      const bytes = Math.min(end * bytesPerItem, byteLength) - first;
+      buffer.copyTo(byteOffset + first, this.#heap.view(address, bytes));
+      args = args.with(argIndex, (address - first) | 0);
     }
     try {
       step.kernel.run(begin, end, scratch, ...args);
@@ -131,6 +108,10 @@ export class Executor {
     }
   }
 
+  /** Ends a run at its next slice. */
+  stop(): void {
+    this.#stopped.abort(new DeviceLostError('wasm: the device was disposed'));
+  }
   async dispose(): Promise<void> {
     this.#kernels.clear();
     await this.#pool?.dispose();

@@ -42,5 +42,9 @@ export function hasSharedMemory(): boolean {
 }
 
 export function describeFeatures(features: WasmFeatures): string[] {
-  return ['simd', ...(features.relaxedSimd ? ['relaxed-simd'] : []), ...(features.sharedMemory ? ['threads'] : [])];
+  return [
+    'simd',
+    ...(features.relaxedSimd ? ['relaxed-simd'] : []),
+    ...(features.sharedMemory ? ['shared-memory'] : []),
+  ];
 }

@@ -35,7 +35,7 @@ export interface WasmStep {
   readonly scratchBytes?: number;
   /**
    * An argument that may live outside the wasm heap: item i reads only bytes i*bytesPerItem .. (i+1)*bytesPerItem of
-   * it. The runtime brings those into the heap and passes an address from which the same offsets hold (modulo 2^32).
+   * it (the last item perhaps fewer). The runtime brings those into the heap and passes an address from which the same offsets hold (modulo 2^32).
    */
   readonly streamed?: { readonly arg: string; readonly bytesPerItem: number };
 }

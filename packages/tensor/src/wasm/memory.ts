@@ -76,10 +76,10 @@ export class WasmHeap {
     return this.memory.buffer.byteLength;
   }
 
-  /** A view of heap bytes, good until the next allocation. */
+  /** A view of heap bytes, good until the next allocation. The address may come as a signed 32-bit number. */
   view(address: number, byteLength: number): Uint8Array {
     if (this.#bytes.buffer !== this.memory.buffer) this.#bytes = new Uint8Array(this.memory.buffer);
-    return this.#bytes.subarray(address, address + byteLength);
+    return this.#bytes.subarray(address >>> 0, (address >>> 0) + byteLength);
   }
 
   #commit(end: number): boolean {

@@ -1,13 +1,12 @@
 // Turns an op's step into plain numbers: addresses, grain, and what the step needs of the heap while it runs.
-import { bytesPerElement } from '../dtype.ts';
 import { OpError } from '../errors.ts';
 import { describeSpec } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import type { HostTable } from '../webgpu/kernel.ts';
-import type { StreamedArgument } from './executor.ts';
 import { alignUp } from './heap.ts';
 import type { WasmStep } from './kernel.ts';
 import { ExternalBuffer, HeapBuffer } from './memory.ts';
+import type { StreamedArgument } from './prepared.ts';
 
 /** A place in the step's own heap block. */
 interface HeapPlace {
@@ -52,8 +51,11 @@ export function prepareStep(op: string, step: WasmStep, threads: number): StepPl
   };
   const tables: (HeapPlace & { bytes: Uint8Array })[] = [];
   const copies: (HeapPlace & { buffer: ExternalBuffer; byteOffset: number; byteLength: number })[] = [];
-  let external: { argIndex: number; buffer: ExternalBuffer; byteOffset: number; bytesPerItem: number } | undefined;
+  let external: Omit<StreamedArgument, 'scratchOffset'> | undefined;
 
+  const unknown = Object.keys(step.args).filter((key) => !(key in step.kernel.args));
+  if (unknown.length > 0)
+    throw new OpError(op, `wasm kernel ${step.kernel.name} has no argument ${unknown.join(', ')}`);
   const args = Object.keys(step.kernel.args).map((key, argIndex): number | HeapPlace => {
     const value = step.args[key];
     if (value === undefined) throw new OpError(op, `wasm kernel ${step.kernel.name}: argument ${key} is missing`);
@@ -69,11 +71,10 @@ export function prepareStep(op: string, step: WasmStep, threads: number): StepPl
     if (!(buffer instanceof ExternalBuffer)) throw new OpError(op, `argument ${key} is not on this device`);
     if (step.streamed?.arg === key) {
       const { bytesPerItem } = step.streamed;
-      if (bytesPerItem * items > byteLength) {
-        const spec = `${describeSpec(value)} of ${bytesPerElement(value.dtype)} bytes each`;
-        throw new OpError(op, `${items} items of ${bytesPerItem} bytes are more than ${key}, ${spec}`);
+      if (bytesPerItem * (items - 1) >= byteLength) {
+        throw new OpError(op, `${items} items of ${bytesPerItem} bytes are more than ${key}, ${describeSpec(value)}`);
       }
-      external = { argIndex, buffer, byteOffset, bytesPerItem };
+      external = { argIndex, buffer, byteOffset, byteLength, bytesPerItem };
       return 0;
     }
     const heapOffset = take(byteLength);

@@ -7,10 +7,10 @@
 // `posted` than it has handled goes back to its event loop to receive them.
 import { DeviceLostError, Magi1Error } from '../errors.ts';
 import { yieldToEventLoop } from '../queue.ts';
-import type { PreparedStep } from './executor.ts';
 import { isNode } from './features.ts';
 import type { ExternalBuffer } from './memory.ts';
 import { CONTROL_BYTES, FAULT_TEXT_BYTE, MAX_ARGS, WORD, WORKER_PROGRAM } from './worker-program.ts';
+import type { PreparedStep } from './prepared.ts';
 import type { WorkerMessage } from './worker-program.ts';
 
 /** What Node's and the browser's workers have in common. */
@@ -48,12 +48,15 @@ export class WorkerPool {
     if (this.#known.delete(buffer.id)) this.#post({ forget: buffer.id });
   }
 
-  /** Runs a step together with the workers; `runGrain` runs one grain on this thread. */
+  /**
+   * Runs a step together with the workers. `runGrain` runs one grain on this thread; `checkStop` throws when the run shall
+   * end, and is asked between slices.
+   */
   run(
     step: PreparedStep,
     grains: number,
     runGrain: (grain: number) => void,
-    signal: AbortSignal | undefined,
+    checkStop: () => void,
     sliceMs: number,
   ): void | Promise<void> {
     if (this.#lost !== undefined) throw this.#lostError();
@@ -77,19 +80,14 @@ export class WorkerPool {
       this.#checkFault(step);
       return;
     }
-    return this.#runSlices(step, done, slice, signal);
+    return this.#runSlices(step, done, slice, checkStop);
   }
 
-  async #runSlices(
-    step: PreparedStep,
-    handedOut: boolean,
-    slice: () => boolean,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async #runSlices(step: PreparedStep, handedOut: boolean, slice: () => boolean, checkStop: () => void): Promise<void> {
     try {
       for (let done = handedOut; !done; done = slice()) {
         await yieldToEventLoop();
-        signal?.throwIfAborted();
+        checkStop();
       }
     } catch (error) {
       return this.#abandon(error as Error);
@@ -123,6 +121,7 @@ export class WorkerPool {
     words[WORD.streamBytesPerItem] = streamed?.bytesPerItem ?? 0;
     words[WORD.streamScratch] = streamed?.scratchOffset ?? 0;
     this.#doubles[WORD.streamOffset / 2] = streamed?.byteOffset ?? 0;
+    this.#doubles[WORD.streamLength / 2] = streamed?.byteLength ?? 0;
     step.args.forEach((value, i) => {
       if (step.kernel.argKinds[i] === 'f32') this.#floats[WORD.args + i] = value;
       else words[WORD.args + i] = value;

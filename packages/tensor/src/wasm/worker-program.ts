@@ -1,7 +1,7 @@
 // The program of a worker, as text: it must run from sources, from a build and from a Blob URL alike. It shares the
 // wasm memory and a control block with the main thread; threads.ts has the protocol.
 
-/** Indices of the control block's 32-bit words; `streamOffset` is a 64-bit float at half its index. */
+/** Indices of the control block's 32-bit words. */
 export const WORD = {
   /** Counts up whenever workers should look: a step opened, a message posted, the end. They sleep on it. */
   signal: 0,
@@ -22,12 +22,13 @@ export const WORD = {
   grain: 10,
   scratch: 11,
   scratchStride: 12,
-  /** Index of the streamed argument or -1. */
+  /** Index of the streamed argument or -1. Offset and length are 64-bit floats at half their index. */
   streamArg: 13,
   streamBuffer: 14,
   streamBytesPerItem: 15,
   streamScratch: 16,
   streamOffset: 18,
+  streamLength: 20,
   args: 24,
 } as const;
 export const MAX_ARGS = 40;
@@ -109,9 +110,11 @@ function work() {
     if (streamArg >= 0) {
       const perItem = words[WORD.streamBytesPerItem];
       const address = scratch + words[WORD.streamScratch];
-      const target = new Uint8Array(memory.buffer, address >>> 0, (end - begin) * perItem);
-      copy(externals.get(words[WORD.streamBuffer]), doubles[WORD.streamOffset / 2] + begin * perItem, target);
-      args[streamArg] = (address - begin * perItem) | 0;
+      const first = begin * perItem;
+      const bytes = Math.min(end * perItem, doubles[WORD.streamLength / 2]) - first;
+      const target = new Uint8Array(memory.buffer, address >>> 0, bytes);
+      copy(externals.get(words[WORD.streamBuffer]), doubles[WORD.streamOffset / 2] + first, target);
+      args[streamArg] = (address - first) | 0;
     }
     kernel.run(begin, end, scratch, ...args);
   }

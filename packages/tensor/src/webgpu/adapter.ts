@@ -56,8 +56,8 @@ async function createGpu(flags: string[]): Promise<GPU | undefined> {
   // Not a literal: bundlers for browsers must not follow it.
   const dawn = 'webgpu';
   try {
-    const { create } = (await import(/* @vite-ignore */ dawn)) as DawnModule;
-    return create([...DAWN_FLAGS, ...flags]);
+    const module = (await import(/* @vite-ignore */ dawn)) as DawnModule;
+    return module.create([...DAWN_FLAGS, ...flags]);
   } catch (error) {
     throw new Magi1Error(`WebGPU: the npm package "webgpu" cannot be loaded: ${(error as Error).message}`);
   }

@@ -14,7 +14,7 @@ import { Binder } from './binder.ts';
 import type { BoundRange } from './binder.ts';
 import { copyBytesProgram, INVOCATIONS } from './copy-bytes.ts';
 import { FailureLog } from './failures.ts';
-import type { BindingDeclaration, HostTable, TensorWindow, WebGpuCapabilities, WebGpuDispatch } from './kernel.ts';
+import type { BindingDeclaration, TensorWindow, WebGpuCapabilities, WebGpuDispatch } from './kernel.ts';
 import { GpuBuffer, Memory } from './memory.ts';
 import { PipelineCache } from './pipelines.ts';
 import type { WarmUpItem } from './pipelines.ts';
@@ -22,6 +22,8 @@ import { packParams, PARAMS_BYTES } from './prelude.ts';
 import type { ExpandedProgram } from './prelude.ts';
 import { Profiler } from './profile.ts';
 import type { OpProfile } from './profile.ts';
+import { checkAliasing, tableRange, windowAround } from './ranges.ts';
+import type { DispatchRange } from './ranges.ts';
 import { Readback } from './readback.ts';
 import { Recorder } from './recorder.ts';
 import { waitFor } from './wait.ts';
@@ -82,6 +84,7 @@ export class WebGpuDevice extends Device {
       reason: options.reason,
       features: [...gpu.features].sort(),
       limits: Object.fromEntries(limitEntries(gpu.limits)),
+      memoryBudget: options.memoryBudget,
     };
     this.#offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment;
     this.capabilities = capabilitiesOf(gpu, found.adapter.info, found.software);
@@ -296,7 +299,7 @@ export class WebGpuDevice extends Device {
       const value = given[binding.name];
       if (value === undefined) throw new OpError(op, `binding ${binding.name} of program ${name} is missing`);
       return ArrayBuffer.isView(value)
-        ? this.#tableRange(op, name, binding, value)
+        ? tableRange(op, name, binding, value)
         : this.#tensorRange(op, name, binding, value);
     });
     this.#dispatch(op, expanded, ranges, dispatch.params, dispatch.workgroups);
@@ -305,7 +308,7 @@ export class WebGpuDevice extends Device {
   #dispatch(
     op: string,
     expanded: ExpandedProgram,
-    ranges: readonly (BoundRange & { table?: HostTable })[],
+    ranges: readonly DispatchRange[],
     params: Readonly<Record<string, number>>,
     workgroups: readonly [number, number, number],
   ): void {
@@ -340,14 +343,6 @@ export class WebGpuDevice extends Device {
       }
     }
     this.#recorder.dispatch(op, program, this.#binder.group(program, ranges), offsets, workgroups);
-  }
-
-  /** Slots of tables come in powers of two, so that tables of many lengths share bind groups. */
-  #tableRange(op: string, program: string, binding: BindingDeclaration, table: HostTable) {
-    if (binding.access !== 'read')
-      throw new OpError(op, `binding ${binding.name} of program ${program} writes to a host table`);
-    const byteLength = 2 ** Math.max(8, Math.ceil(Math.log2(table.byteLength)));
-    return { buffer: 'tables' as const, byteStart: 0, byteLength, table };
   }
 
   #tensorRange(op: string, program: string, binding: BindingDeclaration, value: Tensor | TensorWindow): BoundRange {
@@ -436,27 +431,6 @@ export class WebGpuDevice extends Device {
     bytes.fill(GUARD_BYTE, buffer.byteLength);
     this.gpu.queue.writeBuffer(buffer.gpu, 0, bytes);
   }
-}
-
-/** A window that holds the range and starts at an aligned offset. */
-function windowAround(buffer: GpuBuffer, byteStart: number, byteLength: number): BoundRange {
-  const start = Math.floor(byteStart / 256) * 256;
-  return { buffer, byteStart: start, byteLength: Math.ceil((byteStart + byteLength - start) / 4) * 4 };
-}
-
-/** WebGPU refuses a buffer that one dispatch both reads and writes, even in disjoint ranges. */
-function checkAliasing(op: string, program: ExpandedProgram, ranges: readonly BoundRange[]): void {
-  ranges.forEach(({ buffer }, i) => {
-    const written = program.bindings[i]!;
-    if (written.access !== 'read_write') return;
-    const other = ranges.findIndex((range, j) => j !== i && range.buffer === buffer);
-    if (other < 0) return;
-    throw new OpError(
-      op,
-      `program ${program.name} writes ${written.name} and binds the same buffer as ${program.bindings[other]!.name}; ` +
-        'an output must have a buffer of its own',
-    );
-  });
 }
 
 function sum(values: readonly number[]): number {

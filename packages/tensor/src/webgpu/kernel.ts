@@ -21,11 +21,14 @@ export interface WgslProgram<V extends Variant = Variant> {
   bindings(variant: V): readonly BindingDeclaration[];
   /** Scalars of one call, read as `params.name`. */
   readonly params: Readonly<Record<string, 'u32' | 'i32' | 'f32'>>;
-  /** WGSL extensions to enable: `f16`, `subgroups`. */
+  /** WGSL extensions to enable (`f16`, `subgroups`), and directives such as `diagnostic(off, subgroup_uniformity)`. */
   enables?(variant: V): readonly string[];
   /** The text, with an entry point `main`. */
   source(variant: V): string;
 }
+
+/* eslint-disable-next-line @typescript-eslint/no-explicit-any -- programs of any variant */
+export type AnyProgram = WgslProgram<any>;
 
 /** A byte range of a tensor: for tensors larger than one binding. `byteStart` must be a multiple of 256. */
 export interface TensorWindow {
@@ -37,9 +40,12 @@ export interface TensorWindow {
 /** A small table made on the host for one call (block lists, ranges). */
 export type HostTable = Uint32Array | Int32Array | Float32Array;
 
+/**
+ * One dispatch. A tensor that is written must be a whole tensor and may be bound once only. Bindings are padded:
+ * `arrayLength` says nothing. Host tables must be declared `read`, at most four per program.
+ */
 export interface WebGpuDispatch {
-  /* eslint-disable-next-line @typescript-eslint/no-explicit-any -- programs of any variant */
-  readonly program: WgslProgram<any>;
+  readonly program: AnyProgram;
   readonly variant: Variant;
   readonly bindings: Readonly<Record<string, Tensor | TensorWindow | HostTable>>;
   readonly params: Readonly<Record<string, number>>;

@@ -2,14 +2,13 @@
 import { Magi1Error } from '../errors.ts';
 import { STAGE_COMPUTE } from './adapter.ts';
 import type { FailureLog } from './failures.ts';
-import type { Variant, WgslProgram } from './kernel.ts';
+import type { AnyProgram, Variant } from './kernel.ts';
 import { expandProgram, numberLines, PARAMS_BYTES, programKey } from './prelude.ts';
 import type { ExpandedProgram } from './prelude.ts';
 
 /** A program to compile ahead of its first use. `tables` names the bindings that will be host tables. */
 export interface WarmUpItem {
-  /* eslint-disable-next-line @typescript-eslint/no-explicit-any -- programs of any variant */
-  readonly program: WgslProgram<any>;
+  readonly program: AnyProgram;
   readonly variant: Variant;
   readonly tables?: readonly string[];
 }
@@ -32,7 +31,7 @@ export class PipelineCache {
   readonly #failures: FailureLog;
   readonly #compiled = new Map<string, CompiledProgram>();
   readonly #warming = new Map<string, Promise<void>>();
-  readonly #expanded = new Map<string, { program: WgslProgram; expanded: ExpandedProgram }>();
+  readonly #expanded = new Map<string, { program: AnyProgram; expanded: ExpandedProgram }>();
   readonly #layouts = new Map<string, Layout>();
 
   constructor(gpu: GPUDevice, failures: FailureLog) {
@@ -45,7 +44,7 @@ export class PipelineCache {
     return [...this.#expanded.values()].map(({ expanded }) => expanded);
   }
 
-  expand(program: WgslProgram, variant: Variant): ExpandedProgram {
+  expand(program: AnyProgram, variant: Variant): ExpandedProgram {
     const key = programKey(program, variant);
     const known = this.#expanded.get(key);
     if (known === undefined) {
@@ -81,17 +80,17 @@ export class PipelineCache {
   /** Compiles in the background; concurrent requests for one program share one compilation. */
   async warmUp(items: readonly WarmUpItem[]): Promise<void> {
     await Promise.all(
-      items.map(({ program, variant, tables = [] }) => {
+      items.map(async ({ program, variant, tables = [] }) => {
         const expanded = this.expand(program, variant);
         const isTable = expanded.bindings.map(({ name }) => tables.includes(name));
         const key = cacheKey(expanded, isTable);
-        if (this.#compiled.has(key)) return undefined;
+        if (this.#compiled.has(key)) return;
         let warming = this.#warming.get(key);
         if (warming === undefined) {
           warming = this.#compileAsync(expanded, isTable, key).finally(() => this.#warming.delete(key));
           this.#warming.set(key, warming);
         }
-        return warming;
+        await warming;
       }),
     );
   }

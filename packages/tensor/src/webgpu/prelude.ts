@@ -1,6 +1,6 @@
 // Expands a program to complete WGSL and packs its parameters. Scalars only, so `struct Params` is packed by four bytes.
 import { OpError } from '../errors.ts';
-import type { BindingDeclaration, Variant, WgslProgram } from './kernel.ts';
+import type { AnyProgram, BindingDeclaration, Variant } from './kernel.ts';
 
 /** Bytes that the parameters of one dispatch may take. */
 export const PARAMS_BYTES = 256;
@@ -16,12 +16,12 @@ export interface ExpandedProgram {
 }
 
 /** `name` or `name,a=1,b=x`, with the variant's names in order of the alphabet. */
-export function programKey(program: WgslProgram, variant: Variant): string {
+export function programKey(program: AnyProgram, variant: Variant): string {
   const names = Object.keys(variant).sort();
   return [program.name, ...names.map((name) => `${name}=${variant[name]!}`)].join(',');
 }
 
-export function expandProgram(program: WgslProgram, variant: Variant): ExpandedProgram {
+export function expandProgram(program: AnyProgram, variant: Variant): ExpandedProgram {
   const bindings = program.bindings(variant);
   const params = Object.entries(program.params);
   if (params.length * 4 > PARAMS_BYTES) {

@@ -80,10 +80,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     }
     ${sums.map((sum, i) => `total[${i}] += ${sumName(sum)};`).join(' ')}
   }
-  for (var i = 0u; i < ${sums.length}u; i++) {
+  // Not unrolled, as its end is not constant: unrolled stores would take seconds to compile.
+  let end = ${COLUMNS_PER_LANE}u * min(params.rows - row0, ${tileRows}u);
+  for (var i = 0u; i < end; i++) {
     let row = row0 + i / ${COLUMNS_PER_LANE}u;
     let column = column0 + ${laneColumn(variant, `(i % ${COLUMNS_PER_LANE}u)`)};
-    if (row < params.rows && column < params.columns) {
+    if (column < params.columns) {
       let at = params.firstColumn + column;
       y[row * params.stride + at] = total[i]${bias ? ' + bias[at]' : ''};
     }

@@ -39,6 +39,7 @@ export const tileGemm: WgslProgram<TileGemmVariant> = {
     const tileColumns = SIDE * columnsEach;
     const rows = range(rowsEach);
     const columns = range(columnsEach);
+    const sums = rows.flatMap((row) => columns.map((column) => ({ row, column })));
     return /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${TILE_OF}
@@ -78,7 +79,8 @@ fn main(
       }
     }
     workgroupBarrier();
-    for (var d = 0u; d < DEPTH; d++) {
+    let end = min(DEPTH, (params.depth - first + 3u) / 4u);
+    for (var d = 0u; d < end; d++) {
       ${rows.map((r) => `let a${r} = a_tile[d * ROWS + ${SIDE * r}u + place.y];`).join('\n      ')}
       ${columns
         .map((c) => {
@@ -89,22 +91,18 @@ fn main(
     }
     workgroupBarrier();
   }
-  ${columns
-    .map(
-      (c) => `{
-    let column = column0 + ${SIDE * c}u + place.x;
-    if (column < params.columns) {
+  var total: array<f32, ${rowsEach * columnsEach}>;
+  ${sums.map(({ row, column }, i) => `total[${i}] = c${row}_${column};`).join(' ')}
+  // Not unrolled, as its end is not constant: unrolled stores would take seconds to compile.
+  let end = ${columnsEach}u * ((min(params.rows - row0, ROWS) + ${SIDE - 1}u) / ${SIDE}u);
+  for (var i = 0u; i < end; i++) {
+    let row = row0 + ${SIDE}u * (i / ${columnsEach}u) + place.y;
+    let column = column0 + ${SIDE}u * (i % ${columnsEach}u) + place.x;
+    if (row < params.rows && column < params.columns) {
       let at = params.firstColumn + column;
-      ${bias ? 'let add = bias[at];' : 'let add = 0.0;'}
-      ${rows.map((r) => `store_y(row0 + ${SIDE * r}u + place.y, at, c${r}_${c} + add);`).join('\n      ')}
+      y[row * params.stride + at] = total[i]${bias ? ' + bias[at]' : ''};
     }
-  }`,
-    )
-    .join('\n  ')}
-}
-
-fn store_y(row: u32, column: u32, value: f32) {
-  if (row < params.rows) { y[row * params.stride + column] = value; }
+  }
 }
 `;
   },

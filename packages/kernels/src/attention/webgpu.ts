@@ -1,0 +1,48 @@
+// Chooses an attention program for an adapter and a size.
+import type { OpDefinition } from '@magi1/tensor';
+import { foldWorkgroups } from '../support/wgsl.ts';
+import { attentionSizes } from './index.ts';
+import type { AttentionParams } from './index.ts';
+import { subgroupAttention } from './subgroup.ts';
+import { TILE_QUERIES, tileAttention } from './tile.ts';
+import { queryTiles } from './tiles.ts';
+
+export const webgpu: NonNullable<
+  OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['webgpu']
+> = ({ inputs, outputs, params }, capabilities) => {
+  const { q, k, v, keyMask, relativeBias } = inputs;
+  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
+  const common = { headDim, wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
+  const { software, subgroups, subgroupMinSize: lanes, subgroupMaxSize } = capabilities;
+  const bySubgroup = software && subgroups && lanes === 8 && subgroupMaxSize === 8;
+  const longest = Math.max(1, ...params.blocks.map((block) => block.q[1] - block.q[0]));
+  // All rows of q and of the sums that a lane owns should stay in the first-level cache: 512 floats of each.
+  const queriesPerLane = longest <= lanes ? 1 : headDim > 64 ? 4 : 8;
+  const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * queriesPerLane : TILE_QUERIES);
+  return [
+    {
+      program: bySubgroup ? subgroupAttention : tileAttention,
+      variant: bySubgroup ? { ...common, lanes, queriesPerLane } : common,
+      bindings: {
+        q,
+        k,
+        v,
+        tiles,
+        ...(keyMask === undefined ? {} : { keyMask }),
+        ...(relativeBias === undefined ? {} : { relativeBias }),
+        y: outputs[0]!,
+      },
+      params: {
+        queries,
+        keys,
+        heads,
+        kv_heads: kvHeads,
+        group: heads / kvHeads,
+        units: common.wide ? headDim / 4 : headDim,
+        tiles: tiles.length / 4,
+        scale: params.scale,
+      },
+      workgroups: foldWorkgroups('attention', (tiles.length / 4) * heads, capabilities),
+    },
+  ];
+};

@@ -1,0 +1,44 @@
+// What both WGSL attention programs share.
+import type { BindingDeclaration } from '@magi1/tensor';
+
+export interface AttentionVariant {
+  readonly headDim: number;
+  /** Rows are read as vec4: head_dim is divisible by 4. */
+  readonly wide: boolean;
+  readonly mask: boolean;
+  readonly bias: boolean;
+  readonly [name: string]: string | number | boolean;
+}
+
+export const ATTENTION_PARAMS = {
+  queries: 'u32',
+  keys: 'u32',
+  heads: 'u32',
+  kv_heads: 'u32',
+  /** Query heads per kv head. */
+  group: 'u32',
+  /** Units (vec4 or f32) in a row of one head. */
+  units: 'u32',
+  /** Rows of the tile table. */
+  tiles: 'u32',
+  scale: 'f32',
+} as const;
+
+/** The score of a key that must not be seen; a number, since drivers differ in what they make of infinities. */
+export const LOWEST = '-3.0e38';
+/** Scores above it are real ones. */
+export const VISIBLE = '-1.0e38';
+
+export function attentionBindings({ wide, mask, bias }: AttentionVariant): BindingDeclaration[] {
+  const rows = wide ? 'array<vec4f>' : 'array<f32>';
+  return [
+    { name: 'q', type: rows, access: 'read' },
+    { name: 'k', type: rows, access: 'read' },
+    { name: 'v', type: rows, access: 'read' },
+    // query start, query end, key start, key end
+    { name: 'tiles', type: 'array<vec4u>', access: 'read' },
+    ...(mask ? [{ name: 'keyMask', type: 'array<i32>', access: 'read' } as const] : []),
+    ...(bias ? [{ name: 'relativeBias', type: 'array<f32>', access: 'read' } as const] : []),
+    { name: 'y', type: rows, access: 'read_write' },
+  ];
+}

@@ -1,0 +1,44 @@
+// wasm cast; an item is four elements. The last may lie partly in the padding of both buffers.
+import { bytesPerElement, isFloat, wasmKernel } from '@magi1/tensor';
+import type { DType, F32x4, FloatDType, I32, KernelBuilder, OpDefinition } from '@magi1/tensor';
+import { loadFloats, storeFloats } from '../support/wasmFloats.ts';
+import type { CastParams } from './index.ts';
+
+type CastVariant = { readonly source: DType; readonly target: DType };
+
+function load(k: KernelBuilder, dtype: DType, address: I32): F32x4 {
+  if (isFloat(dtype)) return loadFloats(k, dtype, address);
+  if (dtype === 'i32') return address.loadI32x4().toF32x4S();
+  if (dtype === 'u32') return address.loadI32x4().toF32x4U();
+  return address.load32Zero().lowU().lowU().toF32x4S();
+}
+
+const kernel = wasmKernel({
+  name: 'cast',
+  args: { x: 'ptr', y: 'ptr' },
+  body(k, { begin, end, x, y }, { source, target }: CastVariant) {
+    const [sourceBytes, targetBytes] = [4 * bytesPerElement(source), 4 * bytesPerElement(target)];
+    if (source === target) {
+      k.copy(y.add(begin.mul(targetBytes)), x.add(begin.mul(sourceBytes)), end.sub(begin).mul(sourceBytes));
+      return;
+    }
+    k.forRange(begin, end, 1, (i) => {
+      const value = k.let(load(k, source, k.let(x.add(i.mul(sourceBytes)))));
+      storeFloats(k, target as FloatDType, k.let(y.add(i.mul(targetBytes))), value);
+    });
+  },
+});
+
+export const wasm: NonNullable<OpDefinition<'x', never, CastParams>['wasm']> = ({
+  inputs: { x },
+  outputs,
+  params: { to },
+}) => [
+  {
+    kernel,
+    variant: { source: x.dtype, target: to },
+    args: { x, y: outputs[0]! },
+    items: Math.ceil(x.size / 4),
+    itemCost: 16,
+  },
+];

@@ -1,0 +1,73 @@
+// WGSL of cast: four elements per invocation. The last four may lie partly in the padding of both buffers.
+import { bytesPerElement, isFloat } from '@magi1/tensor';
+import type { DType, FloatDType, OpDefinition, WgslProgram } from '@magi1/tensor';
+import { decodeFour } from '../support/decodeWgsl.ts';
+import { encodeFour } from '../support/encodeWgsl.ts';
+import { rowRanges } from '../support/rowRanges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import type { CastParams } from './index.ts';
+
+type CastVariant = { readonly source: DType; readonly target: DType };
+
+interface Four {
+  readonly type: string;
+  readonly code: string;
+}
+
+const WORDS: Readonly<Record<number, string>> = { 1: 'u32', 2: 'vec2u', 4: 'vec4u' };
+
+function decoder(dtype: DType): Four {
+  if (isFloat(dtype)) return decodeFour(dtype);
+  const type = dtype === 'i32' ? 'vec4i' : WORDS[bytesPerElement(dtype)]!;
+  const value = type === 'u32' ? '(vec4u(v) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u)' : 'v';
+  return { type, code: `fn decode4(v: ${type}) -> vec4f { return vec4f(${value}); }` };
+}
+
+function codes({ source, target }: CastVariant): { decode: Four; encode: Four; value: string } {
+  if (source === target) {
+    const same = { type: WORDS[bytesPerElement(source)]!, code: '' };
+    return { decode: same, encode: same, value: 'x[i]' };
+  }
+  const [decode, encode] = [decoder(source), encodeFour(target as FloatDType)];
+  return { decode, encode, value: 'encode4(bitcast<vec4u>(decode4(x[i])))' };
+}
+
+const program: WgslProgram<CastVariant> = {
+  name: 'cast',
+  bindings(variant) {
+    const { decode, encode } = codes(variant);
+    return [
+      { name: 'x', type: `array<${decode.type}>`, access: 'read' },
+      { name: 'y', type: `array<${encode.type}>`, access: 'read_write' },
+    ];
+  },
+  params: { quads: 'u32' },
+  source(variant) {
+    const { decode, encode, value } = codes(variant);
+    return /* wgsl */ `
+${WORKGROUP_INDEX}
+${decode.code}
+${encode.code}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i < params.quads) { y[i] = ${value}; }
+}
+`;
+  },
+};
+
+export const webgpu: NonNullable<OpDefinition<'x', never, CastParams>['webgpu']> = (
+  { inputs: { x }, outputs, params: { to } },
+  capabilities,
+) => {
+  const y = outputs[0]!;
+  const [sourceBytes, targetBytes] = [4 * bytesPerElement(x.dtype), 4 * bytesPerElement(to)];
+  return rowRanges('cast', Math.ceil(x.size / 4), [sourceBytes, targetBytes], capabilities).map((range) => ({
+    program,
+    variant: { source: x.dtype, target: to },
+    bindings: { x: range.window(x, sourceBytes), y: range.window(y, targetBytes) },
+    params: { quads: range.count },
+    workgroups: foldWorkgroups('cast', Math.ceil(range.count / 64), capabilities),
+  }));
+};

@@ -1,0 +1,201 @@
+// wasm conv3d; an item is one row of the output for up to four filters, eight positions at a time.
+import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
+import type { FloatDType, I32, KernelBuilder, OpDefinition, Var } from '@magi1/tensor';
+import { loadFloats } from '../support/wasmFloats.ts';
+import { storeLanes } from '../support/wasmVectors.ts';
+import { filtersTogether } from './shape.ts';
+import type { Conv3dParams } from './shape.ts';
+
+type ConvVariant = {
+  readonly dtype: FloatDType;
+  readonly bias: boolean;
+  readonly filters: number;
+  readonly unitStride: boolean;
+};
+
+const NAMES = [
+  ...(['channels', 'frames', 'height', 'width', 'outFrames', 'outHeight', 'outWidth', 'filters'] as const),
+  ...(['kernelT', 'kernelH', 'kernelW', 'strideT', 'strideH', 'strideW', 'padT', 'padH', 'padW'] as const),
+];
+type Name = (typeof NAMES)[number];
+
+const sizeArgs = Object.fromEntries(NAMES.map((name) => [name, 'i32'])) as Record<Name, 'i32'>;
+
+const kernel = wasmKernel({
+  name: 'conv3d',
+  args: { x: 'ptr', weight: 'ptr', bias: 'ptr', y: 'ptr', ...sizeArgs },
+  body(k, a, { dtype, bias, filters, unitStride }: ConvVariant) {
+    const bytes = bytesPerElement(dtype);
+    const kernelSize = k.let(a.kernelT.mul(a.kernelH).mul(a.kernelW));
+    const filterSize = k.let(a.channels.mul(kernelSize));
+    const blocks = k.let(a.filters.divU(filters));
+    const plane = k.let(a.outFrames.mul(a.outHeight).mul(a.outWidth));
+    const limit = k.let(a.width.splat());
+    const stepBytes = k.let(a.strideW.shl(2));
+    const lanes = k.let(I32x4.lanes(0, 1, 2, 3).mul(a.strideW.splat()));
+    const decoded = k.var(a.begin.sub(1));
+
+    /** Four inputs, for outputs next to each other; zeros where `from` (their place in the row) is outside of it. */
+    const inputs = (address: I32, from: I32 | undefined): F32x4 => {
+      let value = address.loadF32x4();
+      if (!unitStride) {
+        const at = k.let(address);
+        value = at.loadF32x4Splat();
+        for (let lane = 1; lane < 4; lane++) value = value.withLane(lane, at.add(stepBytes.mul(lane)).loadF32());
+      }
+      if (from === undefined) return k.let(value);
+      const inside = limit.gtU(lanes.add(from.splat()));
+      return k.let(inside.and(value.asI32x4()).asF32x4());
+    };
+
+    k.forRange(a.begin, a.end, 1, (item) => {
+      const h = k.let(item.remU(a.outHeight));
+      const outFrame = k.let(item.divU(a.outHeight));
+      const t = k.let(outFrame.remU(a.outFrames));
+      const clipBlock = k.let(outFrame.divU(a.outFrames));
+      const first = k.let(clipBlock.remU(blocks).mul(filters));
+      const clip = k.let(clipBlock.divU(blocks));
+      // Weights of the block in scratch, widened: for each tap those of all its filters.
+      k.if(decoded.ne(clipBlock), () => {
+        decoded.set(clipBlock);
+        k.forRange(0, filterSize, 1, (tap) => {
+          for (let f = 0; f < filters; f++) {
+            const from = k.let(a.weight.add(first.add(f).mul(filterSize).add(tap).mul(bytes)));
+            k.store(a.scratch.add(tap.mul(4 * filters)), loadFloats(k, dtype, from).lane(0), 4 * f);
+          }
+        });
+      });
+      const firstFrame = k.let(t.mul(a.strideT).sub(a.padT));
+      const firstLine = k.let(h.mul(a.strideH).sub(a.padH));
+      const out = k.let(
+        a.y.add(clip.mul(a.filters).add(first).mul(plane).add(t.mul(a.outHeight).add(h).mul(a.outWidth)).shl(2)),
+      );
+      k.forRange(0, a.outWidth, 8, (w) => {
+        const sums = Array.from({ length: filters }, (_, f) => {
+          const value = bias ? k.let(a.bias.add(first.shl(2)).loadF32x4Splat(4 * f)) : F32x4.of(0);
+          return [k.var(value), k.var(value)] as const;
+        });
+        const left = k.let(w.mul(a.strideW).sub(a.padW));
+        const right = k.let(left.add(a.strideW.mul(7)).add(a.kernelW));
+        const taps = (masked: boolean) => {
+          forRows(k, a, clip, firstFrame, firstLine, (row, tap) => {
+            const from = k.var(row.add(left.shl(2)));
+            const weights = k.var(a.scratch.add(tap.mul(4 * filters)));
+            k.forRange(0, a.kernelW, 1, (column) => {
+              const position = masked ? k.let(left.add(column)) : undefined;
+              const low = inputs(from, position);
+              const high = inputs(from.add(stepBytes.shl(2)), position?.add(a.strideW.shl(2)));
+              sums.forEach(([lowSum, highSum], f) => {
+                const factor = k.let(weights.loadF32x4Splat(4 * f));
+                lowSum.set(k.madd(low, factor, lowSum));
+                highSum.set(k.madd(high, factor, highSum));
+              });
+              from.set(from.add(4));
+              weights.set(weights.add(4 * filters));
+            });
+          });
+        };
+        k.if(
+          // As unsigned numbers, negative ones are too large.
+          left.ltU(a.width).and(right.leS(a.width)),
+          () => {
+            taps(false);
+          },
+          () => {
+            taps(true);
+          },
+        );
+        storeRows(k, sums, k.let(out.add(w.shl(2))), k.let(plane.shl(2)), k.let(a.outWidth.sub(w)));
+      });
+    });
+  },
+});
+
+type Sizes = Readonly<Record<Name | 'x', I32>>;
+
+/** Calls `body` with the address of every row of the input that the kernel covers and the number of its first tap. */
+function forRows(
+  k: KernelBuilder,
+  a: Sizes,
+  clip: I32,
+  firstFrame: I32,
+  firstLine: I32,
+  body: (row: I32, tap: I32) => void,
+): void {
+  const tap = k.var(clip.sub(clip));
+  k.forRange(0, a.channels, 1, (c) => {
+    const channel = k.let(clip.mul(a.channels).add(c).mul(a.frames));
+    k.forRange(0, a.kernelT, 1, (dt) => {
+      const frame = k.let(firstFrame.add(dt));
+      const lines = k.let(channel.add(frame).mul(a.height));
+      k.forRange(0, a.kernelH, 1, (dh) => {
+        const line = k.let(firstLine.add(dh));
+        k.if(frame.ltU(a.frames).and(line.ltU(a.height)), () => {
+          body(k.let(a.x.add(lines.add(line).mul(a.width).shl(2))), tap);
+        });
+        tap.set(tap.add(a.kernelW));
+      });
+    });
+  });
+}
+
+/** Stores eight positions, or as many as are left, in each filter's row. */
+function storeRows(
+  k: KernelBuilder,
+  sums: readonly (readonly [Var<F32x4>, Var<F32x4>])[],
+  out: I32,
+  planeBytes: I32,
+  left: I32,
+): void {
+  sums.forEach((halves, f) => {
+    const row = k.let(out.add(planeBytes.mul(f)));
+    halves.forEach((sum, half) => {
+      const [to, rest] = [k.let(row.add(16 * half)), k.let(left.sub(4 * half))];
+      k.if(
+        rest.geS(4),
+        () => {
+          k.store(to, sum);
+        },
+        () => {
+          k.if(rest.gtS(0), () => {
+            storeLanes(k, to, sum, rest);
+          });
+        },
+      );
+    });
+  });
+}
+
+export const wasm: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams>['wasm']> = ({
+  inputs: { x, weight, bias },
+  outputs,
+  params: { padding, stride },
+}) => {
+  const y = outputs[0]!;
+  const filters = weight.shape[0]!;
+  const together = filtersTogether(filters);
+  const filterSize = weight.size / filters;
+  const [outFrames, outHeight, outWidth] = y.shape.slice(2) as [number, number, number];
+  const sizes = [...x.shape.slice(1), ...y.shape.slice(2), filters, ...weight.shape.slice(2), ...stride, ...padding];
+  return [
+    {
+      kernel,
+      variant: {
+        dtype: weight.dtype as FloatDType,
+        bias: bias !== undefined,
+        filters: together,
+        unitStride: stride[2] === 1,
+      },
+      args: {
+        x,
+        weight,
+        bias: bias ?? weight,
+        y,
+        ...Object.fromEntries(NAMES.map((name, i) => [name, sizes[i]!])),
+      },
+      items: (x.shape[0]! * filters * outFrames * outHeight) / together,
+      itemCost: 2 * together * outWidth * filterSize,
+      scratchBytes: 4 * together * filterSize,
+    },
+  ];
+};

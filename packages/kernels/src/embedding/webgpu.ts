@@ -1,0 +1,48 @@
+// WGSL of embedding: one element of the output per invocation; a table larger than one binding takes several dispatches,
+// each for the ids in its rows.
+import { rowWindows } from '@magi1/tensor';
+import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
+import { decodeOne } from '../support/decodeWgsl.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+
+const program: WgslProgram<{ readonly dtype: DType }> = {
+  name: 'embedding',
+  bindings: ({ dtype }) => [
+    { name: 'ids', type: 'array<u32>', access: 'read' },
+    { name: 'table', type: `array<${decodeOne(dtype, 'table').type}>`, access: 'read' },
+    { name: 'y', type: 'array<u32>', access: 'read_write' },
+  ],
+  params: { size: 'u32', width: 'u32', all_rows: 'u32', first_row: 'u32', rows: 'u32' },
+  source: ({ dtype }) => /* wgsl */ `
+${WORKGROUP_INDEX}
+${decodeOne(dtype, 'table').code}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i >= params.size) { return; }
+  // A negative id is a large number here.
+  let row = ids[i / params.width];
+  let local = row - params.first_row;
+  if (row >= params.all_rows) {
+    y[i] = 0x7fc00000u;
+  } else if (local < params.rows) {
+    y[i] = bitcast<u32>(decode_at(local * params.width + i % params.width));
+  }
+}
+`,
+};
+
+export const webgpu: NonNullable<OpDefinition<'ids' | 'table', never, object>['webgpu']> = (
+  { inputs: { ids, table }, outputs },
+  capabilities,
+) => {
+  const y = outputs[0]!;
+  const [rows, width] = table.shape as [number, number];
+  return rowWindows(table, capabilities).map((part) => ({
+    program,
+    variant: { dtype: table.dtype },
+    bindings: { ids, table: part.window, y },
+    params: { size: y.size, width, all_rows: rows, first_row: part.row, rows: part.rows },
+    workgroups: foldWorkgroups('embedding', Math.ceil(y.size / 64), capabilities),
+  }));
+};

@@ -1,0 +1,91 @@
+// WGSL between video tensors and packed frames.
+import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+
+const MAIN = /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32)`;
+
+/** One word of the output per invocation. */
+const toUint8: WgslProgram = {
+  name: 'framesToUint8',
+  bindings: () => [
+    { name: 'y', type: 'array<f32>', access: 'read' },
+    { name: 'frames', type: 'array<u32>', access: 'read_write' },
+  ],
+  params: { words: 'u32', pixels: 'u32', plane: 'u32', zero: 'u32' },
+  source: () => /* wgsl */ `
+${WORKGROUP_INDEX}
+fn level(byte: u32) -> u32 {
+  let pixel = min(byte / 3u, params.pixels - 1u);
+  let clip = pixel / params.plane;
+  let at = (clip * 2u + byte % 3u) * params.plane + pixel;
+  // Truncation shows every rounding: the exclusive or with 0 keeps compilers from fusing product and sum.
+  let scaled = bitcast<f32>(bitcast<u32>(y[at] * 127.5) ^ params.zero);
+  return u32(clamp(scaled + 127.5, 0.0, 255.0));
+}
+${MAIN} {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i >= params.words) { return; }
+  var word = 0u;
+  for (var k = 0u; k < 4u; k++) { word |= level(4u * i + k) << (8u * k); }
+  frames[i] = word;
+}
+`,
+};
+
+/** One pixel per invocation. */
+const toVideo: WgslProgram = {
+  name: 'uint8ToVideo',
+  bindings: () => [
+    { name: 'frames', type: 'array<u32>', access: 'read' },
+    { name: 'y', type: 'array<f32>', access: 'read_write' },
+  ],
+  params: { pixels: 'u32' },
+  source: () => /* wgsl */ `
+${WORKGROUP_INDEX}
+${MAIN} {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i >= params.pixels) { return; }
+  for (var c = 0u; c < 3u; c++) {
+    let byte = 3u * i + c;
+    let level = (frames[byte / 4u] >> (8u * (byte % 4u))) & 255u;
+    // u / 127.5 - 1 without the cancellation.
+    y[c * params.pixels + i] = f32(2 * i32(level) - 255) / 255.0;
+  }
+}
+`,
+};
+
+export const framesToUint8WebGpu: NonNullable<OpDefinition<'y', never, object>['webgpu']> = (
+  { inputs: { y }, outputs },
+  capabilities,
+) => {
+  const pixels = y.size / 3;
+  const words = Math.ceil((3 * pixels) / 4);
+  return [
+    {
+      program: toUint8,
+      variant: {},
+      bindings: { y, frames: outputs[0]! },
+      params: { words, pixels, plane: pixels / y.shape[0]!, zero: 0 },
+      workgroups: foldWorkgroups('framesToUint8', Math.ceil(words / 64), capabilities),
+    },
+  ];
+};
+
+export const uint8ToVideoWebGpu: NonNullable<OpDefinition<'frames', never, object>['webgpu']> = (
+  { inputs: { frames }, outputs },
+  capabilities,
+) => {
+  const pixels = frames.size / 3;
+  return [
+    {
+      program: toVideo,
+      variant: {},
+      bindings: { frames, y: outputs[0]! },
+      params: { pixels },
+      workgroups: foldWorkgroups('uint8ToVideo', Math.ceil(pixels / 64), capabilities),
+    },
+  ];
+};

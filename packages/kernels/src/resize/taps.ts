@@ -1,0 +1,30 @@
+// Which two neighbours along an axis an output position mixes, align_corners false.
+
+/** Left neighbour, right neighbour and weight of the right one, for each output position along one axis. */
+export function interpolationTaps(from: number, to: number): { left: number; right: number; weight: number }[] {
+  return Array.from({ length: to }, (_, i) => {
+    const position = Math.max(((i + 0.5) * from) / to - 0.5, 0);
+    const left = Math.min(Math.floor(position), from - 1);
+    return { left, right: Math.min(left + 1, from - 1), weight: position - left };
+  });
+}
+
+export interface TapTables {
+  /** Left, right, for all positions in time, then height, then width: elements from the axis' start to a neighbour. */
+  readonly offsets: Uint32Array;
+  readonly weights: Float32Array;
+}
+
+/** Tables for kernels; `strides` in the unit in which the kernel counts. */
+export function tapTables(from: readonly number[], to: readonly number[], strides: readonly number[]): TapTables {
+  const taps = to.flatMap((length, axis) =>
+    interpolationTaps(from[axis]!, length).map(({ left, right, weight }) => ({
+      neighbours: [left * strides[axis]!, right * strides[axis]!],
+      weight,
+    })),
+  );
+  return {
+    offsets: Uint32Array.from(taps.flatMap(({ neighbours }) => neighbours)),
+    weights: Float32Array.from(taps, ({ weight }) => weight),
+  };
+}

@@ -1,0 +1,124 @@
+// What a run needs on the device, estimated from the configs before anything is loaded.
+import { Magi1Error } from '@magi1/tensor';
+import type { Device } from '@magi1/tensor';
+import type { SamplingPlan } from '../sampler/index.ts';
+import { ropeBands } from '../transformer/weights.ts';
+import { unpatchedChannels } from '../vae/config.ts';
+import { defaultTiles } from '../vae/tiling.ts';
+import { formatBytes } from './format-bytes.ts';
+import type { ModelParts } from './parts.ts';
+
+/** Bytes on the device. Weights are exact, the rest counts every tensor that a block holds at its end. */
+export interface MemoryNeed {
+  readonly weights: { readonly textEncoder: number; readonly transformer: number; readonly vae: number };
+  /** Keys and values of finished chunks; does not grow with the length of the video. */
+  readonly keyValueCache: number;
+  /** Activations of each stage; only the largest counts, stages do not overlap. */
+  readonly text: number;
+  readonly denoising: number;
+  readonly decoding: number;
+  /** With all three networks loaded. */
+  readonly total: number;
+  /** With the text encoder freed before the others are loaded. */
+  readonly staged: number;
+}
+
+const F32 = 4;
+
+export function estimateMemory(parts: ModelParts, plan: SamplingPlan, height: number, width: number): MemoryNeed {
+  const weights = {
+    textEncoder: parts.textEncoder.deviceBytes,
+    transformer: parts.transformer.deviceBytes,
+    vae: parts.vae.deviceBytes,
+  };
+  const { patch_size, t_patch_size, num_layers, num_query_groups, kv_channels } = parts.source.config.model_config;
+  const side = 8 * patch_size;
+  const tokens = (plan.options.chunkWidth / t_patch_size) * (height / side) * (width / side);
+  const keyValueCache = F32 * num_layers * plan.maxCachedChunks * tokens * 2 * num_query_groups * kv_channels;
+  const text = textActivations(parts);
+  const denoising = denoisingActivations(parts, plan, tokens, height, width);
+  const decoding = decodingActivations(parts, plan, height, width);
+  const generating = weights.transformer + weights.vae + keyValueCache + Math.max(denoising, decoding);
+  return {
+    weights,
+    keyValueCache,
+    text,
+    denoising,
+    decoding,
+    total: weights.textEncoder + Math.max(generating, weights.transformer + weights.vae + text),
+    staged: Math.max(generating, weights.textEncoder + text),
+  };
+}
+
+function textActivations({ t5Config, source }: ModelParts): number {
+  const { d_model, d_ff, num_heads, d_kv } = t5Config;
+  return F32 * source.config.model_config.caption_max_length * (7 * d_model + 4 * num_heads * d_kv + 4 * d_ff);
+}
+
+function denoisingActivations(
+  { source }: ModelParts,
+  plan: SamplingPlan,
+  tokensPerChunk: number,
+  height: number,
+  width: number,
+): number {
+  const model = source.config.model_config;
+  const chunks = Math.max(
+    ...plan.steps.map(({ chunks, passes }) => chunks.length + (passes.nearlyClean === null ? 0 : 1)),
+  );
+  const inner = model.num_attention_heads * model.kv_channels;
+  const shared = model.num_query_groups * model.kv_channels;
+  const hidden = model.ffn_hidden_size * (model.gated_linear_unit ? 3 : 2);
+  const perToken = 7 * model.hidden_size + 9 * inner + 4 * shared + hidden + 6 * ropeBands(model);
+  const keys = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
+  const texts = (chunks + 1) * model.caption_max_length * (2 * model.hidden_size + 5 * shared);
+  const latents = 5 * chunks * 16 * plan.options.chunkWidth * (height / 8) * (width / 8);
+  return F32 * (chunks * tokensPerChunk * perToken + keys + texts + latents);
+}
+
+function decodingActivations(
+  { source, vaeConfig: vae }: ModelParts,
+  plan: SamplingPlan,
+  height: number,
+  width: number,
+): number {
+  const { fps, temporal_downsample_factor: perLatent } = source.config.runtime_config;
+  const tiles = defaultTiles(fps);
+  const [tileHeight, tileWidth] = [Math.min(tiles.tileHeight, height), Math.min(tiles.tileWidth, width)];
+  const pixels = tiles.tileLength * tileHeight * tileWidth;
+  const patches = pixels / (vae.patch_length * vae.patch_size ** 2) + 1;
+  const block = patches * vae.embed_dim * (13 + 2 * vae.mlp_ratio);
+  const last = patches * vae.embed_dim + pixels * (unpatchedChannels(vae) + 3);
+  const frames = plan.options.chunkWidth * perLatent;
+  // Tiles overlap by a quarter, and are held raw and mixed; then rows, slabs and the whole.
+  const assembled = 5 * 3 * frames * height * width;
+  return F32 * (Math.max(block, last) + assembled);
+}
+
+/** 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded. */
+export type Residency = 'all' | 'staged';
+
+/**
+ * Chooses what stays loaded within the device's memory.
+ * @throws Magi1Error that says what would be needed and what to change, if neither fits
+ */
+export function chooseResidency(device: Device, need: MemoryNeed, height: number, width: number): Residency {
+  const { memoryBudget: budget, limits } = device.info;
+  const activations = need.keyValueCache + Math.max(need.denoising, need.decoding, need.text);
+  const heap = limits.heapBytes;
+  if (heap !== undefined && activations > heap) {
+    throw new Magi1Error(
+      `memory: ${width}x${height} needs about ${formatBytes(activations)} for activations and the key-value cache, ` +
+        `a wasm heap holds ${formatBytes(heap)}; choose a smaller height and width, or a WebGPU device`,
+    );
+  }
+  if (budget === undefined || need.total <= budget) return 'all';
+  if (need.staged <= budget) return 'staged';
+  const { weights } = need;
+  const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
+  throw new Magi1Error(
+    `memory budget of ${formatBytes(budget)}: this run needs about ${formatBytes(need.staged)} ` +
+      `(${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)}); ` +
+      `raise the budget to ${formatBytes(need.staged)}, or choose a smaller height and width or a narrower dtype than the weights have`,
+  );
+}

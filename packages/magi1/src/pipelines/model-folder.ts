@@ -1,0 +1,90 @@
+// Where a model's files are: from the original's config and a base folder to the paths of its parts.
+import { Magi1Error } from '@magi1/tensor';
+import { readJson } from '../checkpoint.ts';
+import { parseConfig, readEnvironment } from '../config/index.ts';
+import type { EngineConfig, Environment, Magi1Config } from '../config/index.ts';
+
+export interface ModelPaths {
+  readonly config: string;
+  /** Folder of the transformer's weights. */
+  readonly transformer: string;
+  /** Folder of the text encoder: config, weights, tokenizer. */
+  readonly textEncoder: string;
+  readonly vae: string;
+  readonly specialTokens: string;
+}
+
+/** A config and where its parts are; nothing but the config has been read. */
+export interface ModelSource {
+  readonly config: Magi1Config;
+  readonly environment: Environment;
+  readonly paths: ModelPaths;
+}
+
+/** The original's folder for the weights of one kind of checkpoint, below `load`. */
+export function weightFolder({ distill, fp8_quant }: EngineConfig): string {
+  return `inference_weight${fp8_quant ? '.fp8' : ''}${distill ? '.distill' : ''}`;
+}
+
+const T5_FOLDER = 't5-v1_1-xxl';
+const TOKEN_FILE = 'special_tokens.npz';
+
+/** A model folder: `config.json`, whose relative paths count from the folder. */
+export async function locateModel(
+  folder: string,
+  environment: Environment = readEnvironment({}),
+): Promise<ModelSource> {
+  const { stat } = await import('node:fs/promises');
+  const { join } = await import('node:path');
+  const facts = await stat(folder).catch((error: unknown) => error as NodeJS.ErrnoException);
+  if (facts instanceof Error) {
+    throw new Magi1Error(
+      facts.code === 'ENOENT'
+        ? `model folder ${folder}: does not exist`
+        : `model folder ${folder}: cannot be read (${facts.code ?? facts.message})`,
+    );
+  }
+  if (!facts.isDirectory())
+    throw new Magi1Error(`model folder ${folder}: is a file; name the folder with its config.json`);
+  return locate(join(folder, 'config.json'), [folder], environment);
+}
+
+/**
+ * A config file of the original: its relative paths count from the working directory, as there, and where that leads
+ * nowhere from the file's own folder.
+ */
+export async function locateByConfigFile(
+  file: string,
+  environment: Environment = readEnvironment(process.env),
+): Promise<ModelSource> {
+  const { dirname } = await import('node:path');
+  return locate(file, ['.', dirname(file)], environment);
+}
+
+async function locate(config: string, bases: readonly string[], environment: Environment): Promise<ModelSource> {
+  const { dirname, join, resolve } = await import('node:path');
+  const { access } = await import('node:fs/promises');
+  const parsed = parseConfig(await readJson(config), config);
+  const { runtime_config: runtime, engine_config: engine } = parsed;
+  const exists = (path: string) =>
+    access(path).then(
+      () => true,
+      () => false,
+    );
+  const missing: string[] = [];
+  const find = async (setting: string, path: string): Promise<string> => {
+    const tried = [...new Set(bases.map((base) => resolve(base, path)))];
+    for (const candidate of tried) if (await exists(candidate)) return candidate;
+    missing.push(`${setting} ${tried.join(' and ')}`);
+    return tried[0]!;
+  };
+  const paths: ModelPaths = {
+    config: resolve(config),
+    transformer: await find('runtime_config.load:', join(runtime.load, weightFolder(engine))),
+    textEncoder: await find('runtime_config.t5_pretrained:', join(runtime.t5_pretrained, T5_FOLDER)),
+    vae: await find('runtime_config.vae_pretrained:', runtime.vae_pretrained),
+    specialTokens: resolve(environment.specialTokenPath ?? join(dirname(config), TOKEN_FILE)),
+  };
+  if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
+  return { config: parsed, environment, paths };
+}
