@@ -1,1 +1,24 @@
-export {};
+// @magi1/core: MAGI-1 pipelines, configs, media, verification.
+export { Magi1Pipeline } from './pipelines/text-to-video.ts';
+export type { TextToVideoOptions } from './pipelines/text-to-video.ts';
+export type { EncodedPrompt, Facts, GeneratedVideo, PipelineOptions, VideoChunk } from './pipelines/base.ts';
+export type { GenerationOptions, Settings, TextToVideoRequest } from './pipelines/request.ts';
+export type { MemoryNeed } from './pipelines/memory.ts';
+export type { Progress, ProgressListener, StageName } from './pipelines/progress.ts';
+export { locateByConfigFile, locateModel } from './pipelines/model-folder.ts';
+export type { ModelPaths, ModelSource } from './pipelines/model-folder.ts';
+export { inspectModel } from './pipelines/inspect.ts';
+export type { ModelSummary, PartSummary } from './pipelines/inspect.ts';
+export type { WeightDTypes } from './pipelines/parts.ts';
+export { formatBytes } from './pipelines/format-bytes.ts';
+export * from './config/index.ts';
+export * from './media/index.ts';
+export { cleanPrompt } from './t5/clean-caption.ts';
+export { seededNoise } from './sampler/index.ts';
+export type { SamplingStep } from './sampler/index.ts';
+export type { StepState } from './sampler/sample.ts';
+export { verify } from './verify/run.ts';
+export type { CaseResult, VerifyOptions, VerifyResult } from './verify/run.ts';
+export { VERSION } from './version.ts';
+export { Device, Magi1Error, listWebGpuAdapters } from '@magi1/tensor';
+export type { DeviceOptions } from '@magi1/tensor';

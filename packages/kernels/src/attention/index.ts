@@ -5,6 +5,7 @@ import type { OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
 import { cases } from './cases.ts';
 import { reference } from './reference.ts';
+import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
 /** A half-open range [start, end). */
@@ -50,6 +51,7 @@ export const attentionOp = defineOp<'q' | 'k' | 'v', 'keyMask' | 'relativeBias',
   },
   reference,
   webgpu,
+  wasm,
   cases,
 });
 

@@ -24,6 +24,11 @@ export const cases: readonly Conv3dCase[] = [
     params: { padding: [0, 1, 0], stride: [1, 2, 3] },
   },
   {
+    name: 'wide',
+    inputs: { x: { shape: [1, 2, 2, 3, 21], dtype: 'f32' }, weight: { shape: [4, 2, 1, 2, 7], dtype: 'f32' } },
+    params: { padding: [0, 1, 3], stride: [1, 1, 1] },
+  },
+  {
     name: 'vae.last_layer.tile',
     inputs: {
       x: { shape: [1, 4, 12, 256, 256], dtype: 'f32' },

@@ -11,7 +11,11 @@ type ConvVariant = {
   readonly bias: boolean;
   readonly filters: number;
   readonly unitStride: boolean;
+  /** Width of the kernel when it is small enough to unroll, else 0. */
+  readonly columns: number;
 };
+
+const MOST_COLUMNS = 4;
 
 const NAMES = [
   ...(['channels', 'frames', 'height', 'width', 'outFrames', 'outHeight', 'outWidth', 'filters'] as const),
@@ -24,7 +28,7 @@ const sizeArgs = Object.fromEntries(NAMES.map((name) => [name, 'i32'])) as Recor
 const kernel = wasmKernel({
   name: 'conv3d',
   args: { x: 'ptr', weight: 'ptr', bias: 'ptr', y: 'ptr', ...sizeArgs },
-  body(k, a, { dtype, bias, filters, unitStride }: ConvVariant) {
+  body(k, a, { dtype, bias, filters, unitStride, columns }: ConvVariant) {
     const bytes = bytesPerElement(dtype);
     const kernelSize = k.let(a.kernelT.mul(a.kernelH).mul(a.kernelW));
     const filterSize = k.let(a.channels.mul(kernelSize));
@@ -36,12 +40,10 @@ const kernel = wasmKernel({
     const decoded = k.var(a.begin.sub(1));
 
     /** Four inputs, for outputs next to each other; zeros where `from` (their place in the row) is outside of it. */
-    const inputs = (address: I32, from: I32 | undefined): F32x4 => {
-      let value = address.loadF32x4();
-      if (!unitStride) {
-        const at = k.let(address);
-        value = at.loadF32x4Splat();
-        for (let lane = 1; lane < 4; lane++) value = value.withLane(lane, at.add(stepBytes.mul(lane)).loadF32());
+    const inputs = (address: I32, offset: number, from: I32 | undefined): F32x4 => {
+      let value = unitStride ? address.loadF32x4(offset) : address.loadF32x4Splat(offset);
+      for (let lane = 1; lane < 4 && !unitStride; lane++) {
+        value = value.withLane(lane, address.add(stepBytes.mul(lane)).loadF32(offset));
       }
       if (from === undefined) return k.let(value);
       const inside = limit.gtU(lanes.add(from.splat()));
@@ -67,6 +69,14 @@ const kernel = wasmKernel({
       });
       const firstFrame = k.let(t.mul(a.strideT).sub(a.padT));
       const firstLine = k.let(h.mul(a.strideH).sub(a.padH));
+      // Behind the weights, the rows of the input that the kernel covers: address, and address of the first weight.
+      const rows = k.let(a.scratch.add(filterSize.mul(4 * filters)));
+      const rowsEnd = k.var(rows);
+      forRows(k, a, clip, firstFrame, firstLine, (row, tap) => {
+        k.store(rowsEnd, row);
+        k.store(rowsEnd, a.scratch.add(tap.mul(4 * filters)), 4);
+        rowsEnd.set(rowsEnd.add(8));
+      });
       const out = k.let(
         a.y.add(clip.mul(a.filters).add(first).mul(plane).add(t.mul(a.outHeight).add(h).mul(a.outWidth)).shl(2)),
       );
@@ -78,18 +88,24 @@ const kernel = wasmKernel({
         const left = k.let(w.mul(a.strideW).sub(a.padW));
         const right = k.let(left.add(a.strideW.mul(7)).add(a.kernelW));
         const taps = (masked: boolean) => {
-          forRows(k, a, clip, firstFrame, firstLine, (row, tap) => {
-            const from = k.var(row.add(left.shl(2)));
-            const weights = k.var(a.scratch.add(tap.mul(4 * filters)));
-            k.forRange(0, a.kernelW, 1, (column) => {
-              const position = masked ? k.let(left.add(column)) : undefined;
-              const low = inputs(from, position);
-              const high = inputs(from.add(stepBytes.shl(2)), position?.add(a.strideW.shl(2)));
+          k.forRange(rows, rowsEnd, 8, (row) => {
+            const from = k.var(row.loadI32().add(left.shl(2)));
+            const weights = k.var(row.loadI32(4));
+            const column = (position: I32, n: number) => {
+              const place = masked ? k.let(position.add(n)) : undefined;
+              const low = inputs(from, 4 * n, place);
+              const next = unitStride ? from : k.let(from.add(stepBytes.shl(2)));
+              const high = inputs(next, 4 * n + (unitStride ? 16 : 0), place?.add(a.strideW.shl(2)));
               sums.forEach(([lowSum, highSum], f) => {
-                const factor = k.let(weights.loadF32x4Splat(4 * f));
+                const factor = k.let(weights.loadF32x4Splat(4 * (n * filters + f)));
                 lowSum.set(k.madd(low, factor, lowSum));
                 highSum.set(k.madd(high, factor, highSum));
               });
+            };
+            for (let n = 0; n < columns; n++) column(left, n);
+            if (columns > 0) return;
+            k.forRange(0, a.kernelW, 1, (n) => {
+              column(left.add(n), 0);
               from.set(from.add(4));
               weights.set(weights.add(4 * filters));
             });
@@ -185,6 +201,7 @@ export const wasm: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams
         bias: bias !== undefined,
         filters: together,
         unitStride: stride[2] === 1,
+        columns: weight.shape[4]! <= MOST_COLUMNS ? weight.shape[4]! : 0,
       },
       args: {
         x,
@@ -195,7 +212,7 @@ export const wasm: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams
       },
       items: (x.shape[0]! * filters * outFrames * outHeight) / together,
       itemCost: 2 * together * outWidth * filterSize,
-      scratchBytes: 4 * together * filterSize,
+      scratchBytes: 4 * together * filterSize + (8 * filterSize) / weight.shape[4]!,
     },
   ];
 };

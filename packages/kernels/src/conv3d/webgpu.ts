@@ -83,9 +83,9 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let out_frame = out_row / params.out_height;
   let t = out_frame % params.out_frames;
   let filter_blocks = params.filters / ${filters};
-  let block = out_frame / params.out_frames;
-  let filter0 = block % filter_blocks * ${filters};
-  let item = block / filter_blocks;
+  let clip_block = out_frame / params.out_frames;
+  let filter0 = (clip_block % filter_blocks) * ${filters};
+  let item = clip_block / filter_blocks;
   let filter_size = params.channels * params.kernel_t * params.kernel_h * params.kernel_w;
   let left = w * params.stride_w - params.pad_w;${start.join('')}
   for (var c = 0; c < params.channels; c++) {

@@ -4,6 +4,7 @@ import type { DType, HostOutput, HostView, OpInputs, Tensor, TensorSpec } from '
 import { checkDType, checkRank, checkShapeIs, lastDim } from '../support/checks.ts';
 import { gatherRows, productsOfRows } from '../support/products.ts';
 import { cases } from './cases.ts';
+import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
 export const weightDTypes: readonly DType[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'];
@@ -42,6 +43,7 @@ export const linearOp = defineOp<'x' | 'weight', 'bias', LinearParams>({
   },
   reference,
   webgpu,
+  wasm,
   cases,
 });
 

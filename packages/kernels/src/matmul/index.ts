@@ -4,6 +4,7 @@ import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
 import { cases } from './cases.ts';
+import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
 export type MatmulParams = Readonly<Record<string, never>>;
@@ -30,6 +31,7 @@ export const matmulOp = defineOp<'a' | 'b', never, MatmulParams>({
     productsOfRows(rows, gatherColumns(b.data, 0, n, k, n), k, y!.data as Float64Array, 0, n);
   },
   webgpu,
+  wasm,
   cases,
 });
 

@@ -1,4 +1,4 @@
-// WGSL of strided copies: an invocation copies up to four neighbouring positions of the innermost loop.
+// WGSL of strided copies: an invocation copies several positions of the innermost loop.
 import { OpError } from '@magi1/tensor';
 import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
 import { MOST_LOOPS } from './copyLoops.ts';
@@ -8,8 +8,9 @@ import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
 /** `wide`: the innermost loop moves quads. */
 type CopyVariant = { readonly loops: number; readonly wide: boolean };
 
-const RUN = 8;
-const LANES = 8;
+/** Most positions that an invocation copies. On software adapters finding the first takes longer than copying some. */
+const RUN = { software: 16, hardware: 4 };
+const LANES = 64;
 
 /** Loops by number, the innermost is 0. */
 const numbers = Array.from({ length: MOST_LOOPS }, (_, i) => i);
@@ -45,13 +46,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let i = workgroup_index(id, count) * ${LANES}u + lane;
   if (i >= params.invocations) { return; }
   var rest = i / params.runs;
-  let first = (i - rest * params.runs) * ${RUN}u;
-  var source_at = params.source_offset + first * params.source0;
-  var target_at = params.target_offset + first * params.target0;
+  let first = i - rest * params.runs;
+  var source_at = params.source_offset;
+  var target_at = params.target_offset;
   var next = 0u;
   var at = 0u;${outerLoops}
-  let count_here = min(params.length0 - first, ${RUN}u);
-  for (var k = 0u; k < count_here; k++) {
+  // Neighbours in a subgroup copy neighbours in memory.
+  for (var k = first; k < params.length0; k += params.runs) {
     target_[target_at + k * params.target0] = source_[source_at + k * params.source0];
   }
 }
@@ -82,7 +83,7 @@ function dispatch(
     target: loop.target / unit,
   }));
   const loops = [...outer, { ...inner, length: inner.length / unit }].reverse();
-  const runs = Math.ceil(loops[0]!.length / RUN);
+  const runs = Math.ceil(loops[0]!.length / RUN[capabilities.software ? 'software' : 'hardware']);
   const invocations = loops.slice(1).reduce((n, { length }) => n * length, runs);
   return {
     program,

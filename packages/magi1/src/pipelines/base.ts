@@ -4,12 +4,14 @@ import { Device, Magi1Error, keep, scope } from '@magi1/tensor';
 import type { DeviceOptions, Tensor } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
-import type { SamplingStep } from '../sampler/index.ts';
+import type { SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import { sample } from '../sampler/sample.ts';
 import { cleanPrompt } from '../t5/clean-caption.ts';
 import { conditionText } from '../text-conditioning/index.ts';
 import type { TextRows } from '../text-conditioning/index.ts';
+import type { VideoDiT } from '../transformer/video-dit.ts';
 import { defaultTiles, tiledDecode } from '../vae/tiling.ts';
+import type { ViTVae } from '../vae/vit-vae.ts';
 import { VERSION } from '../version.ts';
 import { Callable } from './callable.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
@@ -126,9 +128,9 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   protected abstract promptOf(request: Request): string;
 
   /** What a request would give and need, without running it. */
-  plan(request: Request): Settings & { readonly memory: MemoryNeed } {
+  plan(request: Request): { readonly settings: Settings; readonly memory: MemoryNeed } {
     const { settings, plan } = this.check(request);
-    return { ...settings, memory: estimateMemory(this.#model.parts, plan, settings.height, settings.width) };
+    return { settings, memory: estimateMemory(this.#model.parts, plan, settings) };
   }
 
   /** Runs a request; its frames in one piece. */
@@ -161,8 +163,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     if (this.#running) throw new Magi1Error('pipeline: a run is under way; wait for its end or open another pipeline');
     this.#running = true;
     try {
-      const { height, width } = checked.settings;
-      networks.residency = chooseResidency(device, estimateMemory(parts, checked.plan, height, width), height, width);
+      networks.residency = chooseResidency(device, parts, checked.plan, checked.settings);
       return yield* this.#run(request, checked);
     } finally {
       this.#running = false;
@@ -213,7 +214,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     const textSeconds = textProgress.seconds - loadedForText;
     textProgress.at(1, `${encoded.length} tokens`);
     const { transformer, vae } = await networks.generators({ signal, onProgress });
-    const text = await this.#conditionText(encoded, settings, plan.options.chunks, plan.chunkOffset);
+    const text = await this.#conditionText(transformer, encoded, settings, plan);
 
     const forwards = countChunkForwards(plan);
     const denoising = new StageProgress('denoising', forwards.planned, onProgress);
@@ -226,7 +227,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         text,
         height: latentHeight,
         width: latentWidth,
-        noise: this.#noise(settings.seed, plan.latentFrames, latentHeight * latentWidth),
+        noise: this.#noise(request, settings.seed, plan.latentFrames, latentHeight * latentWidth),
         prevChunksScale: parts.source.environment.prevChunksScale,
         onStep: (step, state) => {
           denoising.advance(forwardsOf(step), `step ${step.index + 1} of ${plan.steps.length}`);
@@ -275,9 +276,8 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     };
   }
 
-  async #conditionText(caption: TextRows, settings: Settings, chunks: number, prefixChunks: number) {
-    const { networks, parts } = this.#model;
-    const { transformer } = await networks.generators({});
+  async #conditionText(transformer: VideoDiT, caption: TextRows, settings: Settings, plan: SamplingPlan) {
+    const { parts } = this.#model;
     const { caption_channels: width, caption_max_length: captionMaxLength } = this.config.model_config;
     const switches = settings.specialTokens;
     const specialTokens = Object.values(switches).some((on) => on)
@@ -291,20 +291,21 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       ...specialTokens,
       width,
       captionMaxLength,
-      chunks,
-      prefixChunks,
+      chunks: plan.options.chunks,
+      prefixChunks: plan.chunkOffset,
     });
   }
 
-  /** Parts of one seeded tensor [1, C, frames, h, w], made chunk by chunk: host memory does not grow with the video. */
-  #noise(seed: number, latentFrames: number, area: number): (chunk: number) => Float32Array {
+  /** Parts of one tensor [1, C, frames, h, w], made chunk by chunk: host memory does not grow with the video. */
+  #noise({ latents }: Request, seed: number, latentFrames: number, area: number): (chunk: number) => Float32Array {
     const { chunk_width: chunkWidth } = this.config.runtime_config;
     const channels = this.#model.parts.vaeConfig.z_chans;
     const length = chunkWidth * area;
     return (chunk) => {
       const out = new Float32Array(channels * length);
       for (let c = 0; c < channels; c++) {
-        out.set(seededNoise(seed, length, (c * latentFrames + chunk * chunkWidth) * area), c * length);
+        const start = (c * latentFrames + chunk * chunkWidth) * area;
+        out.set(latents ? latents.subarray(start, start + length) : seededNoise(seed, length, start), c * length);
       }
       return out;
     };
@@ -312,7 +313,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** One chunk's latents [1, C, t, h, w] to frames; disposes `latent`. */
   async #decode(
-    vae: Parameters<typeof tiledDecode>[0],
+    vae: ViTVae,
     latent: Tensor,
     signal: AbortSignal | undefined,
   ): Promise<{ frames: Uint8Array; frameCount: number }> {
@@ -351,8 +352,7 @@ export async function openModel<Request>(
   const device = isDevice(options.device) ? options.device : await Device.open(options.device);
   let networks: Networks | undefined;
   try {
-    const need = estimateMemory(parts, plan, settings.height, settings.width);
-    networks = new Networks(parts, device, chooseResidency(device, need, settings.height, settings.width));
+    networks = new Networks(parts, device, chooseResidency(device, parts, plan, settings));
     await networks.loadResident(options);
     return { parts, device, ownsDevice, networks };
   } catch (error) {

@@ -23,9 +23,15 @@ export interface MemoryNeed {
   readonly staged: number;
 }
 
+/** In pixels. */
+interface Size {
+  readonly height: number;
+  readonly width: number;
+}
+
 const F32 = 4;
 
-export function estimateMemory(parts: ModelParts, plan: SamplingPlan, height: number, width: number): MemoryNeed {
+export function estimateMemory(parts: ModelParts, plan: SamplingPlan, { height, width }: Size): MemoryNeed {
   const weights = {
     textEncoder: parts.textEncoder.deviceBytes,
     transformer: parts.transformer.deviceBytes,
@@ -95,25 +101,30 @@ function decodingActivations(
   return F32 * (Math.max(block, last) + assembled);
 }
 
-/** 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded. */
+/**
+ * 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded, and loaded
+ * again for the next prompt; taken where a memory budget asks for it, or OFFLOAD_T5_CACHE.
+ */
 export type Residency = 'all' | 'staged';
 
 /**
  * Chooses what stays loaded within the device's memory.
  * @throws Magi1Error that says what would be needed and what to change, if neither fits
  */
-export function chooseResidency(device: Device, need: MemoryNeed, height: number, width: number): Residency {
+export function chooseResidency(device: Device, parts: ModelParts, plan: SamplingPlan, size: Size): Residency {
+  const need = estimateMemory(parts, plan, size);
   const { memoryBudget: budget, limits } = device.info;
   const activations = need.keyValueCache + Math.max(need.denoising, need.decoding, need.text);
   const heap = limits.heapBytes;
   if (heap !== undefined && activations > heap) {
     throw new Magi1Error(
-      `memory: ${width}x${height} needs about ${formatBytes(activations)} for activations and the key-value cache, ` +
+      `memory: ${size.width}x${size.height} needs about ${formatBytes(activations)} for activations and the key-value cache, ` +
         `a wasm heap holds ${formatBytes(heap)}; choose a smaller height and width, or a WebGPU device`,
     );
   }
-  if (budget === undefined || need.total <= budget) return 'all';
-  if (need.staged <= budget) return 'staged';
+  const stages = parts.source.environment.offloadT5Cache;
+  if (!stages && need.total <= (budget ?? Infinity)) return 'all';
+  if (budget === undefined || need.staged <= budget) return 'staged';
   const { weights } = need;
   const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
   throw new Magi1Error(

@@ -35,7 +35,7 @@ export async function locateModel(
   environment: Environment = readEnvironment({}),
 ): Promise<ModelSource> {
   const { stat } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const path = await import('node:path');
   const facts = await stat(folder).catch((error: unknown) => error as NodeJS.ErrnoException);
   if (facts instanceof Error) {
     throw new Magi1Error(
@@ -46,7 +46,7 @@ export async function locateModel(
   }
   if (!facts.isDirectory())
     throw new Magi1Error(`model folder ${folder}: is a file; name the folder with its config.json`);
-  return locate(join(folder, 'config.json'), [folder], environment);
+  return locate(path.join(folder, 'config.json'), [folder], environment);
 }
 
 /**
@@ -57,33 +57,33 @@ export async function locateByConfigFile(
   file: string,
   environment: Environment = readEnvironment(process.env),
 ): Promise<ModelSource> {
-  const { dirname } = await import('node:path');
-  return locate(file, ['.', dirname(file)], environment);
+  const path = await import('node:path');
+  return locate(file, ['.', path.dirname(file)], environment);
 }
 
 async function locate(config: string, bases: readonly string[], environment: Environment): Promise<ModelSource> {
-  const { dirname, join, resolve } = await import('node:path');
+  const path = await import('node:path');
   const { access } = await import('node:fs/promises');
   const parsed = parseConfig(await readJson(config), config);
   const { runtime_config: runtime, engine_config: engine } = parsed;
-  const exists = (path: string) =>
-    access(path).then(
+  const exists = (file: string) =>
+    access(file).then(
       () => true,
       () => false,
     );
   const missing: string[] = [];
-  const find = async (setting: string, path: string): Promise<string> => {
-    const tried = [...new Set(bases.map((base) => resolve(base, path)))];
+  const find = async (setting: string, given: string): Promise<string> => {
+    const tried = [...new Set(bases.map((base) => path.resolve(base, given)))];
     for (const candidate of tried) if (await exists(candidate)) return candidate;
     missing.push(`${setting} ${tried.join(' and ')}`);
     return tried[0]!;
   };
   const paths: ModelPaths = {
-    config: resolve(config),
-    transformer: await find('runtime_config.load:', join(runtime.load, weightFolder(engine))),
-    textEncoder: await find('runtime_config.t5_pretrained:', join(runtime.t5_pretrained, T5_FOLDER)),
+    config: path.resolve(config),
+    transformer: await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine))),
+    textEncoder: await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER)),
     vae: await find('runtime_config.vae_pretrained:', runtime.vae_pretrained),
-    specialTokens: resolve(environment.specialTokenPath ?? join(dirname(config), TOKEN_FILE)),
+    specialTokens: path.resolve(environment.specialTokenPath ?? path.join(path.dirname(config), TOKEN_FILE)),
   };
   if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
   return { config: parsed, environment, paths };

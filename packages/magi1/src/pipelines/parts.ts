@@ -132,8 +132,9 @@ async function checkPart<Network>(
   dtype: DType | undefined,
   build: (weights: Weights) => Network,
 ): Promise<Part<Network>> {
-  const { path, entries, deviceBytes, close } = await open({ dtype });
-  await close();
+  const checked = await open({ dtype });
+  await checked.close();
+  const { path, entries, deviceBytes } = checked;
   return {
     name,
     path,

@@ -17,6 +17,8 @@ export interface GenerationOptions {
   readonly numInferenceSteps?: number | undefined;
   /** Any whole number; the same seed gives the same noise on every device. */
   readonly seed?: number | undefined;
+  /** Initial noise instead of the seed's: [1, C, latent frames, height / 8, width / 8]. */
+  readonly latents?: Float32Array | undefined;
   /** Switches of special tokens over those of the environment. */
   readonly specialTokens?: Partial<SpecialTokenSwitches> | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -55,6 +57,7 @@ const GENERATION_OPTIONS = [
   'numFrames',
   'numInferenceSteps',
   'seed',
+  'latents',
   'specialTokens',
   'signal',
   'onProgress',
@@ -98,6 +101,13 @@ export function checkRequest(
   const side = 8 * model.patch_size;
   if (tokens !== undefined) attempt(() => ropeTables([0], height / side, width / side, new Float32Array(1)));
   const plan = attempt(() => planSampling(samplingOptions(config, { numFrames, numSteps: numInferenceSteps })));
+  if (plan !== undefined && faults.length === 0 && request.latents !== undefined) {
+    const channels = model.half_channel_vae ? model.in_channels / 2 : model.in_channels;
+    const shape = [1, channels, plan.latentFrames, height / 8, width / 8];
+    const expected = shape.reduce((product, dim) => product * dim, 1);
+    if (request.latents.length !== expected)
+      faults.push(`latents: ${expected} values expected, [${shape.join(', ')}], got ${request.latents.length}`);
+  }
   if (plan === undefined || faults.length > 0) throw new Magi1Error(faults.join('; '));
   return {
     plan,
@@ -124,6 +134,7 @@ function wrongTypes(request: GenerationOptions, switches: SpecialTokenSwitches):
   for (const name of ['height', 'width', 'numFrames', 'numInferenceSteps'] as const)
     expect(name, 'a whole number above 0', (value) => Number.isSafeInteger(value) && (value as number) > 0);
   expect('seed', 'a whole number', Number.isSafeInteger);
+  expect('latents', 'a Float32Array', (value) => value instanceof Float32Array);
   expect('signal', 'an AbortSignal', (value) => value instanceof AbortSignal);
   for (const name of ['onProgress', 'onStep'] as const)
     expect(name, 'a function', (value) => typeof value === 'function');
@@ -139,5 +150,6 @@ function wrongTypes(request: GenerationOptions, switches: SpecialTokenSwitches):
 export function describe(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
   if (typeof value === 'object') return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
-  return typeof value === 'function' ? 'a function' : String(value);
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
+  return value === undefined ? 'nothing' : `a ${typeof value}`;
 }

@@ -74,7 +74,7 @@ export async function textOf(
 
 /** [2, chunks]: valid caption rows (0 for prefix chunks), valid null rows. */
 export function validRows(text: TextConditioning, plan: SamplingPlan): number[] {
-  const captions = text.caption.map((rows) => rows?.length ?? 0);
+  const captions = text.caption.map((rows) => (text.emptyText ? text.nullText : rows)?.length ?? 0);
   return [...captions, ...new Array<number>(plan.options.chunks).fill(text.nullText.length)];
 }
 
@@ -114,7 +114,8 @@ export async function samplingChecks(
       prefix: prefixTensor,
       ...(scale === undefined ? {} : { prevChunksScale: scale }),
       onStep(step, state) {
-        for (const { chunk } of step.chunks) {
+        for (const { chunk, clean } of step.chunks) {
+          if (clean) continue; // run again for its keys only: the original leaves its latents as they are
           latest.get(chunk)?.dispose();
           latest.set(chunk, keepView(state.latents.get(chunk)!));
         }

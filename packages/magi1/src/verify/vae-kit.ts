@@ -2,15 +2,14 @@
 import { affine, framesToUint8, permute, uint8ToVideo } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
-import { loadWeights, readJson, readTensors } from '../checkpoint.ts';
+import { readJson, readTensors } from '../checkpoint.ts';
 import { keepView } from '../run-options.ts';
-import { parseVaeConfig } from '../vae/config.ts';
 import type { TileSettings } from '../vae/tile-plan.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
-import { ViTVae } from '../vae/vit-vae.ts';
-import { vaeWeightSpecs } from '../vae/weights.ts';
+import type { ViTVae } from '../vae/vit-vae.ts';
 import { compareFloats, compareLevels, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, FileTree, Kit, VerifyCase, VerifyContext } from './types.ts';
+import { loadVae } from './load-vae.ts';
 import { verifyVaeOps } from './vae-ops.ts';
 import { verifyTilePlans } from './tile-plans.ts';
 
@@ -25,12 +24,6 @@ interface ModelCase {
 }
 
 type Goldens = ReadonlyMap<string, HostTensor>;
-
-/** Loads a ViTVAE folder with its matrices as stored: the kernels widen them exactly. */
-export async function loadVae(folder: string, device: Device): Promise<ViTVae> {
-  const config = parseVaeConfig(await readJson(`${folder}/config.json`), `${folder}/config.json`);
-  return new ViTVae(config, await loadWeights(folder, vaeWeightSpecs(config), device));
-}
 
 export const vaeKit: Kit = async (tree) => {
   const cases: VerifyCase[] = [];

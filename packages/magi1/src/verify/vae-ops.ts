@@ -21,7 +21,7 @@ import type { ViTVae } from '../vae/vit-vae.ts';
 import { compareFloats, compareLevels, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Gate } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
-import { loadVae } from './vae-kit.ts';
+import { loadVae } from './load-vae.ts';
 
 const GATE: Gate = { relL2: 1e-5, maxAbs: 5e-5 };
 

@@ -1,0 +1,313 @@
+// Flash attention in wasm. An item is one head of one query tile; it packs its queries once and keys and values tile by
+// tile into scratch, padded to whole vectors, so that the inner loops have no edges.
+import { F32, F32x4, I32, I32x4, wasmKernel } from '@magi1/tensor';
+import type { KernelBuilder, OpDefinition } from '@magi1/tensor';
+import { exp } from '../support/wasmFunctions.ts';
+import { storeLanes } from '../support/wasmVectors.ts';
+import { attentionSizes } from './index.ts';
+import type { AttentionParams } from './index.ts';
+import { queryTiles } from './tiles.ts';
+
+interface WasmAttentionVariant {
+  readonly headDim: number;
+  readonly mask: boolean;
+  readonly bias: boolean;
+  readonly [name: string]: string | number | boolean;
+}
+
+/** Score of a key that must not be seen, and the limit above which a score is a real one. */
+const LOWEST = -3e38;
+const VISIBLE = -1e38;
+
+/** Queries of a tile: a multiple of the three rows of a score tile and the four of a value tile. */
+const QUERIES = 48;
+
+/** Byte sizes of what an item keeps in scratch. */
+function layout(headDim: number) {
+  const vectors = Math.ceil(headDim / 4);
+  const rowBytes = 16 * vectors;
+  // A tile of keys is to fit the first-level cache.
+  const keys = headDim > 64 ? 48 : 96;
+  // Score rows are stored four wide where three are made: one vector more than the keys.
+  const scoreBytes = 4 * keys + 16;
+  const sizes = {
+    queries: QUERIES * rowBytes,
+    keys: keys * rowBytes,
+    values: keys * rowBytes,
+    scores: QUERIES * scoreBytes,
+    sums: QUERIES * rowBytes,
+    most: 4 * QUERIES,
+    total: 4 * QUERIES,
+    fade: 4 * QUERIES,
+  };
+  let total = 0;
+  const offsets = Object.fromEntries(
+    Object.entries(sizes).map(([name, bytes]) => [name, (total += bytes) - bytes]),
+  ) as Record<keyof typeof sizes, number>;
+  return { vectors, rowBytes, keys, scoreBytes, offsets, total };
+}
+
+type Layout = ReturnType<typeof layout>;
+
+/** Lanes below `count` all ones. */
+const lanesBelow = (count: I32): I32x4 => I32x4.lanes(0, 1, 2, 3).ltS(count.splat());
+
+/** Copies rows of head_dim elements, times `scale`, to padded rows. */
+function packFunction(k: KernelBuilder, headDim: number, { rowBytes }: Layout) {
+  const params = { from: 'i32', stride: 'i32', rows: 'i32', to: 'i32', scale: 'f32' } as const;
+  return k.function(params, null, (f, { from, stride, rows, to, scale }) => {
+    const factor = f.let(scale.splat());
+    f.forRange(0, rows, 1, (row) => {
+      const [source, target] = [f.let(from.add(row.mul(stride))), f.let(to.add(row.mul(rowBytes)))];
+      const whole = 16 * Math.floor(headDim / 4);
+      f.forRange(0, whole, 16, (at) => {
+        f.store(target.add(at), source.add(at).loadF32x4().mul(factor));
+      });
+      if (headDim % 4 === 0) return;
+      const last = source.loadF32x4(whole).mul(factor).asI32x4();
+      f.store(target, lanesBelow(I32.of(headDim % 4)).and(last), whole);
+    });
+  });
+}
+
+/** Scores of three queries against `count` keys, rounded up to three. */
+function scoresFunction(k: KernelBuilder, { rowBytes, scoreBytes }: Layout) {
+  return k.function({ queries: 'i32', keys: 'i32', scores: 'i32', count: 'i32' }, null, (f, args) => {
+    const { queries, keys, scores, count } = args;
+    const to = f.var(scores);
+    const key = f.var(keys);
+    f.forRange(0, count, 3, () => {
+      const sums = Array.from({ length: 9 }, () => f.var(F32x4.of(0)));
+      f.forRange(0, rowBytes, 16, (at) => {
+        const [fromQuery, fromKey] = [f.let(queries.add(at)), f.let(key.add(at))];
+        const rows = [0, 1, 2].map((j) => f.let(fromKey.loadF32x4(j * rowBytes)));
+        for (let i = 0; i < 3; i++) {
+          const query = f.let(fromQuery.loadF32x4(i * rowBytes));
+          rows.forEach((row, j) => {
+            sums[3 * i + j]!.set(f.madd(query, row, sums[3 * i + j]!));
+          });
+        }
+      });
+      for (let i = 0; i < 3; i++) {
+        const [a, b, c] = [sums[3 * i]!, sums[3 * i + 1]!, sums[3 * i + 2]!];
+        const ab = f.let(a.shuffle(b, [0, 1, 4, 5]).add(a.shuffle(b, [2, 3, 6, 7])));
+        const cc = f.let(c.add(c.shuffle(c, [2, 3, 2, 3])));
+        // The fourth lane is overwritten by the next tile, or lies in the row's spare vector.
+        f.store(to, ab.shuffle(cc, [0, 2, 4, 4]).add(ab.shuffle(cc, [1, 3, 5, 5])), i * scoreBytes);
+      }
+      to.set(to.add(12));
+      key.set(key.add(3 * rowBytes));
+    });
+  });
+}
+
+/** One query's scores to weights exp(score - maximum), with bias and mask; updates its maximum, total and fade. */
+function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant) {
+  const params = { row: 'i32', count: 'i32', most: 'i32', total: 'i32', fade: 'i32', mask: 'i32', bias: 'i32' } as const;
+  return k.function(params, null, (f, args) => {
+    const { row, count } = args;
+    const whole = f.let(count.and(-4).shl(2));
+    const rest = f.let(count.and(3));
+    const highest = f.var(F32x4.of(LOWEST));
+    const adjust = (at: I32, valid: I32x4 | undefined) => {
+      let score = row.add(at).loadF32x4();
+      if (bias) score = score.add(args.bias.add(at).loadF32x4());
+      if (mask) score = args.mask.add(at).loadI32x4().eq(0).select(F32x4.of(LOWEST), score);
+      if (valid !== undefined) score = valid.select(score, F32x4.of(LOWEST));
+      const adjusted = f.let(score);
+      if (mask || bias || valid !== undefined) f.store(row.add(at), adjusted);
+      highest.set(highest.pmax(adjusted));
+    };
+    f.forRange(0, whole, 16, (at) => {
+      adjust(at, undefined);
+    });
+    f.if(rest, () => {
+      adjust(whole, lanesBelow(rest));
+    });
+    const halves = f.let(highest.pmax(highest.shuffle(highest, [2, 3, 2, 3])));
+    const before = f.let(args.most.loadF32());
+    const most = f.let(before.max(halves.lane(0)).max(halves.lane(1)));
+    const fade = f.let(exp(f, f.let(before.sub(most).splat())).lane(0));
+    const level = f.let(most.splat());
+    const sum = f.var(F32x4.of(0));
+    f.forRange(0, count.shl(2), 16, (at) => {
+      const score = f.let(row.add(at).loadF32x4());
+      const weight = f.let(score.gt(VISIBLE).and(exp(f, f.let(score.sub(level))).asI32x4()).asF32x4());
+      f.store(row.add(at), weight);
+      sum.set(sum.add(weight));
+    });
+    const pairs = f.let(sum.add(sum.shuffle(sum, [2, 3, 2, 3])));
+    f.store(args.most, most);
+    f.store(args.fade, fade);
+    f.store(args.total, args.total.loadF32().mul(fade).add(pairs.lane(0)).add(pairs.lane(1)));
+  });
+}
+
+/** Four queries: sums = fade * sums + weights * values, for all of head_dim. */
+function valuesFunction(k: KernelBuilder, { vectors, rowBytes, scoreBytes }: Layout) {
+  const params = { weights: 'i32', values: 'i32', sums: 'i32', fade: 'i32', count: 'i32' } as const;
+  return k.function(params, null, (f, { weights, values, sums, fade, count }) => {
+    const end = f.let(weights.add(count.shl(2)));
+    const columns = (at: I32, wide: number) => {
+      const to = f.let(sums.add(at));
+      const totals = [0, 1, 2, 3].map((i) =>
+        Array.from({ length: wide }, (_, c) =>
+          f.var(to.loadF32x4(i * rowBytes + 16 * c).mul(fade.loadF32x4Splat(4 * i))),
+        ),
+      );
+      const value = f.var(values.add(at));
+      f.forRange(weights, end, 4, (weight) => {
+        const row = Array.from({ length: wide }, (_, c) => f.let(value.loadF32x4(16 * c)));
+        totals.forEach((of, i) => {
+          const p = f.let(weight.loadF32x4Splat(i * scoreBytes));
+          of.forEach((total, c) => {
+            total.set(f.madd(p, row[c]!, total));
+          });
+        });
+        value.set(value.add(rowBytes));
+      });
+      totals.forEach((of, i) => {
+        of.forEach((total, c) => {
+          f.store(to, total, i * rowBytes + 16 * c);
+        });
+      });
+    };
+    const whole = 16 * (vectors - (vectors % 2));
+    f.forRange(0, whole, 32, (at) => {
+      columns(at, 2);
+    });
+    if (vectors % 2 === 1) columns(I32.of(whole), 1);
+  });
+}
+
+const kernel = wasmKernel({
+  name: 'attention',
+  args: {
+    q: 'ptr',
+    k: 'ptr',
+    v: 'ptr',
+    mask: 'ptr',
+    bias: 'ptr',
+    tiles: 'ptr',
+    y: 'ptr',
+    tileCount: 'i32',
+    queryCount: 'i32',
+    keyCount: 'i32',
+    heads: 'i32',
+    kvHeads: 'i32',
+    scale: 'f32',
+  },
+  body(k, args, variant: WasmAttentionVariant) {
+    const { headDim } = variant;
+    const place = layout(headDim);
+    const { rowBytes } = place;
+    const pack = packFunction(k, headDim, place);
+    const scores = scoresFunction(k, place);
+    const softmax = softmaxFunction(k, variant);
+    const addValues = valuesFunction(k, place);
+    const at = Object.fromEntries(
+      Object.entries(place.offsets).map(([name, offset]) => [name, k.let(args.scratch.add(offset))]),
+    ) as Record<keyof typeof place.offsets, I32>;
+    const queryStride = k.let(args.heads.mul(4 * headDim));
+    const keyStride = k.let(args.kvHeads.mul(4 * headDim));
+    const one = F32.of(1);
+
+    k.forRange(args.begin, args.end, 1, (item) => {
+      const head = k.let(item.divU(args.tileCount));
+      const kvHead = k.let(head.divU(args.heads.divU(args.kvHeads)));
+      const tile = k.let(args.tiles.add(item.remU(args.tileCount).shl(4)));
+      const query0 = k.let(tile.loadI32(0));
+      const queries = k.let(tile.loadI32(4).sub(query0));
+      const keyEnd = k.let(tile.loadI32(12));
+      const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
+      k.call(pack, { from: args.q.add(rowStart), stride: queryStride, rows: queries, to: at.queries, scale: args.scale });
+      k.fill(at.sums, 0, QUERIES * rowBytes);
+      k.forRange(0, 4 * QUERIES, 4, (i) => {
+        k.store(at.most.add(i), F32.of(LOWEST));
+        k.store(at.total.add(i), F32.of(0));
+      });
+      k.forRange(tile.loadI32(8), keyEnd, place.keys, (key0) => {
+        const count = k.let(keyEnd.sub(key0).minU(place.keys));
+        const start = k.let(key0.mul(keyStride).add(kvHead.mul(4 * headDim)));
+        k.call(pack, { from: args.k.add(start), stride: keyStride, rows: count, to: at.keys, scale: one });
+        k.call(pack, { from: args.v.add(start), stride: keyStride, rows: count, to: at.values, scale: one });
+        k.forRange(0, queries, 3, (i) => {
+          const from = at.queries.add(i.mul(rowBytes));
+          k.call(scores, { queries: from, keys: at.keys, scores: at.scores.add(i.mul(place.scoreBytes)), count });
+        });
+        k.forRange(0, queries, 1, (i) => {
+          const word = k.let(i.shl(2));
+          // Entry (key - query) + queries - 1 of the head's row of biases.
+          const entry = head.mul(args.queryCount.add(args.keyCount).sub(1)).add(args.queryCount.sub(1));
+          k.call(softmax, {
+            row: at.scores.add(i.mul(place.scoreBytes)),
+            count,
+            most: at.most.add(word),
+            total: at.total.add(word),
+            fade: at.fade.add(word),
+            mask: args.mask.add(key0.shl(2)),
+            bias: variant.bias ? args.bias.add(entry.add(key0).sub(query0.add(i)).shl(2)) : args.bias,
+          });
+        });
+        k.forRange(0, queries, 4, (i) => {
+          k.call(addValues, {
+            weights: at.scores.add(i.mul(place.scoreBytes)),
+            values: at.values,
+            sums: at.sums.add(i.mul(rowBytes)),
+            fade: at.fade.add(i.shl(2)),
+            count,
+          });
+        });
+      });
+      k.forRange(0, queries, 1, (i) => {
+        const total = k.let(at.total.add(i.shl(2)).loadF32());
+        const factor = k.let(k.select(total.gt(0), one.div(total), F32.of(0)).splat());
+        const from = k.let(at.sums.add(i.mul(rowBytes)));
+        const to = k.let(args.y.add(rowStart).add(i.mul(queryStride)));
+        const whole = 16 * Math.floor(headDim / 4);
+        k.forRange(0, whole, 16, (offset) => {
+          k.store(to.add(offset), from.add(offset).loadF32x4().mul(factor));
+        });
+        if (headDim % 4 !== 0) {
+          storeLanes(k, to.add(whole), from.loadF32x4(whole).mul(factor), I32.of(headDim % 4));
+        }
+      });
+    });
+  },
+});
+
+export const wasm: NonNullable<OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['wasm']> = ({
+  inputs,
+  outputs,
+  params,
+}) => {
+  const { q, k, v, keyMask, relativeBias } = inputs;
+  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
+  const tiles = queryTiles(params.blocks, queries, QUERIES);
+  const items = (tiles.length / 4) * heads;
+  const pairs = params.blocks.reduce((sum, block) => sum + (block.q[1] - block.q[0]) * (block.k[1] - block.k[0]), 0);
+  return [
+    {
+      kernel,
+      variant: { headDim, mask: keyMask !== undefined, bias: relativeBias !== undefined },
+      args: {
+        q,
+        k,
+        v,
+        mask: keyMask ?? 0,
+        bias: relativeBias ?? 0,
+        tiles,
+        y: outputs[0]!,
+        tileCount: tiles.length / 4,
+        queryCount: queries,
+        keyCount: keys,
+        heads,
+        kvHeads,
+        scale: params.scale,
+      },
+      items,
+      itemCost: (4 * pairs * heads * headDim) / items + 8 * QUERIES * headDim,
+      scratchBytes: layout(headDim).total,
+    },
+  ];
+};

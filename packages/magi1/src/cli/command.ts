@@ -1,0 +1,160 @@
+// A subcommand as data: its options make the parser and the help text.
+import { parseArgs } from 'node:util';
+import { Magi1Error } from '@magi1/tensor';
+
+/** The command line itself is wrong: exit status 2. */
+export class UsageError extends Magi1Error {
+  override name = 'UsageError';
+}
+
+export interface OptionSpec {
+  /** Placeholder of its value in the help text; a switch has none. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+/** Values by option name; switches are true. */
+export type Values = Readonly<Record<string, string | true | undefined>>;
+
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  readonly usage: string;
+  readonly positionals: number;
+  readonly options: Readonly<Record<string, OptionSpec>>;
+  /** Resolves to the exit status. */
+  run(values: Values, positionals: readonly string[]): Promise<number>;
+}
+
+export const COMMON_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  debug: { help: 'show stack traces of errors' },
+  help: { help: 'show this text' },
+};
+
+export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  device: { value: 'NAME', help: 'auto (a GPU if there is one, else wasm), webgpu, wasm or reference; default auto' },
+  adapter: { value: 'NAME', help: 'WebGPU adapter, by part of its name (magi1 info lists them)' },
+  threads: { value: 'N', help: 'threads of the wasm device; default all cores' },
+};
+
+/** The original's option names that differ from ours in more than underscores. */
+const ALIASES: Readonly<Record<string, string>> = { 'output-path': 'output' };
+
+export function parseCommand(command: Command, args: readonly string[]): { values: Values; positionals: string[] } {
+  const options = { ...command.options, ...COMMON_OPTIONS };
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: joinValues(args.map(modernName), options),
+      options: Object.fromEntries(
+        Object.entries(options).map(([name, { value }]) => [
+          name,
+          { type: value === undefined ? ('boolean' as const) : ('string' as const), multiple: true as const },
+        ]),
+      ),
+      allowPositionals: true,
+    });
+  } catch (error) {
+    throw new UsageError(
+      `${(error as Error).message.split('. ')[0]!} (magi1 ${command.name} --help lists the options)`,
+    );
+  }
+  const values: Record<string, string | true | undefined> = {};
+  for (const [name, given] of Object.entries(parsed.values)) {
+    if (given === undefined) continue;
+    if (given.length > 1) throw new UsageError(`--${name} was given ${given.length} times`);
+    values[name] = given[0] as string | true;
+  }
+  const { positionals } = parsed;
+  if (values.help === undefined && positionals.length !== command.positionals) {
+    const what =
+      positionals.length > command.positionals
+        ? `unexpected argument "${positionals.at(-1)!}"`
+        : 'an argument is missing';
+    throw new UsageError(`${what}; usage: ${command.usage}`);
+  }
+  return { values, positionals };
+}
+
+/** `--seed -3` -> `--seed=-3`: there are no short options, so one dash begins a value. */
+function joinValues(args: readonly string[], options: Readonly<Record<string, OptionSpec>>): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const option = joined.at(-1);
+    const takesValue = option?.startsWith('--') === true && options[option.slice(2)]?.value !== undefined;
+    if (takesValue && /^-(?!-)/.test(arg)) joined[joined.length - 1] = `${option}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
+}
+
+/** `--output_path=x` -> `--output=x`. */
+function modernName(arg: string): string {
+  const match = /^--([a-z0-9_-]+)(=[^]*)?$/.exec(arg);
+  if (match === null) return arg;
+  const name = match[1]!.replaceAll('_', '-');
+  return `--${ALIASES[name] ?? name}${match[2] ?? ''}`;
+}
+
+export function helpText(command: Command): string {
+  const rows = Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(([name, { value, help }]) => ({
+    left: `  --${name}${value === undefined ? '' : ` ${value}`}`,
+    help,
+  }));
+  const width = Math.max(...rows.map(({ left }) => left.length)) + 2;
+  const lines = rows.map(({ left, help }) => `${left.padEnd(width)}${help}`);
+  return `${command.summary}\n\nUsage: ${command.usage}\n\n${lines.join('\n')}\n`;
+}
+
+export function text(values: Values, name: string): string | undefined {
+  const value = values[name];
+  return value === true ? undefined : value;
+}
+
+/** @throws UsageError when it was not given */
+export function requiredText(values: Values, name: string): string {
+  const value = text(values, name);
+  if (value === undefined) throw new UsageError(`--${name} is missing`);
+  return value;
+}
+
+export function wholeNumber(values: Values, name: string): number | undefined {
+  const value = text(values, name);
+  if (value === undefined) return undefined;
+  if (!/^[+-]?\d+$/.test(value) || !Number.isSafeInteger(Number(value)))
+    throw new UsageError(`--${name}: a whole number expected, got "${value}"`);
+  return Number(value);
+}
+
+export function choice<T extends string>(values: Values, name: string, choices: readonly T[]): T | undefined {
+  const value = text(values, name);
+  if (value === undefined) return undefined;
+  if (!(choices as readonly string[]).includes(value))
+    throw new UsageError(`--${name}: one of ${choices.join(', ')} expected, got "${value}"`);
+  return value as T;
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  k: 2 ** 10,
+  m: 2 ** 20,
+  g: 2 ** 30,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+};
+
+/** `12GiB`, `500 MB`, `1073741824`. */
+export function byteCount(values: Values, name: string): number | undefined {
+  const value = text(values, name);
+  if (value === undefined) return undefined;
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value.toLowerCase());
+  const unit = match === null ? undefined : UNITS[match[2]!];
+  const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
+  if (!(bytes > 0)) throw new UsageError(`--${name}: bytes expected, as in 12GiB or 500MB, got "${value}"`);
+  return bytes;
+}

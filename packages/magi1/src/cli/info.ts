@@ -1,0 +1,130 @@
+// magi1 info: what this machine offers, and what a model folder holds.
+import { Device, listWebGpuAdapters } from '@magi1/tensor';
+import { findFfmpeg } from '../media/index.ts';
+import { formatBytes } from '../pipelines/format-bytes.ts';
+import { inspectModel } from '../pipelines/inspect.ts';
+import type { ModelSummary } from '../pipelines/inspect.ts';
+import { locateByConfigFile, locateModel } from '../pipelines/model-folder.ts';
+import { VERSION } from '../version.ts';
+import { DEVICE_OPTIONS } from './command.ts';
+import type { Command, Values } from './command.ts';
+import { deviceOptions } from './device-options.ts';
+import { modelOption } from './generate.ts';
+
+export const info: Command = {
+  name: 'info',
+  summary: 'Shows adapters, the device that would be chosen, versions, and what a model folder holds and needs.',
+  usage: 'magi1 info [--model DIR | --config-file FILE] [options]',
+  positionals: 0,
+  options: {
+    model: { value: 'DIR', help: 'model folder to look at' },
+    'config-file': { value: 'FILE', help: 'the same by a config of the original' },
+    ...DEVICE_OPTIONS,
+    json: { help: 'as JSON' },
+  },
+  run,
+};
+
+interface AdapterFacts {
+  readonly name: string;
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
+  /** Why it cannot be opened. */
+  readonly error?: string;
+}
+
+async function run(values: Values): Promise<number> {
+  const options = deviceOptions(values);
+  const model = values.model === undefined && values['config-file'] === undefined ? undefined : await readModel(values);
+  const ffmpeg = await findFfmpeg();
+  const adapters = await describeAdapters();
+  const device = await Device.open(options);
+  const facts = {
+    versions: {
+      magi1: VERSION,
+      node: process.versions.node,
+      ffmpeg: 'unusable' in ffmpeg ? null : ffmpeg.version,
+      platform: `${process.platform} ${process.arch}`,
+    },
+    adapters,
+    chosen: { backend: device.backend, ...device.info },
+    ...(model === undefined ? {} : { model }),
+  };
+  await device.dispose();
+  if (values.json === true) {
+    process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
+    return 0;
+  }
+  const { versions, chosen } = facts;
+  const mp4 = 'unusable' in ffmpeg ? `built-in encoder (${ffmpeg.unusable})` : `ffmpeg ${ffmpeg.version}`;
+  const lines = [
+    `magi1 ${versions.magi1}, Node ${versions.node}, ${versions.platform}; mp4 by ${mp4}`,
+    `device ${chosen.backend}: ${chosen.name} (${chosen.reason})`,
+    ...details(chosen),
+    adapters.length === 0 ? 'WebGPU adapters: none' : 'WebGPU adapters:',
+    ...adapters.flatMap(({ name, error, ...rest }) => [
+      `  ${name}${error === undefined ? '' : `: ${error}`}`,
+      ...(error === undefined ? details(rest).map((line) => `  ${line}`) : []),
+    ]),
+    ...(model === undefined ? [] : modelLines(model)),
+  ];
+  process.stdout.write(`${lines.join('\n')}\n`);
+  return 0;
+}
+
+async function readModel(values: Values): Promise<ModelSummary> {
+  const { model, configFile } = modelOption(values);
+  return inspectModel(model === undefined ? await locateByConfigFile(configFile) : await locateModel(model));
+}
+
+async function describeAdapters(): Promise<AdapterFacts[]> {
+  const names = await listWebGpuAdapters().catch(() => []);
+  const found: AdapterFacts[] = [];
+  for (const name of names) {
+    try {
+      const device = await Device.open({ backend: 'webgpu', adapter: name });
+      found.push({ name, features: device.info.features, limits: device.info.limits });
+      await device.dispose();
+    } catch (error) {
+      found.push({ name, features: [], limits: {}, error: (error as Error).message });
+    }
+  }
+  return found;
+}
+
+const SHOWN_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupStorageSize',
+  'threads',
+  'heapBytes',
+];
+
+function details({ features, limits }: Pick<AdapterFacts, 'features' | 'limits'>): string[] {
+  const shown = SHOWN_LIMITS.filter((name) => limits[name] !== undefined).map((name) => {
+    const value = limits[name]!;
+    return `${name} ${/Size$|Bytes$/.test(name) ? formatBytes(value) : value}`;
+  });
+  return [
+    ...(features.length > 0 ? [`  features: ${features.join(', ')}`] : []),
+    ...(shown.length > 0 ? [`  limits: ${shown.join(', ')}`] : []),
+  ];
+}
+
+function modelLines({ config, name, parts, defaults, memory, notes }: ModelSummary): string[] {
+  const { width, height, frames, numInferenceSteps } = defaults;
+  const activations = Math.max(memory.denoising, memory.decoding);
+  return [
+    `model ${name}: ${config}`,
+    ...parts.map(({ name: part, tensors, parameters, dtypes, deviceBytes }) => {
+      const stored = Object.entries(dtypes).map(([dtype, count]) => `${dtype} ${count.toLocaleString('en')}`);
+      return `  ${part}: ${parameters.toLocaleString('en')} parameters in ${tensors} tensors (${stored.join(', ')}), ${formatBytes(deviceBytes)} on the device`;
+    }),
+    `  default: ${width}x${height}, ${frames} frames, ${numInferenceSteps} steps`,
+    `  memory: about ${formatBytes(memory.total)} on the device, ${formatBytes(memory.staged)} if the text encoder is freed after the text ` +
+      `(key-value cache ${formatBytes(memory.keyValueCache)}, activations ${formatBytes(activations)})`,
+    ...notes.map((note) => `  note: ${note}`),
+  ];
+}

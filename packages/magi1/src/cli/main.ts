@@ -1,0 +1,62 @@
+// The `magi1` command line: picks the subcommand and turns errors into one line and an exit status.
+import { Magi1Error } from '@magi1/tensor';
+import { VERSION } from '../version.ts';
+import { UsageError, helpText, parseCommand } from './command.ts';
+import type { Command } from './command.ts';
+import { generate } from './generate.ts';
+import { info } from './info.ts';
+import { verify } from './verify.ts';
+
+const COMMANDS: readonly Command[] = [generate, info, verify];
+
+function overview(): string {
+  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
+  return `magi1 ${VERSION}: MAGI-1 video generation\n\nUsage: magi1 COMMAND [options]; magi1 COMMAND --help\n\n${rows.join('\n')}\n`;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === '--version') {
+    process.stdout.write(`${VERSION}\n`);
+    return 0;
+  }
+  if (name === '--help' || name === 'help' || name === '-h') {
+    process.stdout.write(overview());
+    return 0;
+  }
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (command === undefined)
+    throw new UsageError(
+      `${name === undefined ? 'a command is missing' : `no command "${name}"`}: ${COMMANDS.map((known) => known.name).join(', ')} (magi1 --help)`,
+    );
+  if (rest.some((arg) => arg === '-h')) rest.push('--help');
+  const { values, positionals } = parseCommand(
+    command,
+    rest.filter((arg) => arg !== '-h'),
+  );
+  if (values.help === true) {
+    process.stdout.write(helpText(command));
+    return 0;
+  }
+  return command.run(values, positionals);
+}
+
+/** Cause and remedy in one line; the stack only with --debug. */
+function report(error: unknown, debug: boolean): void {
+  const message = error instanceof Error ? error.message : String(error);
+  const line = message.replace(/\s*\n\s*/g, ' ');
+  const hint = error instanceof Magi1Error || debug ? '' : ' (unexpected; --debug shows where)';
+  process.stderr.write(`magi1: ${line}${hint}\n`);
+  if (debug && error instanceof Error) {
+    process.stderr.write(`${error.stack ?? ''}\n`);
+    if (error.cause instanceof Error) process.stderr.write(`caused by ${error.cause.stack ?? error.cause.message}\n`);
+  }
+}
+
+const args = process.argv.slice(2);
+try {
+  process.exitCode = await main(args);
+} catch (error) {
+  report(error, args.includes('--debug'));
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

@@ -1,0 +1,53 @@
+// What a model folder holds and what it needs, without loading it.
+import { estimateMemory } from './memory.ts';
+import type { MemoryNeed } from './memory.ts';
+import type { ModelSource } from './model-folder.ts';
+import { openParts } from './parts.ts';
+import type { WeightDTypes } from './parts.ts';
+import { checkRequest } from './request.ts';
+import type { Settings } from './request.ts';
+
+export interface PartSummary {
+  readonly name: string;
+  readonly path: string;
+  readonly tensors: number;
+  readonly parameters: number;
+  /** Parameters by the dtype they are stored in. */
+  readonly dtypes: Readonly<Record<string, number>>;
+  /** Bytes of the weights on a device. */
+  readonly deviceBytes: number;
+}
+
+export interface ModelSummary {
+  readonly config: string;
+  readonly name: string;
+  readonly parts: readonly PartSummary[];
+  /** Settings that the config gives, and what they need on a device. */
+  readonly defaults: Settings;
+  readonly memory: MemoryNeed;
+  readonly notes: readonly string[];
+}
+
+/** Checks a model as opening it does and sums it up. */
+export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): Promise<ModelSummary> {
+  const { config, environment, paths } = source;
+  const { settings, plan } = checkRequest({}, {}, config, environment.specialTokens);
+  const parts = await openParts(source, dtype);
+  return {
+    config: paths.config,
+    name: config.model_config.model_name,
+    parts: [parts.textEncoder, parts.transformer, parts.vae].map(({ name, path, entries, deviceBytes }) => {
+      const dtypes: Record<string, number> = {};
+      let parameters = 0;
+      for (const { shape, dtype: stored } of entries.values()) {
+        const count = shape.reduce((product, dim) => product * dim, 1);
+        parameters += count;
+        dtypes[stored] = (dtypes[stored] ?? 0) + count;
+      }
+      return { name, path, tensors: entries.size, parameters, dtypes, deviceBytes };
+    }),
+    defaults: settings,
+    memory: estimateMemory(parts, plan, settings),
+    notes: config.notes,
+  };
+}

@@ -1,0 +1,320 @@
+// The command line program as users run it: built, in a process of its own, with the tiny model.
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findFfmpeg } from '@magi1/core';
+import { PNG } from 'pngjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { REPOSITORY, TINY_MODEL, runCli, runNode } from './support/cli.ts';
+import { temporaryFolder } from './support/tiny-model.ts';
+
+const BACKEND = 'wasm';
+const folder = temporaryFolder();
+const out = (name: string) => join(folder, name);
+const SMALL = ['--prompt', 'a cat', '--height', '32', '--width', '32', '--num-frames', '24', '--device', BACKEND];
+const generate = (output: string, ...more: string[]) => [
+  'generate',
+  '--model',
+  TINY_MODEL,
+  '--output',
+  output,
+  ...SMALL,
+  ...more,
+];
+
+let ffmpeg: boolean;
+beforeAll(async () => {
+  ffmpeg = !('unusable' in (await findFfmpeg()));
+});
+
+/** Frames that a player finds, where there is one to ask. */
+function countFrames(path: string): number {
+  const args = [
+    '-v',
+    'error',
+    '-count_frames',
+    '-show_entries',
+    'stream=width,height,nb_read_frames',
+    '-of',
+    'json',
+    path,
+  ];
+  const { streams } = JSON.parse(execFileSync('ffprobe', args, { encoding: 'utf8' })) as {
+    streams: { width: number; height: number; nb_read_frames: string }[];
+  };
+  expect(streams[0]).toMatchObject({ width: 32, height: 32 });
+  return Number(streams[0]!.nb_read_frames);
+}
+
+describe('generate', () => {
+  it('writes an mp4 and what made it', async () => {
+    const { status, stdout, stderr } = await runCli(generate(out('clip.mp4'), '--seed', '-3'));
+    expect(stderr).toContain('denoising 100%');
+    expect(status).toBe(0);
+    expect(stdout).toContain(out('clip.mp4'));
+    expect(stdout).toMatch(/24 frames, 32x32, 24 fps, seed -3/);
+    expect(stdout).toMatch(new RegExp(`\\(${BACKEND}; asked for\\)`));
+    expect(stdout).toMatch(/time +loading .*, text .*, denoising .*, decoding /);
+    expect(stdout).toMatch(/memory +\d.* at most on the device/);
+    if (ffmpeg) expect(countFrames(out('clip.mp4'))).toBe(24);
+    expect(readFileSync(out('clip.mp4')).subarray(4, 8).toString()).toBe('ftyp');
+    expect(JSON.parse(readFileSync(out('clip.mp4.json'), 'utf8'))).toMatchObject({
+      output: out('clip.mp4'),
+      complete: true,
+      prompt: 'a cat',
+      settings: { seed: -3, height: 32, width: 32, frames: 24, numInferenceSteps: 8 },
+      device: { backend: BACKEND },
+    });
+  });
+
+  it('writes a folder of PNGs', async () => {
+    expect(await runCli(generate(out('frames')))).toMatchObject({ status: 0 });
+    const names = readdirSync(out('frames'));
+    expect(names).toHaveLength(24);
+    const { width, height } = PNG.sync.read(readFileSync(join(out('frames'), names[0]!)));
+    expect([width, height]).toEqual([32, 32]);
+    expect(existsSync(out('frames.json'))).toBe(true);
+  });
+
+  it("runs a config of the original, with its option names, from the model's folder", async () => {
+    const args = [
+      '--config_file',
+      join('configs', 't2v.json'),
+      '--mode',
+      't2v',
+      '--output_path',
+      out('original.mp4'),
+      ...SMALL,
+    ];
+    const { status, stdout } = await runCli(['generate', ...args], {
+      cwd: TINY_MODEL,
+      env: { PAD_HQ: '1', PAD_DURATION: 'true' },
+    });
+    expect(status).toBe(0);
+    expect(stdout).toContain('24 frames');
+    const facts = JSON.parse(readFileSync(out('original.mp4.json'), 'utf8')) as object;
+    expect(facts).toMatchObject({ settings: { specialTokens: { hq: true, duration: true, static: false } } });
+  });
+
+  for (const [name, output] of [
+    ['mp4', 'cancelled.mp4'],
+    ['PNG folder', 'cancelled'],
+  ] as const) {
+    it(`keeps what was finished when it is interrupted: ${name}`, async () => {
+      let sent = false;
+      const { status, stderr, stdout } = await runCli(generate(out(output), '--num-frames=480'), {
+        onStderr: (text, child) => {
+          if (!sent && text.includes('decoding')) sent = child.kill('SIGINT');
+        },
+      });
+      expect(status).toBe(130);
+      expect(stdout).toBe('');
+      expect(stderr).toContain('cancelled');
+      const frames = Number(/(\d+) of 480 frames are finished and playable/.exec(stderr)?.[1]);
+      expect(frames).toBeGreaterThanOrEqual(24);
+      expect(frames).toBeLessThan(480);
+      if (name === 'PNG folder') expect(readdirSync(out(output))).toHaveLength(frames);
+      else if (ffmpeg) expect(countFrames(out(output))).toBe(frames);
+      expect(JSON.parse(readFileSync(`${out(output)}.json`, 'utf8'))).toMatchObject({
+        complete: false,
+        framesWritten: frames,
+      });
+    });
+  }
+
+  it('leaves nothing behind when it is interrupted before a chunk is finished', async () => {
+    let sent = false;
+    const { status, stderr } = await runCli(generate(out('nothing.mp4')), {
+      onStderr: (text, child) => {
+        if (!sent && text.includes('denoising')) sent = child.kill('SIGINT');
+      },
+    });
+    expect(status).toBe(130);
+    expect(stderr).toContain('nothing was finished yet');
+    expect(readdirSync(folder).filter((file) => file.startsWith('nothing'))).toEqual([]);
+  });
+});
+
+describe('bad input ends with one line and a status that is not 0', () => {
+  const bad: [what: string, args: () => string[], status: number, message: RegExp][] = [
+    ['no command', () => [], 2, /a command is missing/],
+    ['another command', () => ['paint'], 2, /no command "paint"/],
+    ['another option', () => generate(out('x.mp4'), '--guidance', '3'), 2, /Unknown option '--guidance'/],
+    ['an option twice', () => generate(out('x.mp4'), '--height=64'), 2, /--height was given 2 times/],
+    [
+      'no model',
+      () => ['generate', '--prompt', 'x', '--output', out('x.mp4')],
+      2,
+      /--model or --config-file is missing/,
+    ],
+    [
+      'no number',
+      () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--steps', 'many'],
+      2,
+      /--steps: a whole number expected, got "many"/,
+    ],
+    ['another device', () => ['info', '--device', 'tpu'], 2, /--device: one of auto, webgpu, wasm, reference expected/],
+    [
+      'no model folder',
+      () => ['generate', '--model', out('none'), '--output', out('x.mp4'), ...SMALL],
+      1,
+      /model folder .*none: does not exist/,
+    ],
+    [
+      'a file as model folder',
+      () => ['generate', '--model', join(TINY_MODEL, 'config.json'), '--output', out('x.mp4'), ...SMALL],
+      1,
+      /is a file; name the folder/,
+    ],
+    ['no output folder', () => generate(join(folder, 'none', 'x.mp4')), 1, /does not exist; create it first/],
+    ['another format', () => generate(out('x.gif')), 1, /\.gif is not written/],
+    ['a taken name', () => generate(out('taken.mp4')), 1, /it exists and is no regular file/],
+    [
+      'an odd size',
+      () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--height', '100'],
+      1,
+      /height: expected a multiple of 16 .*nearest valid: 96 and 112/,
+    ],
+    [
+      'no frames',
+      () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--num-frames', '0'],
+      1,
+      /numFrames: a whole number above 0 expected, got 0/,
+    ],
+    [
+      'negative steps',
+      () => generate(out('x.mp4'), '--steps', '-8'),
+      1,
+      /numInferenceSteps: a whole number above 0 expected, got -8/,
+    ],
+    ['steps that do not divide', () => generate(out('x.mp4'), '--steps', '50'), 1, /nearest valid: 48 and 52/],
+    [
+      'too small a budget',
+      () => generate(out('x.mp4'), '--memory-budget', '4MiB'),
+      1,
+      /memory budget of 4\.00 MiB: this run needs about/,
+    ],
+    [
+      'no such adapter',
+      () => [
+        'generate',
+        '--model',
+        TINY_MODEL,
+        '--prompt',
+        'x',
+        '--output',
+        out('x.mp4'),
+        '--device',
+        'webgpu',
+        '--adapter',
+        'no such',
+      ],
+      1,
+      /no adapter is named like "no such"/,
+    ],
+    ['a missing folder to verify', () => ['verify', out('none'), '--device', 'reference'], 1, /is not a folder/],
+  ];
+  beforeAll(() => mkdirSync(out('taken.mp4')));
+  for (const [what, args, status, message] of bad) {
+    it(what, async () => {
+      const result = await runCli(args());
+      const lines = result.stderr
+        .trim()
+        .split('\n')
+        .filter((line) => !line.startsWith('Warning: ')); // Dawn's own
+      expect(lines.at(-1)).toMatch(message);
+      expect(lines.at(-1)).toMatch(/^magi1: /);
+      expect(lines.filter((line) => /loading|denoising|^ +at /.test(line))).toEqual([]);
+      expect(result.stdout).toBe('');
+      expect(result.status).toBe(status);
+      expect(existsSync(out('x.mp4'))).toBe(false);
+    });
+  }
+
+  it('shows where with --debug', async () => {
+    const { stderr, status } = await runCli([
+      'generate',
+      '--model',
+      out('none'),
+      '--output',
+      out('x.mp4'),
+      ...SMALL,
+      '--debug',
+    ]);
+    expect(stderr).toMatch(/\n +at .*model-folder/);
+    expect(status).toBe(1);
+  });
+});
+
+describe('help', () => {
+  for (const command of ['generate', 'info', 'verify']) {
+    it(command, async () => {
+      const { status, stdout } = await runCli([command, '--help']);
+      expect(status).toBe(0);
+      expect(stdout).toContain(`Usage: magi1 ${command}`);
+    });
+  }
+  it('of all', async () => {
+    const { status, stdout } = await runCli(['--help']);
+    expect(status).toBe(0);
+    for (const command of ['generate', 'info', 'verify']) expect(stdout).toContain(command);
+  });
+});
+
+describe('info', () => {
+  it('shows devices, versions and a model', async () => {
+    const { status, stdout } = await runCli(['info', '--model', TINY_MODEL, '--device', BACKEND]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/magi1 \d+\.\d+\.\d+, Node v?\d+/);
+    expect(stdout).toMatch(new RegExp(`device ${BACKEND}: .* \\(asked for\\)`));
+    expect(stdout).toContain('WebGPU adapters:');
+    expect(stdout).toContain('transformer: 1,706,818 parameters in 92 tensors (f32 25,410, bf16 1,681,408)');
+    expect(stdout).toMatch(/memory: about .* on the device/);
+  });
+
+  it('as JSON', async () => {
+    const { status, stdout } = await runCli(['info', '--json', '--device', 'reference']);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ chosen: { backend: 'reference', reason: 'asked for' } });
+  });
+});
+
+describe('verify', () => {
+  const goldens = join(REPOSITORY, 'tests', 'fixtures', 't5');
+
+  it('prints a line per case and the counts last', async () => {
+    const { status, stdout } = await runCli(['verify', goldens, '--device', 'reference', '--only', 'clean_caption']);
+    const lines = stdout.trim().split('\n');
+    expect(lines.at(-1)).toMatch(/^[1-9]\d* passed, 0 failed, 0 unknown$/);
+    expect(lines[0]).toMatch(/^pass +clean_caption\.json/);
+    expect(status).toBe(0);
+  });
+
+  it('as JSON, and fails when something is unknown', async () => {
+    const strange = temporaryFolder();
+    writeFileSync(join(strange, 'stray.dat'), 'x');
+    const { status, stdout } = await runCli(['verify', strange, '--device', 'reference', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      device: 'reference',
+      passed: 0,
+      failed: 0,
+      unknown: 1,
+      cases: [{ path: 'stray.dat', status: 'unknown', maxAbs: null, relL2: null }],
+    });
+    expect(status).toBe(1);
+  });
+});
+
+it('streams to a file without growing with its length', { timeout: 300_000 }, async () => {
+  const peaks: number[] = [];
+  for (const chunks of [8, 16]) {
+    const script = join(REPOSITORY, 'tests', 'support', 'stream-to-file.mjs');
+    const { status, stdout, stderr } = await runNode([script, TINY_MODEL, out(`${chunks}.mp4`), BACKEND, `${chunks}`]);
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+    const { frames, peakBytes } = JSON.parse(stdout) as { frames: number; peakBytes: number };
+    expect(frames).toBe(24 * chunks);
+    peaks.push(peakBytes);
+  }
+  expect(peaks[1]! / peaks[0]!).toBeLessThan(1.05);
+});

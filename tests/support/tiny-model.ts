@@ -1,0 +1,50 @@
+// Copies of the tiny model with something wrong in them.
+import { copyFileSync, cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TINY_MODEL } from './cli.ts';
+
+export const TRANSFORMER_FILE = join('magi', 'inference_weight', 'model.safetensors');
+
+export function temporaryFolder(): string {
+  return mkdtempSync(join(tmpdir(), 'magi1-test-'));
+}
+
+export function copyTinyModel(): string {
+  const folder = join(temporaryFolder(), 'model');
+  cpSync(TINY_MODEL, folder, { recursive: true });
+  return folder;
+}
+
+/** Changes the config.json of a model folder. */
+export function editConfig(folder: string, edit: (config: Record<string, Record<string, unknown>>) => void): void {
+  const file = join(folder, 'config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as Record<string, Record<string, unknown>>;
+  edit(config);
+  writeFileSync(file, JSON.stringify(config));
+}
+
+type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
+
+/** Rewrites a safetensors file under a changed header; its data stays. */
+export function editHeader(file: string, edit: (header: Header) => void): void {
+  const bytes = readFileSync(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Header;
+  edit(header);
+  const text = Buffer.from(JSON.stringify(header));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(text.length));
+  writeFileSync(file, Buffer.concat([size, text, bytes.subarray(8 + length)]));
+}
+
+export function truncate(file: string, keep: number): void {
+  writeFileSync(file, readFileSync(file).subarray(0, keep));
+}
+
+/** The same weights as a distilled checkpoint. */
+export function addDistilled(folder: string): void {
+  const target = join(folder, 'magi', 'inference_weight.distill');
+  cpSync(join(folder, 'magi', 'inference_weight'), target, { recursive: true });
+  copyFileSync(join(folder, TRANSFORMER_FILE), join(target, 'model.safetensors'));
+}
