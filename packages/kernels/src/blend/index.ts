@@ -3,11 +3,12 @@ import { OpError, defineOp, describeSpec, elementCount, runOp } from '@magi1/ten
 import type { Tensor } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
 import { cases, randomCase } from './cases.ts';
-import { wasm } from './wasm.ts';
 import { blendExtent } from './extent.ts';
 import type { BlendParams } from './extent.ts';
-export type { BlendParams } from './extent.ts';
+import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
+
+export type { BlendParams } from './extent.ts';
 
 export const blendOp = defineOp<'previous' | 'current', never, BlendParams>({
   name: 'blendEdges',

@@ -6,9 +6,10 @@ import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
 import { cases, randomCase } from './cases.ts';
 import { MOST_PADDING, MOST_STRIDE, outputShape } from './shape.ts';
 import type { Conv3dParams, Triple } from './shape.ts';
-export type { Conv3dParams } from './shape.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
+
+export type { Conv3dParams } from './shape.ts';
 
 export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
   name: 'conv3d',

@@ -197,7 +197,7 @@ export const wasm: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams
     {
       kernel,
       variant: {
-        dtype: weight.dtype as FloatDType,
+        dtype: weight.dtype,
         bias: bias !== undefined,
         filters: together,
         unitStride: stride[2] === 1,

@@ -80,7 +80,8 @@ async function run(values: Values): Promise<number> {
     for (const note of pipe.config.notes) say(`note: ${note}`);
     const { width, height, fps } = pipe.plan(request).settings;
     const metadata = { title: wanted.prompt, comment: `magi1 ${VERSION}` };
-    writer = await openVideoWriter({ path: output, width, height, fps, metadata, signal });
+    // Without the signal: a chunk that is there is written whole.
+    writer = await openVideoWriter({ path: output, width, height, fps, metadata });
     const facts = await writeFrames(pipe, request, writer);
     const file = await writer.finish();
     display.stop();

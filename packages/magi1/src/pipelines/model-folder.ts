@@ -27,7 +27,8 @@ export function weightFolder({ distill, fp8_quant }: EngineConfig): string {
 }
 
 const T5_FOLDER = 't5-v1_1-xxl';
-const TOKEN_FILE = 'special_tokens.npz';
+/** Where the token table may be: beside the config, and where the original's repository has it. */
+const TOKEN_FILES = ['special_tokens.npz', 'example/assets/special_tokens.npz'];
 
 /** A model folder: `config.json`, whose relative paths count from the folder. */
 export async function locateModel(
@@ -78,12 +79,19 @@ async function locate(config: string, bases: readonly string[], environment: Env
     missing.push(`${setting} ${tried.join(' and ')}`);
     return tried[0]!;
   };
+  const folders = [path.dirname(config), ...bases];
+  const findTokens = async (): Promise<string> => {
+    const tried = TOKEN_FILES.flatMap((file) => folders.map((folder) => path.resolve(folder, file)));
+    for (const candidate of tried) if (await exists(candidate)) return candidate;
+    return tried[0]!; // named when a switch asks for it
+  };
   const paths: ModelPaths = {
     config: path.resolve(config),
     transformer: await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine))),
     textEncoder: await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER)),
     vae: await find('runtime_config.vae_pretrained:', runtime.vae_pretrained),
-    specialTokens: path.resolve(environment.specialTokenPath ?? path.join(path.dirname(config), TOKEN_FILE)),
+    specialTokens:
+      environment.specialTokenPath === null ? await findTokens() : path.resolve(environment.specialTokenPath),
   };
   if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
   return { config: parsed, environment, paths };

@@ -1,0 +1,110 @@
+// Inner loops of the wasm products. The fastest form measured (Node 20, one thread: 44 GFLOP/s against 34 to 40 of others)
+// keeps 6 x 8 sums in registers and adds the outer product of 6 values of a and 8 of b at each step of the depth; all
+// addresses but two are constant offsets, which takes a's rows a constant distance apart.
+import { F32x4, bytesPerElement } from '@magi1/tensor';
+import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
+import { loadFloats } from '../wasmFloats.ts';
+
+/** Rows of a and columns of b in a tile. */
+export const TILE_ROWS = 6;
+export const TILE_COLUMNS = 8;
+/** Bytes of one step of the depth in a packed panel of b. */
+export const PANEL_STEP = 4 * TILE_COLUMNS;
+
+export interface OuterOperands {
+  readonly a: I32;
+  /** Bytes between rows of a. */
+  readonly aStride: number;
+  readonly b: I32;
+  /** Bytes between steps of the depth in b. */
+  readonly bStep: number;
+  readonly depth: I32;
+}
+
+/** sums[row][vector] of a's rows times the columns of `vectors` vectors of b. */
+export function outerProducts(
+  f: KernelBuilder,
+  rows: number,
+  vectors: number,
+  { a, aStride, b, bStep, depth }: OuterOperands,
+): F32x4[][] {
+  const sums = Array.from({ length: rows }, () => Array.from({ length: vectors }, () => f.var(F32x4.of(0))));
+  const from = f.var(b);
+  f.forRange(a, f.let(a.add(depth.shl(2))), 4, (at) => {
+    const values = Array.from({ length: vectors }, (_, c) => f.let(from.loadF32x4(16 * c)));
+    sums.forEach((row, i) => {
+      const factor = f.let(at.loadF32x4Splat(i * aStride));
+      row.forEach((sum, c) => {
+        sum.set(f.madd(factor, values[c]!, sum));
+      });
+    });
+    from.set(from.add(bStep));
+  });
+  return sums;
+}
+
+/** Byte offset along a row of a dtype for the byte offset `at` of f32. */
+export function scaledOffset(at: I32, dtype: FloatDType): I32 {
+  return dtype === 'f32' ? at : at.shrU(bytesPerElement(dtype) === 2 ? 1 : 2);
+}
+
+/**
+ * A function that packs `rows` (1 to 8) rows of `depth` elements to a panel: 8 f32 of a step side by side. Missing rows
+ * repeat the last one; up to three steps past the depth are written, with values that mean nothing.
+ */
+export function packRowsFunction(k: KernelBuilder, dtype: FloatDType) {
+  const params = { from: 'i32', stride: 'i32', rows: 'i32', to: 'i32', depth: 'i32' } as const;
+  return k.function(params, null, (f, { from, stride, rows, to, depth }) => {
+    const last = f.let(rows.sub(1));
+    const sources = Array.from({ length: TILE_COLUMNS }, (_, i) =>
+      f.let(from.add(last.minU(i).mul(stride))),
+    );
+    f.forRange(0, depth.shl(2), 16, (at) => {
+      const offset = f.let(scaledOffset(at, dtype));
+      const target = f.let(to.add(at.mul(TILE_COLUMNS)));
+      for (let half = 0; half < 2; half++) {
+        const four = [0, 1, 2, 3].map((i) => f.let(loadFloats(f, dtype, sources[4 * half + i]!.add(offset))));
+        transpose(f, four as [F32x4, F32x4, F32x4, F32x4]).forEach((column, step) => {
+          f.store(target, column, step * PANEL_STEP + 16 * half);
+        });
+      }
+    });
+  });
+}
+
+function transpose(f: KernelBuilder, [r0, r1, r2, r3]: readonly [F32x4, F32x4, F32x4, F32x4]): F32x4[] {
+  const [low01, high01] = [f.let(r0.shuffle(r1, [0, 4, 1, 5])), f.let(r0.shuffle(r1, [2, 6, 3, 7]))];
+  const [low23, high23] = [f.let(r2.shuffle(r3, [0, 4, 1, 5])), f.let(r2.shuffle(r3, [2, 6, 3, 7]))];
+  return [
+    low01.shuffle(low23, [0, 1, 4, 5]),
+    low01.shuffle(low23, [2, 3, 6, 7]),
+    high01.shuffle(high23, [0, 1, 4, 5]),
+    high01.shuffle(high23, [2, 3, 6, 7]),
+  ];
+}
+
+/** A function that packs 8 columns of `depth` rows to a panel. */
+export function packColumnsFunction(k: KernelBuilder) {
+  const params = { from: 'i32', stride: 'i32', to: 'i32', depth: 'i32' } as const;
+  return k.function(params, null, (f, { from, stride, to, depth }) => {
+    const source = f.var(from);
+    f.forRange(to, to.add(depth.mul(PANEL_STEP)), PANEL_STEP, (target) => {
+      for (const at of [0, 16]) f.store(target, source.loadF32x4(at), at);
+      source.set(source.add(stride));
+    });
+  });
+}
+
+/** A function that copies rows of `depth` elements to rows `toStride` bytes apart, in whole vectors. */
+export function copyRowsFunction(k: KernelBuilder, toStride: number) {
+  const params = { from: 'i32', stride: 'i32', rows: 'i32', to: 'i32', depth: 'i32' } as const;
+  return k.function(params, null, (f, { from, stride, rows, to, depth }) => {
+    const bytes = f.let(depth.shl(2));
+    f.forRange(0, rows, 1, (row) => {
+      const [source, target] = [f.let(from.add(row.mul(stride))), f.let(to.add(row.mul(toStride)))];
+      f.forRange(0, bytes, 16, (at) => {
+        f.store(target.add(at), source.add(at).loadF32x4());
+      });
+    });
+  });
+}
