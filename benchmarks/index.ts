@@ -1,1 +1,169 @@
-export {};
+// npm run bench: every op's case table on every device, and products and attention side by side with other libraries.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import * as kernels from '@magi1/kernels';
+import { isOp } from '@magi1/tensor';
+import type { AnyOp } from '@magi1/tensor';
+import { adapterNames, chooseDevices } from './devices.ts';
+import { deviceText, markdown, sideText } from './report.ts';
+import type { Machine, Results } from './report.ts';
+import { ROOT } from './root.ts';
+import { installPeers, peersInstalled, sideBySide } from './sideBySide.ts';
+import type { SideBySide } from './sideBySide.ts';
+import { measureTable } from './table.ts';
+import type { DeviceReport } from './table.ts';
+
+const USAGE = `npm run bench [-- options]
+  --device NAMES    wasm, webgpu, reference (comma list); all by default
+  --adapter NAME    only the WebGPU adapter with this in its name
+  --op NAMES        only these ops (comma list)
+  --peers           side by side with tfjs and jax-js too, installing them first; without it when they are there
+  --peers-only      nothing else
+  --no-peers        not that
+  --quick           real shapes that run fast, under a minute in all
+  --seconds N       time for each device's table (default 120, the reference 20)
+  --json FILE       the results; default benchmarks/results/DATE.json
+  --markdown FILE   the tables; default docs/benchmarks.md, when everything is run
+Exit status 1 when a case fails, a result is wrong or another library is faster.`;
+
+class UsageError extends Error {}
+
+function options() {
+  const { values } = parseArgs({
+    options: {
+      device: { type: 'string' },
+      adapter: { type: 'string' },
+      op: { type: 'string' },
+      peers: { type: 'boolean' },
+      'peers-only': { type: 'boolean', default: false },
+      'no-peers': { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
+      json: { type: 'string' },
+      markdown: { type: 'string' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const list = (text: string | undefined) => (text ?? '').split(',').filter((name) => name !== '');
+  const backends = list(values.device);
+  const unknown = backends.filter((name) => !['wasm', 'webgpu', 'reference'].includes(name));
+  if (unknown.length > 0) throw new UsageError(`--device ${unknown.join(', ')}: wasm, webgpu or reference`);
+  const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
+  if (seconds !== undefined && !(seconds > 0)) throw new UsageError(`--seconds ${values.seconds}: a positive number`);
+  return { ...values, backends, opNames: list(values.op), seconds };
+}
+
+type Options = ReturnType<typeof options>;
+
+function chooseOps(names: readonly string[]): AnyOp[] {
+  const all = Object.values(kernels).filter(isOp);
+  const missing = names.filter((name) => !all.some((op) => op.name === name));
+  if (missing.length > 0) {
+    throw new UsageError(`--op ${missing.join(', ')}: there are ${all.map((op) => op.name).join(', ')}`);
+  }
+  return names.length === 0 ? all : all.filter((op) => names.includes(op.name));
+}
+
+const say = (text: string) => process.stderr.write(`${text}\n`);
+
+/** One line that changes, on a terminal. */
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text.slice(0, process.stderr.columns - 1)}`);
+}
+
+async function tables(given: Options): Promise<DeviceReport[]> {
+  const ops = chooseOps(given.opNames);
+  const reports: DeviceReport[] = [];
+  for (const { label, backend, open } of await chooseDevices(given)) {
+    say(`measuring ${label}`);
+    const device = await open();
+    const seconds = given.seconds ?? (given.quick ? 7 : backend === 'reference' ? 20 : 120);
+    try {
+      const report = await measureTable(device, label, { ops, seconds, quick: given.quick, progress });
+      progress('');
+      process.stdout.write(`${deviceText(report)}\n\n`);
+      reports.push(report);
+    } finally {
+      await device.dispose();
+    }
+  }
+  return reports;
+}
+
+async function peers(given: Options): Promise<SideBySide | undefined> {
+  const asked = given.peers === true || given['peers-only'];
+  if (given['no-peers'] || (!asked && (given.quick || given.opNames.length > 0 || given.backends.length > 0))) {
+    return undefined;
+  }
+  if (!asked && !peersInstalled()) {
+    say('Not side by side with other libraries: `npm run bench -- --peers` installs them.');
+    return undefined;
+  }
+  await installPeers(say);
+  const withGpu = given.backends.length === 0 || given.backends.includes('webgpu');
+  const adapter = withGpu ? (await adapterNames(given.adapter))[0] : undefined;
+  if (withGpu && adapter === undefined) say('No WebGPU adapter: side by side on wasm only.');
+  const result = await sideBySide({ adapter, threads: availableParallelism(), quick: given.quick, say });
+  process.stdout.write(`${sideText(result)}\n`);
+  return result;
+}
+
+function machine(): Machine {
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown CPU',
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    platform: `${process.platform} ${process.arch}`,
+    node: process.versions.node,
+  };
+}
+
+async function save(results: Results, given: Options): Promise<void> {
+  const write = (file: string, text: string) => {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+    say(`written: ${file}`);
+  };
+  const stamp = results.date.slice(0, 19).replaceAll(':', '-');
+  write(
+    given.json ?? join(ROOT, 'benchmarks', 'results', `${stamp}.json`),
+    `${JSON.stringify(results, undefined, 1)}\n`,
+  );
+  const everything =
+    !given.quick &&
+    results.sideBySide !== undefined &&
+    given.backends.length + given.opNames.length === 0 &&
+    given.adapter === undefined &&
+    !given['peers-only'];
+  const file = given.markdown ?? (everything ? join(ROOT, 'docs', 'benchmarks.md') : undefined);
+  if (file === undefined) return;
+  const { format, resolveConfig } = await import('prettier');
+  const text = await format(markdown(results), { ...(await resolveConfig(file)), parser: 'markdown' });
+  write(file, text);
+}
+
+async function main(): Promise<number> {
+  const given = options();
+  if (given.help) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
+  const start = { date: new Date().toISOString(), machine: machine(), loadAverage: loadavg()[0]! };
+  const devices = given['peers-only'] ? [] : await tables(given);
+  const side = await peers(given);
+  await save({ ...start, devices, sideBySide: side }, given);
+  const failed = devices.flatMap(({ cases }) => cases).filter(({ failure }) => failure !== undefined).length;
+  if (failed > 0) say(`${failed} cases failed`);
+  return failed > 0 || (side?.behind.length ?? 0) > 0 ? 1 : 0;
+}
+
+try {
+  // Other libraries leave threads and devices behind.
+  process.exit(await main());
+} catch (error) {
+  const known = error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS') === true;
+  say(known ? `${(error as Error).message}\n${USAGE}` : String((error as Error).stack));
+  process.exit(known ? 2 : 1);
+}

@@ -1,13 +1,22 @@
 // Copies of the tiny model with something wrong in them.
-import { copyFileSync, cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll } from 'vitest';
 import { TINY_MODEL } from './cli.ts';
 
 export const TRANSFORMER_FILE = join('magi', 'inference_weight', 'model.safetensors');
 
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Removed when the test file is done. */
 export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'magi1-test-'));
+  const folder = mkdtempSync(join(tmpdir(), 'magi1-test-'));
+  folders.push(folder);
+  return folder;
 }
 
 export function copyTinyModel(): string {
@@ -40,11 +49,4 @@ export function editHeader(file: string, edit: (header: Header) => void): void {
 
 export function truncate(file: string, keep: number): void {
   writeFileSync(file, readFileSync(file).subarray(0, keep));
-}
-
-/** The same weights as a distilled checkpoint. */
-export function addDistilled(folder: string): void {
-  const target = join(folder, 'magi', 'inference_weight.distill');
-  cpSync(join(folder, 'magi', 'inference_weight'), target, { recursive: true });
-  copyFileSync(join(folder, TRANSFORMER_FILE), join(target, 'model.safetensors'));
 }

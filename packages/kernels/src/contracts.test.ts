@@ -10,6 +10,7 @@ import {
   guidance,
   layerNorm,
   qkNorm,
+  quantize,
   rmsNorm,
   rope,
   silu,
@@ -37,6 +38,12 @@ describe('refusals name the op, the input, what was expected and what came', () 
     refuses(() => eulerStep(t([2]), t([3]), { dt: 1 }), /eulerStep: v must be \[2\], got f32\[3\]/);
     refuses(() => swiglu(t([2, 5])), /swiglu: x must have an even number of features, got f32\[2,5\]/);
     refuses(() => add(t([2, 3]), t([2])), /add: a f32\[2,3\] and b f32\[2\] cannot be broadcast together/);
+  });
+
+  test('quantize takes one scale or one per feature', () => {
+    refuses(() => quantize(t([2, 3]), t([2])), /quantize: scale must be \[3\] or \[1\], got f32\[2\]/);
+    refuses(() => quantize(t([2, 3]), t([1, 3])), /quantize: scale must be \[3\] or \[1\], got f32\[1,3\]/);
+    refuses(() => quantize(t([2, 3], 'bf16'), t([3])), /quantize: x must be f32, got bf16\[2,3\]/);
   });
 
   test('guidance needs the predictions that count', () => {

@@ -108,3 +108,23 @@ export const cases: readonly AttentionCase[] = [
   real('vae.self', { queries: 1024, keys: 1024, heads: 16, headDim: 64 }),
   real('t5.self', { queries: 800, keys: 800, heads: 64, headDim: 64 }),
 ];
+
+/** Few head_dims, since each is a program of its own. */
+export function randomCase(random: (below: number) => number): AttentionCase {
+  const [queries, keys, kvHeads] = [1 + random(70), 1 + random(110), 1 + random(2)];
+  const sizes = { queries, keys, kvHeads, heads: kvHeads * (1 + random(3)), headDim: [8, 20, 64][random(3)]! };
+  const blocks: AttentionBlock[] = [];
+  for (let start = 0; start < queries; ) {
+    const end = Math.min(queries, start + 1 + random(queries));
+    const keyStart = random(keys);
+    // One block in eight is left out.
+    if (random(8) < 7) blocks.push({ q: [start, end], k: [keyStart, keyStart + random(keys - keyStart + 1)] });
+    start = end;
+  }
+  const kind = random(3);
+  return attentionCase('random', sizes, {
+    ...(random(2) === 1 ? { blocks } : {}),
+    ...(kind === 1 ? { mask: Array.from({ length: keys }, () => random(2)) } : {}),
+    bias: kind === 2,
+  });
+}

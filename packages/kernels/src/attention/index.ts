@@ -3,7 +3,7 @@
 import { OpError, defineOp, describeSpec, runOp } from '@magi1/tensor';
 import type { OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { reference } from './reference.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
@@ -53,6 +53,7 @@ export const attentionOp = defineOp<'q' | 'k' | 'v', 'keyMask' | 'relativeBias',
   webgpu,
   wasm,
   cases,
+  randomCase,
 });
 
 function checkInputs(inputs: AttentionInputs<TensorSpec>): void {

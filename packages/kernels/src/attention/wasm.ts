@@ -1,7 +1,15 @@
 // Flash attention in wasm. An item is one head of one query tile; it packs its queries once and keys and values tile by
-// tile into scratch, padded to whole vectors, so that the inner loops have no edges.
+// tile into scratch, padded to whole tiles, so that the inner loops have no edges.
 import { F32, F32x4, I32, I32x4, wasmKernel } from '@magi1/tensor';
 import type { KernelBuilder, OpDefinition } from '@magi1/tensor';
+import {
+  PANEL_STEP,
+  TILE_COLUMNS,
+  TILE_ROWS,
+  TILE_VECTORS,
+  outerProducts,
+  packRowsFunction,
+} from '../support/gemm/wasmTiles.ts';
 import { exp } from '../support/wasmFunctions.ts';
 import { storeLanes } from '../support/wasmVectors.ts';
 import { attentionSizes } from './index.ts';
@@ -19,8 +27,10 @@ interface WasmAttentionVariant {
 const LOWEST = -3e38;
 const VISIBLE = -1e38;
 
-/** Queries of a tile: a multiple of the three rows of a score tile and the four of a value tile. */
+/** Queries of an item and keys of one step: multiples of the rows and columns of an inner tile. */
 const QUERIES = 48;
+const VALUE_ROWS = 4;
+const VALUE_VECTORS = 2;
 
 /** Byte sizes of what an item keeps in scratch. */
 function layout(headDim: number) {
@@ -28,8 +38,7 @@ function layout(headDim: number) {
   const rowBytes = 16 * vectors;
   // A tile of keys is to fit the first-level cache.
   const keys = headDim > 64 ? 48 : 96;
-  // Score rows are stored four wide where three are made: one vector more than the keys.
-  const scoreBytes = 4 * keys + 16;
+  const scoreBytes = 4 * keys;
   const sizes = {
     queries: QUERIES * rowBytes,
     keys: keys * rowBytes,
@@ -70,33 +79,14 @@ function packFunction(k: KernelBuilder, headDim: number, { rowBytes }: Layout) {
   });
 }
 
-/** Scores of three queries against `count` keys, rounded up to three. */
-function scoresFunction(k: KernelBuilder, { rowBytes, scoreBytes }: Layout) {
-  return k.function({ queries: 'i32', keys: 'i32', scores: 'i32', count: 'i32' }, null, (f, args) => {
-    const { queries, keys, scores, count } = args;
-    const to = f.var(scores);
-    const key = f.var(keys);
-    f.forRange(0, count, 3, () => {
-      const sums = Array.from({ length: 9 }, () => f.var(F32x4.of(0)));
-      f.forRange(0, rowBytes, 16, (at) => {
-        const [fromQuery, fromKey] = [f.let(queries.add(at)), f.let(key.add(at))];
-        const rows = [0, 1, 2].map((j) => f.let(fromKey.loadF32x4(j * rowBytes)));
-        for (let i = 0; i < 3; i++) {
-          const query = f.let(fromQuery.loadF32x4(i * rowBytes));
-          rows.forEach((row, j) => {
-            sums[3 * i + j]!.set(f.madd(query, row, sums[3 * i + j]!));
-          });
-        }
+/** Scores of three queries against a panel of keys. */
+function scoresFunction(k: KernelBuilder, headDim: number, { rowBytes, scoreBytes }: Layout) {
+  return k.function({ queries: 'i32', panel: 'i32', scores: 'i32' }, null, (f, { queries, panel, scores }) => {
+    const operands = { a: queries, aStride: rowBytes, b: panel, bStep: PANEL_STEP, depth: I32.of(headDim) };
+    outerProducts(f, TILE_ROWS, TILE_VECTORS, operands).forEach((row, i) => {
+      row.forEach((sum, c) => {
+        f.store(scores, sum, i * scoreBytes + 16 * c);
       });
-      for (let i = 0; i < 3; i++) {
-        const [a, b, c] = [sums[3 * i]!, sums[3 * i + 1]!, sums[3 * i + 2]!];
-        const ab = f.let(a.shuffle(b, [0, 1, 4, 5]).add(a.shuffle(b, [2, 3, 6, 7])));
-        const cc = f.let(c.add(c.shuffle(c, [2, 3, 2, 3])));
-        // The fourth lane is overwritten by the next tile, or lies in the row's spare vector.
-        f.store(to, ab.shuffle(cc, [0, 2, 4, 4]).add(ab.shuffle(cc, [1, 3, 5, 5])), i * scoreBytes);
-      }
-      to.set(to.add(12));
-      key.set(key.add(3 * rowBytes));
     });
   });
 }
@@ -143,40 +133,17 @@ function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant)
   });
 }
 
-/** Four queries: sums = fade * sums + weights * values, for all of head_dim. */
-function valuesFunction(k: KernelBuilder, { vectors, rowBytes, scoreBytes }: Layout) {
+/** Four queries: sums = fade * sums + weights * values, for `wide` vectors of head_dim. */
+function valuesFunction(k: KernelBuilder, { rowBytes, scoreBytes }: Layout, wide: number) {
   const params = { weights: 'i32', values: 'i32', sums: 'i32', fade: 'i32', count: 'i32' } as const;
   return k.function(params, null, (f, { weights, values, sums, fade, count }) => {
-    const end = f.let(weights.add(count.shl(2)));
-    const columns = (at: I32, wide: number) => {
-      const to = f.let(sums.add(at));
-      const totals = [0, 1, 2, 3].map((i) =>
-        Array.from({ length: wide }, (_, c) =>
-          f.var(to.loadF32x4(i * rowBytes + 16 * c).mul(fade.loadF32x4Splat(4 * i))),
-        ),
-      );
-      const value = f.var(values.add(at));
-      f.forRange(weights, end, 4, (weight) => {
-        const row = Array.from({ length: wide }, (_, c) => f.let(value.loadF32x4(16 * c)));
-        totals.forEach((of, i) => {
-          const p = f.let(weight.loadF32x4Splat(i * scoreBytes));
-          of.forEach((total, c) => {
-            total.set(f.madd(p, row[c]!, total));
-          });
-        });
-        value.set(value.add(rowBytes));
+    const operands = { a: weights, aStride: scoreBytes, b: values, bStep: rowBytes, depth: count };
+    outerProducts(f, VALUE_ROWS, wide, operands).forEach((row, i) => {
+      row.forEach((sum, c) => {
+        const at = i * rowBytes + 16 * c;
+        f.store(sums, f.madd(sums.loadF32x4(at), fade.loadF32x4Splat(4 * i), sum), at);
       });
-      totals.forEach((of, i) => {
-        of.forEach((total, c) => {
-          f.store(to, total, i * rowBytes + 16 * c);
-        });
-      });
-    };
-    const whole = 16 * (vectors - (vectors % 2));
-    f.forRange(0, whole, 32, (at) => {
-      columns(at, 2);
     });
-    if (vectors % 2 === 1) columns(I32.of(whole), 1);
   });
 }
 
@@ -202,9 +169,11 @@ const kernel = wasmKernel({
     const place = layout(headDim);
     const { rowBytes } = place;
     const pack = packFunction(k, headDim, place);
-    const scores = scoresFunction(k, place);
+    const scores = scoresFunction(k, headDim, place);
     const softmax = softmaxFunction(k, variant);
-    const addValues = valuesFunction(k, place);
+    const packKeys = packRowsFunction(k, 'f32');
+    const addValues = valuesFunction(k, place, VALUE_VECTORS);
+    const addLastValues = valuesFunction(k, place, 1);
     const at = Object.fromEntries(
       Object.entries(place.offsets).map(([name, offset]) => [name, k.let(args.scratch.add(offset))]),
     ) as Record<keyof typeof place.offsets, I32>;
@@ -220,6 +189,7 @@ const kernel = wasmKernel({
       const queries = k.let(tile.loadI32(4).sub(query0));
       const keyEnd = k.let(tile.loadI32(12));
       const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
+      k.fill(at.queries, 0, QUERIES * rowBytes);
       k.call(pack, { from: args.q.add(rowStart), stride: queryStride, rows: queries, to: at.queries, scale: args.scale });
       k.fill(at.sums, 0, QUERIES * rowBytes);
       k.forRange(0, 4 * QUERIES, 4, (i) => {
@@ -229,11 +199,17 @@ const kernel = wasmKernel({
       k.forRange(tile.loadI32(8), keyEnd, place.keys, (key0) => {
         const count = k.let(keyEnd.sub(key0).minU(place.keys));
         const start = k.let(key0.mul(keyStride).add(kvHead.mul(4 * headDim)));
-        k.call(pack, { from: args.k.add(start), stride: keyStride, rows: count, to: at.keys, scale: one });
+        k.forRange(0, count, TILE_COLUMNS, (key) => {
+          const from = args.k.add(start).add(key.mul(keyStride));
+          const [rows, to] = [count.sub(key).minU(TILE_COLUMNS), at.keys.add(key.mul(rowBytes))];
+          k.call(packKeys, { from, stride: keyStride, rows, to, depth: I32.of(headDim) });
+        });
         k.call(pack, { from: args.v.add(start), stride: keyStride, rows: count, to: at.values, scale: one });
-        k.forRange(0, queries, 3, (i) => {
-          const from = at.queries.add(i.mul(rowBytes));
-          k.call(scores, { queries: from, keys: at.keys, scores: at.scores.add(i.mul(place.scoreBytes)), count });
+        k.forRange(0, queries, TILE_ROWS, (i) => {
+          const [from, to] = [k.let(at.queries.add(i.mul(rowBytes))), k.let(at.scores.add(i.mul(place.scoreBytes)))];
+          k.forRange(0, count, TILE_COLUMNS, (key) => {
+            k.call(scores, { queries: from, panel: at.keys.add(key.mul(rowBytes)), scores: to.add(key.shl(2)) });
+          });
         });
         k.forRange(0, queries, 1, (i) => {
           const word = k.let(i.shl(2));
@@ -249,14 +225,19 @@ const kernel = wasmKernel({
             bias: variant.bias ? args.bias.add(entry.add(key0).sub(query0.add(i)).shl(2)) : args.bias,
           });
         });
-        k.forRange(0, queries, 4, (i) => {
-          k.call(addValues, {
-            weights: at.scores.add(i.mul(place.scoreBytes)),
-            values: at.values,
-            sums: at.sums.add(i.mul(rowBytes)),
-            fade: at.fade.add(i.shl(2)),
-            count,
+        k.forRange(0, queries, VALUE_ROWS, (i) => {
+          const weights = k.let(at.scores.add(i.mul(place.scoreBytes)));
+          const sums = k.let(at.sums.add(i.mul(rowBytes)));
+          const fade = k.let(at.fade.add(i.shl(2)));
+          const whole = place.vectors - (place.vectors % VALUE_VECTORS);
+          k.forRange(0, 16 * whole, 16 * VALUE_VECTORS, (column) => {
+            const values = at.values.add(column);
+            k.call(addValues, { weights, values, sums: sums.add(column), fade, count });
           });
+          if (whole < place.vectors) {
+            const values = at.values.add(16 * whole);
+            k.call(addLastValues, { weights, values, sums: sums.add(16 * whole), fade, count });
+          }
         });
       });
       k.forRange(0, queries, 1, (i) => {

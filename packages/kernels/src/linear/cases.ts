@@ -60,3 +60,8 @@ export const cases: readonly LinearCase[] = [
   layer('square512', 512, [512, 512], 'f32'),
   layer('square1024', 1024, [1024, 1024], 'f32'),
 ];
+
+export function randomCase(random: (below: number) => number): LinearCase {
+  const shape = [1 + random(70), 1 + random(90)] as const;
+  return linearCase('random', [1 + random(3), 1 + random(20)], shape, dtypes[random(4)]!, { bias: random(2) === 1 });
+}

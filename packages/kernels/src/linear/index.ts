@@ -3,7 +3,7 @@ import { OpError, bytesPerElement, defineOp, describeSpec, elementCount, runOp }
 import type { DType, HostOutput, HostView, OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs, lastDim } from '../support/checks.ts';
 import { gatherRows, productsOfRows } from '../support/products.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
@@ -45,6 +45,7 @@ export const linearOp = defineOp<'x' | 'weight', 'bias', LinearParams>({
   webgpu,
   wasm,
   cases,
+  randomCase,
 });
 
 function reference({ x, weight, bias }: OpInputs<'x' | 'weight', 'bias', HostView>, [y]: readonly HostOutput[]): void {

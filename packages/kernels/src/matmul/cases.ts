@@ -24,3 +24,6 @@ export const cases: readonly MatmulCase[] = [
   matmulCase('1024', [1024, 1024, 1024], true),
   matmulCase('256x4096x1024', [256, 4096, 1024], true),
 ];
+
+export const randomCase = (random: (below: number) => number): MatmulCase =>
+  matmulCase('random', [1 + random(60), 1 + random(90), 1 + random(70)]);

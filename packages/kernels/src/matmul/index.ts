@@ -3,7 +3,7 @@ import { OpError, defineOp, describeSpec, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
-import { cases } from './cases.ts';
+import { cases, randomCase } from './cases.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
@@ -33,6 +33,7 @@ export const matmulOp = defineOp<'a' | 'b', never, MatmulParams>({
   webgpu,
   wasm,
   cases,
+  randomCase,
 });
 
 /** a [M, K] times b [K, N]: [M, N], f32. */

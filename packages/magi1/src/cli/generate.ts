@@ -77,7 +77,6 @@ async function run(values: Values): Promise<number> {
       model === undefined
         ? await Magi1Pipeline.fromConfigFile(configFile, options)
         : await Magi1Pipeline.fromPretrained(model, options);
-    for (const note of pipe.config.notes) say(`note: ${note}`);
     const { width, height, fps } = pipe.plan(request).settings;
     const metadata = { title: wanted.prompt, comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.

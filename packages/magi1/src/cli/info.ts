@@ -1,4 +1,5 @@
 // magi1 info: what this machine offers, and what a model folder holds.
+import { createRequire } from 'node:module';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
@@ -43,6 +44,7 @@ async function run(values: Values): Promise<number> {
     versions: {
       magi1: VERSION,
       node: process.versions.node,
+      webgpu: webgpuVersion(),
       ffmpeg: 'unusable' in ffmpeg ? null : ffmpeg.version,
       platform: `${process.platform} ${process.arch}`,
     },
@@ -58,7 +60,7 @@ async function run(values: Values): Promise<number> {
   const { versions, chosen } = facts;
   const mp4 = 'unusable' in ffmpeg ? `built-in encoder (${ffmpeg.unusable})` : `ffmpeg ${ffmpeg.version}`;
   const lines = [
-    `magi1 ${versions.magi1}, Node ${versions.node}, ${versions.platform}; mp4 by ${mp4}`,
+    `magi1 ${versions.magi1}, Node ${versions.node}, webgpu ${versions.webgpu ?? 'not installed'}, ${versions.platform}; mp4 by ${mp4}`,
     `device ${chosen.backend}: ${chosen.name} (${chosen.reason})`,
     ...details(chosen),
     adapters.length === 0 ? 'WebGPU adapters: none' : 'WebGPU adapters:',
@@ -70,6 +72,16 @@ async function run(values: Values): Promise<number> {
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   return 0;
+}
+
+/** Of the package that brings Dawn; null where it is not installed. */
+function webgpuVersion(): string | null {
+  const ofTensor = createRequire(createRequire(import.meta.url).resolve('@magi1/tensor'));
+  try {
+    return (ofTensor('webgpu/package.json') as { version: string }).version;
+  } catch {
+    return null;
+  }
 }
 
 async function readModel(values: Values): Promise<ModelSummary> {

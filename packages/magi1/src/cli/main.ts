@@ -53,6 +53,12 @@ function report(error: unknown, debug: boolean): void {
   }
 }
 
+// A reader that has seen enough, as in `magi1 info | head`, ends the program.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
 const args = process.argv.slice(2);
 try {
   process.exitCode = await main(args);

@@ -34,23 +34,36 @@ export interface VerifyOptions {
   readonly onCase?: ((result: CaseResult) => void) | undefined;
 }
 
+export interface Goldens {
+  /** In the order of their paths. */
+  readonly cases: readonly VerifyCase[];
+  /** Files that are no case, belong to none, and are no text, index, config or model file. */
+  readonly unaccounted: readonly string[];
+}
+
+/** What there is to verify below a folder in the format of a conformance kit, or of a part of one. */
+export async function findGoldens(root: string): Promise<Goldens> {
+  const tree = await readTree(root);
+  const cases = (await Promise.all(kits.map((kit) => kit(tree)))).flat().sort((a, b) => (a.path < b.path ? -1 : 1));
+  const accounted = new Set(cases.flatMap((found) => found.files));
+  return { cases, unaccounted: tree.files.filter((path) => !accounted.has(path) && !isKnownCompanion(path)) };
+}
+
 /** Runs every golden found below `root`. A failure of a case is a result; only a missing root or an abort throws. */
 export async function verify(root: string, device: Device, options: VerifyOptions = {}): Promise<VerifyResult> {
   const start = performance.now();
-  const tree = await readTree(root);
-  const cases = (await Promise.all(kits.map((kit) => kit(tree)))).flat();
-  const accounted = new Set(cases.flatMap((c) => c.files));
+  const { cases, unaccounted } = await findGoldens(root);
+  const wanted = (path: string) => options.only?.(path) ?? true;
   const results: CaseResult[] = [];
   const report = (result: CaseResult) => {
     results.push(result);
     options.onCase?.(result);
   };
-  for (const found of cases.sort((a, b) => (a.path < b.path ? -1 : 1))) {
+  for (const found of cases.filter(({ path }) => wanted(path))) {
     options.signal?.throwIfAborted();
-    if (options.only === undefined || options.only(found.path)) report(await runCase(found, device, options.signal));
+    report(await runCase(found, device, options.signal));
   }
-  for (const path of tree.files) {
-    if (accounted.has(path) || isKnownCompanion(path) || options.only?.(path) === false) continue;
+  for (const path of unaccounted.filter(wanted)) {
     const facts = { kind: 'unknown', what: 'no case and referenced by none', maxAbs: null, relL2: null, tolerance: '' };
     report({ path, ...facts, status: 'unknown', checks: 0, seconds: 0 });
   }
@@ -64,7 +77,8 @@ export async function verify(root: string, device: Device, options: VerifyOption
   };
 }
 
-async function runCase(found: VerifyCase, device: Device, signal?: AbortSignal): Promise<CaseResult> {
+/** Runs one case; whatever goes wrong in it is its result. */
+export async function runCase(found: VerifyCase, device: Device, signal?: AbortSignal): Promise<CaseResult> {
   const start = performance.now();
   const before = new Set(device.liveTensors());
   let checks: readonly Check[];

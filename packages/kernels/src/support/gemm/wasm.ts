@@ -11,7 +11,7 @@ const ITEM_COLUMNS = 96;
 /** Items that a call is cut into at least, if it is large enough. */
 const ITEMS = 16;
 /** Fewest rows of an item: every item packs its columns of b anew. */
-const ITEM_ROWS = 8 * TILE_ROWS;
+const ITEM_ROWS = 16 * TILE_ROWS;
 /** Weights below this size stay in the heap, so items may share columns. */
 const STREAMED_BYTES = 2 ** 20;
 

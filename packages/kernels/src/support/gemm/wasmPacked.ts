@@ -1,11 +1,12 @@
 // Gemm in wasm for many rows. An item is a panel group of b's columns and a block of a's rows; for each slice of the
-// depth, b's columns are packed (decoded, transposed) to panels of 8 in scratch, then a's rows six at a time.
+// depth, b's columns are packed (decoded, transposed) to panels of 12 in scratch, then a's rows three at a time.
 import { bytesPerElement, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
 import {
   PANEL_STEP,
   TILE_COLUMNS,
   TILE_ROWS,
+  TILE_VECTORS,
   copyRowsFunction,
   outerProducts,
   packColumnsFunction,
@@ -44,7 +45,7 @@ function tileFunction(k: KernelBuilder, rows: number) {
     yStride: 'i32',
   } as const;
   return k.function(params, null, (f, { a, b, depth, start, startStride, y, yStride }) => {
-    const sums = outerProducts(f, rows, 2, { a, aStride: A_STRIDE, b, bStep: PANEL_STEP, depth });
+    const sums = outerProducts(f, rows, TILE_VECTORS, { a, aStride: A_STRIDE, b, bStep: PANEL_STEP, depth });
     sums.forEach((row, i) => {
       const [from, to] = [f.let(start.add(startStride.mul(i))), f.let(y.add(yStride.mul(i)))];
       row.forEach((sum, c) => {
@@ -75,7 +76,7 @@ export const packedGemm = wasmKernel({
     const dtype = variant.b === 'columns' ? 'f32' : variant.b;
     const tiles = Array.from({ length: TILE_ROWS }, (_, i) => tileFunction(k, i + 1));
     const packRows = packRowsFunction(k, dtype);
-    const packColumns = packColumnsFunction(k);
+    const packColumns = packColumnsFunction(k, PANEL_BYTES);
     const copyRows = copyRowsFunction(k, A_STRIDE);
     const [aBytes, yBytes] = [k.let(depth.shl(2)), k.let(columns.shl(2))];
     const bBytes = k.let(byColumns ? yBytes : depth.mul(bytesPerElement(dtype)));
@@ -96,16 +97,15 @@ export const packedGemm = wasmKernel({
       k.loop((control) => {
         const length = k.let(depth.sub(slice).minU(SLICE));
         const first = k.let(slice.eqz());
-        k.forRange(0, width, TILE_COLUMNS, (c) => {
-          const to = panels.add(c.mul(PANEL_BYTES / TILE_COLUMNS));
-          if (byColumns) {
-            const from = b0.add(slice.mul(bBytes)).add(c.shl(2));
-            k.call(packColumns, { from, stride: bBytes, to, depth: length });
-          } else {
+        if (byColumns) {
+          k.call(packColumns, { from: b0.add(slice.mul(bBytes)), stride: bBytes, width, to: panels, depth: length });
+        } else {
+          k.forRange(0, width, TILE_COLUMNS, (c) => {
             const from = b0.add(c.mul(bBytes)).add(slice.mul(bytesPerElement(dtype)));
+            const to = panels.add(c.mul(PANEL_BYTES / TILE_COLUMNS));
             k.call(packRows, { from, stride: bBytes, rows: width.sub(c).minU(TILE_COLUMNS), to, depth: length });
-          }
-        });
+          });
+        }
         k.forRange(row0, rowEnd, TILE_ROWS, (row) => {
           const count = k.let(rowEnd.sub(row).minU(TILE_ROWS));
           const from = args.a.add(row.mul(aBytes)).add(slice.shl(2));

@@ -1,0 +1,162 @@
+// What was measured, as text for the terminal, as Markdown for docs/benchmarks.md and as JSON.
+import type { SideBySide, SideResult } from './sideBySide.ts';
+import { isWrong } from './sideBySide.ts';
+import { bound, digits, duration, percent } from './statistics.ts';
+import type { CaseReport, DeviceReport } from './table.ts';
+import { markdownTable, textTable } from './tables.ts';
+import type { Column } from './tables.ts';
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryGiB: number;
+  readonly platform: string;
+  readonly node: string;
+}
+
+export interface Results {
+  /** ISO 8601. */
+  readonly date: string;
+  readonly machine: Machine;
+  /** Runnable processes over the last minute when it began: the machine was shared where it is high. */
+  readonly loadAverage: number;
+  readonly devices: readonly DeviceReport[];
+  readonly sideBySide?: SideBySide | undefined;
+}
+
+const right = 'right' as const;
+
+const peaksLine = ({ peaks }: DeviceReport) =>
+  `peaks ${digits(peaks.flopsPerSecond / 1e9)} GFLOP/s, ${digits(peaks.bytesPerSecond / 1e9)} GB/s (${peaks.bytesBy})`;
+
+const rate = (amount: number, { ms }: CaseReport) => (ms === undefined ? '' : digits(amount / ms.median / 1e6));
+
+function share(report: CaseReport, device: DeviceReport): string {
+  if (report.ms === undefined) return report.notRun ?? `FAILED: ${report.failure!}`;
+  const least = bound(report, device.peaks);
+  return least.ms === 0 ? '' : `${percent(least.ms / report.ms.median)} of ${least.by}`;
+}
+
+function caseColumns(device: DeviceReport): Column<CaseReport>[] {
+  const time = (pick: 'median' | 'p10' | 'p90') => (report: CaseReport) =>
+    report.ms === undefined ? '' : duration(report.ms[pick]);
+  return [
+    { title: 'op', cell: ({ op }) => op },
+    { title: 'case', cell: ({ name }) => name },
+    { title: 'median', align: right, cell: time('median') },
+    { title: 'p10', align: right, cell: time('p10') },
+    { title: 'p90', align: right, cell: time('p90') },
+    { title: 'GFLOP/s', align: right, cell: (report) => rate(report.flops, report) },
+    { title: 'GB/s', align: right, cell: (report) => rate(report.bytes, report) },
+    { title: 'share of peak', cell: (report) => share(report, device) },
+  ];
+}
+
+export function deviceText(device: DeviceReport): string {
+  return [
+    `${device.label}: ${peaksLine(device)}; ${countText(device)}, ${digits(device.seconds)} s`,
+    textTable(caseColumns(device), device.cases),
+  ].join('\n');
+}
+
+function countText({ cases }: DeviceReport): string {
+  const failed = cases.filter(({ failure }) => failure !== undefined).length;
+  const notRun = cases.filter(({ notRun }) => notRun !== undefined).length;
+  return `${cases.length - failed - notRun} measured, ${failed} failed, ${notRun} not run`;
+}
+
+const SIDE_COLUMNS: readonly Column<SideResult>[] = [
+  { title: 'on', cell: ({ group }) => group },
+  { title: 'what', cell: ({ task }) => task },
+  { title: 'who', cell: ({ name }) => name },
+  { title: 'median', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.median)) },
+  { title: 'p10', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.p10)) },
+  { title: 'p90', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.p90)) },
+  {
+    title: 'GFLOP/s',
+    align: right,
+    cell: ({ ms, flops }) => (ms === undefined ? '' : digits(flops / ms.median / 1e6)),
+  },
+  { title: 'relative L2', align: right, cell: (result) => errorText(result) },
+  { title: 'magi1 is faster by', cell: ({ ratios }) => ratioText(ratios) },
+];
+
+function errorText(result: SideResult): string {
+  if (result.failure !== undefined) return `failed: ${result.failure}`;
+  return `${result.error!.toExponential(1)}${isWrong(result) ? ' WRONG' : ''}`;
+}
+
+const ratioText = (ratios: SideResult['ratios']) =>
+  Object.entries(ratios)
+    .map(([name, ratio]) => `${ratio.toFixed(2)}${name.replace('magi1, ', ' with ').replace('magi1', '')}`)
+    .join(', ');
+
+export const sideText = ({ results, behind }: SideBySide): string =>
+  [textTable(SIDE_COLUMNS, results), verdict(behind)].join('\n');
+
+const verdict = (behind: readonly string[]): string =>
+  behind.length === 0 ? 'Behind nobody.' : ['BEHIND:', ...behind.map((line) => `- ${line}`)].join('\n');
+
+const HEAD = `# Benchmarks
+
+Written by \`npm run bench\`; do not edit. A sample is several runs between two syncs, inputs uploaded before; median, 10th and 90th percentile of one run.
+The share is the least time that the device's own measured peaks allow, over the median: peak FLOP/s from multiply-adds in registers (or the best case, if that is higher), peak bytes per second from copies larger than the caches. Data that fits the caches can pass 100 %. FLOPs and bytes are an op's least.
+`;
+
+const SIDE_HEAD = `Products and attention (f32, softmax included) in one process, interleaved round by round, same numbers. relative L2: magi1 against rows in float64, the others against magi1. The factor is the median over rounds of their time over ours. tfjs has no attention: product, softmax, product, with layout changes and repeated heads left out of its time. Both use one thread on wasm in Node.
+`;
+
+export function markdown(results: Results): string {
+  const { machine, devices, sideBySide } = results;
+  const parts = [
+    HEAD,
+    `${results.date.slice(0, 10)}; ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Node ${machine.node}, ` +
+      `${machine.platform}; load average at the start ${digits(results.loadAverage)}.\n`,
+    markdownTable<DeviceReport>(
+      [
+        { title: 'device', cell: ({ label }) => label },
+        { title: 'peak GFLOP/s', align: right, cell: ({ peaks }) => digits(peaks.flopsPerSecond / 1e9) },
+        { title: 'peak GB/s', align: right, cell: ({ peaks }) => digits(peaks.bytesPerSecond / 1e9) },
+        { title: 'cases', cell: (device) => countText(device) },
+      ],
+      devices,
+    ),
+  ];
+  if (sideBySide !== undefined) {
+    parts.push(
+      `\n## Side by side with other libraries\n\n${SIDE_HEAD}`,
+      ...(sideBySide.adapter === undefined ? [] : [`WebGPU on ${sideBySide.adapter}.\n`]),
+      markdownTable(SIDE_COLUMNS, sideBySide.results),
+      `\n${verdict(sideBySide.behind)}`,
+    );
+  }
+  for (const device of devices) {
+    const real = device.cases.filter((report) => report.real);
+    if (real.every(({ ms }) => ms === undefined)) continue;
+    parts.push(`\n## Real shapes: ${device.label}\n`, markdownTable(caseColumns(device), real));
+  }
+  parts.push('\n## Small cases, medians\n', smallCases(devices));
+  return `${parts.join('\n')}\n`;
+}
+
+/** One row per case, one column per device. */
+function smallCases(devices: readonly DeviceReport[]): string {
+  const key = ({ op, name }: CaseReport) => `${op} ${name}`;
+  const byKey = devices.map((device) => new Map(device.cases.map((report) => [key(report), report])));
+  const rows = (devices[0]?.cases ?? []).filter(({ real }) => !real);
+  return markdownTable<CaseReport>(
+    [
+      { title: 'op', cell: ({ op }) => op },
+      { title: 'case', cell: ({ name }) => name },
+      ...devices.map(({ label }, i) => ({
+        title: label,
+        align: right,
+        cell: (row: CaseReport) => {
+          const report = byKey[i]!.get(key(row));
+          return report?.ms === undefined ? (report?.notRun ?? 'FAILED') : duration(report.ms.median);
+        },
+      })),
+    ],
+    rows,
+  );
+}

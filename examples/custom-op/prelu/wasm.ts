@@ -1,0 +1,36 @@
+// wasm PReLU; an item is a row.
+import { forVectors } from '@magi1/kernels';
+import { wasmKernel } from '@magi1/tensor';
+import type { OpDefinition } from '@magi1/tensor';
+import type { PreluParams } from './index.ts';
+
+const kernel = wasmKernel({
+  name: 'prelu',
+  args: { x: 'ptr', slope: 'ptr', y: 'ptr', features: 'i32' },
+  body(k, { begin, end, x, slope, y, features }) {
+    k.forRange(begin, end, 1, (row) => {
+      const start = k.let(row.mul(features.shl(2)));
+      const [from, to] = [k.let(x.add(start)), k.let(y.add(start))];
+      forVectors(k, features, (at, put) => {
+        const value = k.let(from.add(at).loadF32x4());
+        put(to.add(at), value.max(0).add(slope.add(at).loadF32x4().mul(value.min(0))));
+      });
+    });
+  },
+});
+
+export const wasm: NonNullable<OpDefinition<'x' | 'slope', never, PreluParams>['wasm']> = ({
+  inputs: { x, slope },
+  outputs: [y],
+}) => {
+  const features = slope.size;
+  return [
+    {
+      kernel,
+      variant: {},
+      args: { x, slope, y: y!, features },
+      items: x.size / features,
+      itemCost: 4 * features,
+    },
+  ];
+};

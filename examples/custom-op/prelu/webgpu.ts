@@ -1,0 +1,52 @@
+// WGSL of PReLU: a vector of four (or one element, when rows do not consist of whole vectors) per invocation.
+import { WORKGROUP_INDEX, foldWorkgroups, rowRanges } from '@magi1/kernels';
+import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { PreluParams } from './index.ts';
+
+const LANES = 64;
+
+const program: WgslProgram<{ readonly wide: boolean }> = {
+  name: 'prelu',
+  bindings: ({ wide }) => {
+    const type = wide ? 'array<vec4f>' : 'array<f32>';
+    return [
+      { name: 'x', type, access: 'read' },
+      { name: 'slope', type, access: 'read' },
+      { name: 'y', type, access: 'read_write' },
+    ];
+  },
+  params: { size: 'u32', features: 'u32' },
+  source({ wide }) {
+    const zero = wide ? 'vec4f(0.0)' : '0.0';
+    return /* wgsl */ `
+${WORKGROUP_INDEX}
+@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * ${LANES}u + lane;
+  if (i < params.size) {
+    y[i] = max(x[i], ${zero}) + slope[i % params.features] * min(x[i], ${zero});
+  }
+}
+`;
+  },
+};
+
+export const webgpu: NonNullable<OpDefinition<'x' | 'slope', never, PreluParams>['webgpu']> = (
+  { inputs: { x, slope }, outputs: [y] },
+  capabilities,
+) => {
+  const features = slope.size;
+  const wide = features % 4 === 0;
+  const unit = wide ? 4 : 1;
+  // One range, unless x is larger than one binding may be.
+  return rowRanges('prelu', x.size / features, [4 * features], capabilities).map((range) => {
+    const size = (range.count * features) / unit;
+    return {
+      program,
+      variant: { wide },
+      bindings: { x: range.window(x, 4 * features), slope, y: range.window(y!, 4 * features) },
+      params: { size, features: features / unit },
+      workgroups: foldWorkgroups('prelu', Math.ceil(size / LANES), capabilities),
+    };
+  });
+};

@@ -1,0 +1,29 @@
+// A short video by the library: node examples/node-script/generate.mjs [model folder] [output.mp4 or folder]
+import { fileURLToPath } from 'node:url';
+import { Magi1Pipeline, openVideoWriter } from '@magi1/core';
+
+const bundled = fileURLToPath(new URL('../../tests/fixtures/e2e/tiny', import.meta.url));
+const [folder = bundled, path = 'fox.mp4'] = process.argv.slice(2);
+
+// A GPU if there is one, else WebAssembly. What the request leaves out comes from the model's config.
+const pipe = await Magi1Pipeline.fromPretrained(folder, { device: { backend: 'auto' } });
+try {
+  const request = { prompt: 'A red fox walks through fresh snow at sunrise', numFrames: 48, seed: 7 };
+  const { width, height, fps, frames, chunks } = pipe.plan(request).settings;
+  console.log(`${pipe.device.info.name}: ${frames} frames in ${chunks} chunks`);
+
+  const writer = await openVideoWriter({ path, width, height, fps });
+  try {
+    // Each chunk is written as soon as it is decoded.
+    for await (const chunk of pipe.stream(request)) {
+      await writer.write(chunk.frames, chunk.frameCount);
+      console.log(`frames ${chunk.firstFrame} to ${chunk.firstFrame + chunk.frameCount - 1}`);
+    }
+    const file = await writer.finish();
+    console.log(`${file.path}: ${file.frames} frames`);
+  } finally {
+    await writer.abort(); // does nothing after finish
+  }
+} finally {
+  await pipe.dispose();
+}

@@ -1,0 +1,50 @@
+// The op of examples/custom-op, held to what the ops of @magi1/kernels are held to.
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Device, OpError } from '@magi1/tensor';
+import { prelu, preluOp } from '../examples/custom-op/index.ts';
+import { testDevices } from './support/devices.ts';
+import { checkCase } from './support/op-cases.ts';
+
+for (const { name, open } of testDevices()) {
+  describe(name, () => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await open({ guardBytes: 64 });
+    });
+    afterAll(() => device.dispose());
+
+    for (const opCase of preluOp.cases.filter(({ benchmarkOnly }) => benchmarkOnly !== true)) {
+      test(opCase.name, () => checkCase(preluOp, opCase, device));
+    }
+
+    test('random cases', async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.nat(), { minLength: 8, maxLength: 8 }), async (source) => {
+          let next = 0;
+          await checkCase(
+            preluOp,
+            preluOp.randomCase!((below) => source[next++]! % below),
+            device,
+          );
+        }),
+        { numRuns: 6, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
+      );
+    });
+  });
+}
+
+test('refuses what breaks its contract', async () => {
+  const device = await Device.open({ backend: 'reference' });
+  const x = device.zeros([2, 3], 'f32');
+  const calls = [
+    [() => prelu(device.zeros([2], 'i32'), x), /prelu: x must be f32, got i32\[2\]/],
+    [() => prelu(x, device.zeros([2], 'f32')), /prelu: slope must be \[3\], got f32\[2\]/],
+    [() => prelu(device.zeros([], 'f32'), x), /prelu: x must have at least one axis/],
+  ] as const;
+  for (const [call, message] of calls) {
+    expect(call).toThrow(OpError);
+    expect(call).toThrow(message);
+  }
+  await device.dispose();
+});
