@@ -10,7 +10,11 @@ import { shapeOf, threadText } from './tasks.ts';
 import type { Contestant, Prepared, Task, TaskInputs } from './tasks.ts';
 import { tfjsContestant } from './tfjs.ts';
 
-async function ourContestant(options: { backend: 'wasm' | 'webgpu'; threads?: number; adapter?: string }) {
+async function ourContestant(options: {
+  backend: 'wasm' | 'webgpu';
+  threads?: number;
+  adapter?: string;
+}): Promise<Contestant> {
   const device = await Device.open(options);
   const { backend, threads } = options;
   const name = backend === 'webgpu' ? 'magi1' : `magi1${threadText(threads!)}`;
@@ -37,7 +41,7 @@ async function ourContestant(options: { backend: 'wasm' | 'webgpu'; threads?: nu
       },
     });
   };
-  const contestant: Contestant = {
+  return {
     library: 'magi1',
     group: backend,
     name,
@@ -45,7 +49,6 @@ async function ourContestant(options: { backend: 'wasm' | 'webgpu'; threads?: nu
     prepare,
     dispose: () => device.dispose(),
   };
-  return { contestant, device };
 }
 
 /**
@@ -53,16 +56,16 @@ async function ourContestant(options: { backend: 'wasm' | 'webgpu'; threads?: nu
  * `adapter` nobody runs on WebGPU. This changes globals of the process and cannot be undone.
  */
 export async function openContestants(adapter: string | undefined, threads: number): Promise<Contestant[]> {
-  const ours = [];
+  const ours: Contestant[] = [];
   if (adapter !== undefined) ours.push(await ourContestant({ backend: 'webgpu', adapter }));
   ours.push(await ourContestant({ backend: 'wasm', threads: 1 }));
   if (threads > 1) ours.push(await ourContestant({ backend: 'wasm', threads }));
   const load = createRequire(join(PEERS, 'package.json'));
-  if (adapter !== undefined) offerWebGpu(ours[0]!.device.info.name);
+  if (adapter !== undefined) offerWebGpu(adapter);
   const groups = adapter === undefined ? (['wasm'] as const) : (['webgpu', 'wasm'] as const);
   const peers: Contestant[] = [];
   for (const group of groups) peers.push(await tfjsContestant(load, group), await jaxContestant(load, group));
-  const all = [...ours.map(({ contestant }) => contestant), ...peers];
+  const all = [...ours, ...peers];
   return groups.flatMap((group) => all.filter((contestant) => contestant.group === group));
 }
 
@@ -73,6 +76,9 @@ function offerWebGpu(adapter: string): void {
   const gpu = dawn.create(['enable-dawn-features=allow_unsafe_apis', `adapter=${adapter}`]);
   Object.assign(globalThis, dawn.globals);
   const known = (globalThis as { navigator?: object }).navigator;
-  if (known === undefined) Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
+  if (known === undefined) {
+    const navigator = { userAgent: `Node.js/${process.versions.node}` };
+    Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true });
+  }
   Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
 }

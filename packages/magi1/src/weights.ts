@@ -2,10 +2,13 @@
 import { Magi1Error, describeSpec, isFloat, sameShape } from '@magi1/tensor';
 import type { DType, Shape, Tensor } from '@magi1/tensor';
 
-/** What a model expects under one name. Matrices may stay in the checkpoint's narrow type, vectors become f32. */
+/**
+ * What a model expects under one name. Matrices may stay in the checkpoint's narrow type, quantized ones must be f8e4m3fn
+ * and stay so, vectors become f32.
+ */
 export interface WeightSpec {
   readonly shape: Shape;
-  readonly role: 'matrix' | 'vector';
+  readonly role: 'matrix' | 'quantized' | 'vector';
 }
 export type WeightSpecs = ReadonlyMap<string, WeightSpec>;
 
@@ -31,6 +34,8 @@ export function checkWeights(source: string, entries: ReadonlyMap<string, Weight
       faults.push(`${name} must be [${spec.shape.join(',')}], got [${entry.shape.join(',')}]`);
     } else if (!WEIGHT_DTYPES.includes(entry.dtype)) {
       faults.push(`${name} must be one of ${WEIGHT_DTYPES.join(', ')}, got ${entry.dtype}`);
+    } else if (spec.role === 'quantized' && entry.dtype !== 'f8e4m3fn') {
+      faults.push(`${name} must be f8e4m3fn, got ${entry.dtype}`);
     }
   }
   for (const name of entries.keys()) if (!specs.has(name)) faults.push(`${name} is not a weight of this model`);
@@ -101,6 +106,9 @@ export class SpecBuilder {
 
   matrix(name: string, ...shape: number[]): void {
     this.specs.set(name, { shape, role: 'matrix' });
+  }
+  quantized(name: string, ...shape: number[]): void {
+    this.specs.set(name, { shape, role: 'quantized' });
   }
   vector(name: string, ...shape: number[]): void {
     this.specs.set(name, { shape, role: 'vector' });

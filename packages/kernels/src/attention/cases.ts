@@ -29,7 +29,11 @@ export function attentionCase(
     dtype: 'i32',
     fill: { kind: 'values', values: options.mask },
   };
-  const relativeBias: CaseInput = { shape: [heads, queries + keys - 1], dtype: 'f32', fill: { kind: 'normal', scale: 3 } };
+  const relativeBias: CaseInput = {
+    shape: [heads, queries + keys - 1],
+    dtype: 'f32',
+    fill: { kind: 'normal', scale: 3 },
+  };
   return {
     name,
     inputs: {
@@ -114,7 +118,7 @@ export function randomCase(random: (below: number) => number): AttentionCase {
   const [queries, keys, kvHeads] = [1 + random(70), 1 + random(110), 1 + random(2)];
   const sizes = { queries, keys, kvHeads, heads: kvHeads * (1 + random(3)), headDim: [8, 20, 64][random(3)]! };
   const blocks: AttentionBlock[] = [];
-  for (let start = 0; start < queries; ) {
+  for (let start = 0; start < queries;) {
     const end = Math.min(queries, start + 1 + random(queries));
     const keyStart = random(keys);
     // One block in eight is left out.

@@ -5,6 +5,7 @@ import type { OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
 import { cases, randomCase } from './cases.ts';
 import { reference } from './reference.ts';
+import { MAX_HEAD_DIM, attentionSizes } from './sizes.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
@@ -25,15 +26,6 @@ export interface AttentionParams {
 }
 
 export type AttentionInputs<T> = OpInputs<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', T>;
-
-export const MAX_HEAD_DIM = 128;
-
-/** [queries, heads, head_dim] of q and [keys, kvHeads] of k. */
-export function attentionSizes({ q, k }: { readonly q: TensorSpec; readonly k: TensorSpec }) {
-  const [queries, heads, headDim] = q.shape as [number, number, number];
-  const [keys, kvHeads] = k.shape as [number, number];
-  return { queries, heads, headDim, keys, kvHeads };
-}
 
 export const attentionOp = defineOp<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>({
   name: 'attention',

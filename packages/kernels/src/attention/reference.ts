@@ -1,12 +1,16 @@
 // Attention in float64, eight queries at a time.
 import type { HostOutput, HostView } from '@magi1/tensor';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
-import { attentionSizes } from './index.ts';
 import type { AttentionBlock, AttentionInputs, AttentionParams } from './index.ts';
+import { attentionSizes } from './sizes.ts';
 
 const QUERY_TILE = 8;
 
-export function reference(inputs: AttentionInputs<HostView>, [y]: readonly HostOutput[], params: AttentionParams): void {
+export function reference(
+  inputs: AttentionInputs<HostView>,
+  [y]: readonly HostOutput[],
+  params: AttentionParams,
+): void {
   for (let head = 0; head < attentionSizes(inputs).heads; head++) {
     for (const block of params.blocks) attendBlock(inputs, y!.data as Float64Array, head, block, params.scale);
   }

@@ -31,7 +31,10 @@ export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {
       loads.map((n) => `let row${n} = ${name}[start + min(lane + ${n * lanes}u, ${units - 1}u)];`).join(' ');
     const eachUnit = (text: (u: number, j: number) => string) =>
       range(units)
-        .map((u) => `{ let b = subgroupBroadcast(row${Math.floor(u / lanes)}, ${u % lanes}u); ${each((j) => text(u, j))} }`)
+        .map(
+          (u) =>
+            `{ let b = subgroupBroadcast(row${Math.floor(u / lanes)}, ${u % lanes}u); ${each((j) => text(u, j))} }`,
+        )
         .join('\n      ');
     const addBias = (j: number) =>
       bias ? `z${j} += relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)];` : '';

@@ -12,8 +12,8 @@ import {
 } from '../support/gemm/wasmTiles.ts';
 import { exp } from '../support/wasmFunctions.ts';
 import { storeLanes } from '../support/wasmVectors.ts';
-import { attentionSizes } from './index.ts';
 import type { AttentionParams } from './index.ts';
+import { attentionSizes } from './sizes.ts';
 import { queryTiles } from './tiles.ts';
 
 interface WasmAttentionVariant {
@@ -93,7 +93,15 @@ function scoresFunction(k: KernelBuilder, headDim: number, { rowBytes, scoreByte
 
 /** One query's scores to weights exp(score - maximum), with bias and mask; updates its maximum, total and fade. */
 function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant) {
-  const params = { row: 'i32', count: 'i32', most: 'i32', total: 'i32', fade: 'i32', mask: 'i32', bias: 'i32' } as const;
+  const params = {
+    row: 'i32',
+    count: 'i32',
+    most: 'i32',
+    total: 'i32',
+    fade: 'i32',
+    mask: 'i32',
+    bias: 'i32',
+  } as const;
   return k.function(params, null, (f, args) => {
     const { row, count } = args;
     const whole = f.let(count.and(-4).shl(2));
@@ -122,7 +130,12 @@ function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant)
     const sum = f.var(F32x4.of(0));
     f.forRange(0, count.shl(2), 16, (at) => {
       const score = f.let(row.add(at).loadF32x4());
-      const weight = f.let(score.gt(VISIBLE).and(exp(f, f.let(score.sub(level))).asI32x4()).asF32x4());
+      const weight = f.let(
+        score
+          .gt(VISIBLE)
+          .and(exp(f, f.let(score.sub(level))).asI32x4())
+          .asF32x4(),
+      );
       f.store(row.add(at), weight);
       sum.set(sum.add(weight));
     });
@@ -190,7 +203,13 @@ const kernel = wasmKernel({
       const keyEnd = k.let(tile.loadI32(12));
       const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
       k.fill(at.queries, 0, QUERIES * rowBytes);
-      k.call(pack, { from: args.q.add(rowStart), stride: queryStride, rows: queries, to: at.queries, scale: args.scale });
+      k.call(pack, {
+        from: args.q.add(rowStart),
+        stride: queryStride,
+        rows: queries,
+        to: at.queries,
+        scale: args.scale,
+      });
       k.fill(at.sums, 0, QUERIES * rowBytes);
       k.forRange(0, 4 * QUERIES, 4, (i) => {
         k.store(at.most.add(i), F32.of(LOWEST));

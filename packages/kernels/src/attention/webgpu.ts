@@ -1,8 +1,8 @@
 // Chooses an attention program for an adapter and a size.
 import type { OpDefinition } from '@magi1/tensor';
 import { foldWorkgroups } from '../support/wgsl.ts';
-import { attentionSizes } from './index.ts';
 import type { AttentionParams } from './index.ts';
+import { attentionSizes } from './sizes.ts';
 import { subgroupAttention } from './subgroup.ts';
 import { TILE_QUERIES, tileAttention } from './tile.ts';
 import { queryTiles } from './tiles.ts';

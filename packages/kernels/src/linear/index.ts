@@ -1,21 +1,16 @@
 // y = x W^T + b: the projection of a checkpoint's linear layer. Weights of 16 and 8 bits are decoded in the kernel.
-import { OpError, bytesPerElement, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
-import type { DType, HostOutput, HostView, OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
+import { OpError, bytesPerElement, defineOp, describeSpec, runOp } from '@magi1/tensor';
+import type { DType, HostOutput, HostView, OpInputs, Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs, lastDim } from '../support/checks.ts';
 import { gatherRows, productsOfRows } from '../support/products.ts';
 import { cases, randomCase } from './cases.ts';
+import { linearSizes } from './gemm.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
 export const weightDTypes: readonly DType[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'];
 
 export type LinearParams = Readonly<Record<string, never>>;
-
-/** Rows of x, output features and input features. */
-export function linearSizes(x: TensorSpec, weight: TensorSpec): { rows: number; outputs: number; inputs: number } {
-  const [outputs, inputs] = [weight.shape[0]!, weight.shape[1]!];
-  return { rows: elementCount(x.shape.slice(0, -1)), outputs, inputs };
-}
 
 export const linearOp = defineOp<'x' | 'weight', 'bias', LinearParams>({
   name: 'linear',
@@ -39,7 +34,10 @@ export const linearOp = defineOp<'x' | 'weight', 'bias', LinearParams>({
   cost({ x, weight, bias }) {
     const { rows, outputs, inputs } = linearSizes(x, weight);
     const weightBytes = outputs * inputs * bytesPerElement(weight.dtype) + (bias === undefined ? 0 : 4 * outputs);
-    return { flops: rows * outputs * (2 * inputs + (bias ? 1 : 0)), bytes: weightBytes + 4 * rows * (inputs + outputs) };
+    return {
+      flops: rows * outputs * (2 * inputs + (bias ? 1 : 0)),
+      bytes: weightBytes + 4 * rows * (inputs + outputs),
+    };
   },
   reference,
   webgpu,

@@ -12,7 +12,10 @@ export type MatmulParams = Readonly<Record<string, never>>;
 export const matmulOp = defineOp<'a' | 'b', never, MatmulParams>({
   name: 'matmul',
   infer({ a, b }) {
-    for (const [name, input] of [['a', a], ['b', b]] as const) {
+    for (const [name, input] of [
+      ['a', a],
+      ['b', b],
+    ] as const) {
       checkDType('matmul', name, input, ['f32']);
       checkRank('matmul', name, input, 2);
     }

@@ -43,7 +43,10 @@ export function decodeOne(dtype: DType, name: string): { readonly type: string; 
     case 'f32':
       return { type: 'f32', code: `fn decode_at(i: u32) -> f32 { return ${name}[i]; }` };
     case 'f8e4m3fn':
-      return { type: 'u32', code: `${DECODE_F8}fn decode_at(i: u32) -> f32 { return decode_word(${name}[i / 4u])[i % 4u]; }` };
+      return {
+        type: 'u32',
+        code: `${DECODE_F8}fn decode_at(i: u32) -> f32 { return decode_word(${name}[i / 4u])[i % 4u]; }`,
+      };
     default:
       return {
         type: 'u32',

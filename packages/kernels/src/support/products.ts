@@ -9,7 +9,14 @@ export interface Rows {
 }
 
 /** out[outStart + i * outStride + j] = sum over k of a[i, k] * b[j, k], each summed in order of k. */
-export function productsOfRows(a: Rows, b: Rows, length: number, out: Float64Array, outStart: number, outStride: number) {
+export function productsOfRows(
+  a: Rows,
+  b: Rows,
+  length: number,
+  out: Float64Array,
+  outStart: number,
+  outStride: number,
+) {
   const whole = a.count - (a.count % 4);
   for (let j = 0; j < b.count; j += 4) {
     for (let i = 0; i < whole; i += 4) tile4x4(a, b, i, j, length, out, outStart, outStride);
@@ -22,7 +29,16 @@ function rowStart(rows: Rows, index: number): number {
   return rows.start + Math.min(index, rows.count - 1) * rows.stride;
 }
 
-function tile1x4(a: Rows, b: Rows, i: number, j: number, length: number, out: Float64Array, start: number, stride: number) {
+function tile1x4(
+  a: Rows,
+  b: Rows,
+  i: number,
+  j: number,
+  length: number,
+  out: Float64Array,
+  start: number,
+  stride: number,
+) {
   const x = a.data;
   const y = b.data;
   const a0 = rowStart(a, i);
@@ -45,7 +61,16 @@ function tile1x4(a: Rows, b: Rows, i: number, j: number, length: number, out: Fl
   for (let c = 0; c < 4 && j + c < b.count; c++) out[start + i * stride + j + c] = sums[c]!;
 }
 
-function tile4x4(a: Rows, b: Rows, i: number, j: number, length: number, out: Float64Array, start: number, stride: number) {
+function tile4x4(
+  a: Rows,
+  b: Rows,
+  i: number,
+  j: number,
+  length: number,
+  out: Float64Array,
+  start: number,
+  stride: number,
+) {
   const x = a.data;
   const y = b.data;
   const a0 = rowStart(a, i + 0);
@@ -114,7 +139,13 @@ export function gatherRows(data: ArrayLike<number>, start: number, stride: numbe
 }
 
 /** The transpose of `gatherRows`: `length` rows of `rows` elements. */
-export function gatherColumns(data: ArrayLike<number>, start: number, stride: number, rows: number, length: number): Rows {
+export function gatherColumns(
+  data: ArrayLike<number>,
+  start: number,
+  stride: number,
+  rows: number,
+  length: number,
+): Rows {
   const wide = new Float64Array(rows * length);
   for (let i = 0; i < rows; i++) {
     for (let k = 0; k < length; k++) wide[k * rows + i] = data[start + i * stride + k]!;

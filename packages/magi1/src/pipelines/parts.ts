@@ -53,16 +53,12 @@ export interface ModelParts {
 export async function openParts(source: ModelSource, dtypes: WeightDTypes | undefined): Promise<ModelParts> {
   const { config, paths } = source;
   const { model_config: model, engine_config: engine } = config;
-  if (engine.fp8_quant)
-    throw new Magi1Error(
-      `${paths.config}: engine_config.fp8_quant: quantised checkpoints cannot be run by this version`,
-    );
   const dtype = weightDTypes(dtypes);
   const vaeFile = `${paths.vae}/config.json`;
   const results = await Promise.allSettled([
     checkPart(
       'transformer',
-      (load) => openWeights(paths.transformer, ditWeightSpecs(model), load),
+      (load) => openWeights(paths.transformer, ditWeightSpecs(model, engine), load),
       dtype.transformer,
       (weights) => new VideoDiT(model, weights),
     ),

@@ -19,6 +19,7 @@ import type { ModelConfig } from '../config/index.ts';
 import type { RunOptions } from '../run-options.ts';
 import type { Weights } from '../weights.ts';
 import type { KvCache } from './kv-cache.ts';
+import { project } from './projection.ts';
 import { PROJ_SLICES } from './weights.ts';
 
 export type TokenRange = readonly [start: number, end: number];
@@ -81,7 +82,7 @@ export class TransformerBlock {
     // "(n hn hd) -> (hn n hd)", n = self, cross: the two alternate in slices of the heads.
     const slices = (x: Tensor) => x.reshape([x.shape[0]!, PROJ_SLICES, -1]);
     const joined = concat([slices(self), slices(cross)], 2).reshape([queries.shape[0]!, -1]);
-    const out = linear(joined, weights.get('linear_proj.weight'));
+    const out = project(joined, weights.at('linear_proj'));
     this.#tap(context, 'attn_proj', out);
     return out;
   }
@@ -103,9 +104,9 @@ export class TransformerBlock {
     const weights = this.#weights.at('mlp');
     const norm = weights.at('layer_norm');
     const n = layerNorm(h, { weight: norm.get('weight'), bias: norm.get('bias'), eps: this.#model.layernorm_epsilon });
-    const hidden = linear(n, weights.get('linear_fc1.weight'));
+    const hidden = project(n, weights.at('linear_fc1'));
     const activated = this.#model.gated_linear_unit ? swiglu(hidden) : geluErf(hidden);
-    const out = linear(activated, weights.get('linear_fc2.weight'));
+    const out = project(activated, weights.at('linear_fc2'));
     this.#tap(context, 'mlp', out);
     return out;
   }
@@ -117,17 +118,13 @@ export class TransformerBlock {
     const skipped = firstOutput * tokensPerChunk;
     const tables = (first: number) => [context.cos, context.sin].map((table) => table.slice(first, table.shape[0]!));
     const [cosQ, sinQ] = tables(skipped) as [Tensor, Tensor];
-    const q = rope(
-      this.#headNorm(this.#heads(linear(queries, weights.get('q.weight')), heads), 'q_layernorm'),
-      cosQ,
-      sinQ,
-    );
+    const q = rope(this.#headNorm(this.#heads(project(queries, weights.at('q')), heads), 'q_layernorm'), cosQ, sinQ);
     const k = rope(
-      this.#headNorm(this.#heads(linear(n, weights.get('k.weight')), groups), 'k_layernorm'),
+      this.#headNorm(this.#heads(project(n, weights.at('k')), groups), 'k_layernorm'),
       context.cos,
       context.sin,
     );
-    const v = this.#heads(linear(n, weights.get('v.weight')), groups);
+    const v = this.#heads(project(n, weights.at('v')), groups);
     this.#tap(context, 'q', q);
     this.#tap(context, 'k', k);
     this.#tap(context, 'v', v);
@@ -147,12 +144,9 @@ export class TransformerBlock {
   #crossAttention(queries: Tensor, context: BlockContext, firstOutput: number): Tensor {
     const weights = this.#weights.at('self_attention');
     const { num_attention_heads: heads, num_query_groups: groups, kv_channels } = this.#model;
-    const qx = this.#headNorm(
-      this.#heads(linear(queries, weights.get('linear_qkv.qx.weight')), heads),
-      'q_layernorm_xattn',
-    );
+    const qx = this.#headNorm(this.#heads(project(queries, weights.at('linear_qkv.qx')), heads), 'q_layernorm_xattn');
     // Rows are laid out per group as [k | v].
-    const kv = linear(context.text, weights.get('linear_kv_xattn.weight')).reshape([-1, groups, 2 * kv_channels]);
+    const kv = project(context.text, weights.at('linear_kv_xattn')).reshape([-1, groups, 2 * kv_channels]);
     const kx = this.#headNorm(narrow(kv, 2, 0, kv_channels), 'k_layernorm_xattn');
     const vx = narrow(kv, 2, kv_channels, kv_channels);
     this.#tap(context, 'qx', qx);

@@ -1,5 +1,5 @@
 // Names and shapes of the transformer's weights, as in the original's state dict.
-import type { ModelConfig } from '../config/index.ts';
+import type { EngineConfig, ModelConfig } from '../config/index.ts';
 import { SpecBuilder } from '../weights.ts';
 import type { WeightSpecs } from '../weights.ts';
 
@@ -17,8 +17,8 @@ export function conditioningWidth({ hidden_size, cond_hidden_ratio }: ModelConfi
   return Math.trunc(hidden_size * cond_hidden_ratio);
 }
 
-/** Latent channels that the patch embedding sees: twice the VAE's where the model was trained so. */
-export function ditWeightSpecs(model: ModelConfig): WeightSpecs {
+/** With `fp8_quant` all blocks but the first and the last are quantised. */
+export function ditWeightSpecs(model: ModelConfig, { fp8_quant }: Pick<EngineConfig, 'fp8_quant'>): WeightSpecs {
   const { hidden_size: width, patch_size, t_patch_size, kv_channels, caption_channels } = model;
   const condition = conditioningWidth(model);
   const builder = new SpecBuilder();
@@ -32,12 +32,13 @@ export function ditWeightSpecs(model: ModelConfig): WeightSpecs {
   for (let i = 0; i < model.num_layers; i++) {
     const layer = `videodit_blocks.layers.${i}`;
     builder.linear(`${layer}.ada_modulate_layer.proj.0`, Math.trunc(2 * width * model.cond_gating_ratio), condition);
-    attention(builder, `${layer}.self_attention`, model);
+    const quantized = fp8_quant && i > 0 && i < model.num_layers - 1;
+    attention(builder, `${layer}.self_attention`, model, quantized);
     builder.norm(`${layer}.self_attn_post_norm`, width);
     builder.norm(`${layer}.mlp.layer_norm`, width);
     const hidden = model.ffn_hidden_size * (model.gated_linear_unit ? 2 : 1);
-    builder.linear(`${layer}.mlp.linear_fc1`, hidden, width, false);
-    builder.linear(`${layer}.mlp.linear_fc2`, width, model.ffn_hidden_size, false);
+    blockLinear(builder, `${layer}.mlp.linear_fc1`, [hidden, width], quantized && 'perTensor');
+    blockLinear(builder, `${layer}.mlp.linear_fc2`, [width, model.ffn_hidden_size], quantized && 'perChannel');
     builder.norm(`${layer}.mlp_post_norm`, width);
   }
   builder.norm('videodit_blocks.final_layernorm', width);
@@ -56,15 +57,39 @@ function headNorm(name: string): string {
   return name.endsWith('_xattn') ? `${name[0]!}_layernorm_xattn` : `${name}_layernorm`;
 }
 
-function attention(builder: SpecBuilder, prefix: string, model: ModelConfig): void {
+/**
+ * A linear layer without bias, perhaps quantised: per tensor, with one scale written for every input feature, or per
+ * channel, where each input feature has its own `smooth_scale`.
+ */
+function blockLinear(
+  builder: SpecBuilder,
+  name: string,
+  [output, input]: readonly [number, number],
+  quantized: 'perTensor' | 'perChannel' | false,
+): void {
+  if (quantized === false) {
+    builder.linear(name, output, input, false);
+    return;
+  }
+  builder.quantized(`${name}.weight`, 1, output, input);
+  builder.vector(`${name}.weight_scale`, 1);
+  builder.vector(`${name}.input_scale`, quantized === 'perTensor' ? input : 1);
+  if (quantized === 'perChannel') builder.vector(`${name}.smooth_scale`, 1, input);
+}
+
+function attention(builder: SpecBuilder, prefix: string, model: ModelConfig, quantized: boolean): void {
   const { hidden_size: width, num_attention_heads: heads, num_query_groups: groups, kv_channels } = model;
   const [inner, shared] = [heads * kv_channels, groups * kv_channels];
   builder.norm(`${prefix}.linear_qkv.layer_norm`, width);
-  builder.linear(`${prefix}.linear_qkv.q`, inner, width, false);
-  builder.linear(`${prefix}.linear_qkv.qx`, inner, width, false);
-  builder.linear(`${prefix}.linear_qkv.k`, shared, width, false);
-  builder.linear(`${prefix}.linear_qkv.v`, shared, width, false);
+  for (const [name, output] of [
+    ['q', inner],
+    ['qx', inner],
+    ['k', shared],
+    ['v', shared],
+  ] as const) {
+    blockLinear(builder, `${prefix}.linear_qkv.${name}`, [output, width], quantized && 'perTensor');
+  }
   const text = Math.trunc(width * model.xattn_cond_hidden_ratio);
   builder.linear(`${prefix}.linear_kv_xattn`, 2 * shared, text, false);
-  builder.linear(`${prefix}.linear_proj`, width, 2 * inner, false);
+  blockLinear(builder, `${prefix}.linear_proj`, [width, 2 * inner], quantized && 'perChannel');
 }

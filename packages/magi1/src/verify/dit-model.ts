@@ -22,7 +22,8 @@ export async function loadDit(folder: string, config: Magi1Config, device: Devic
   const pointer = (await readJson(join(folder, 'weights.json')).catch(() => undefined)) as
     { weights: string } | undefined;
   const path = pointer ? join(folder, pointer.weights) : folder;
-  return new VideoDiT(config.model_config, await loadWeights(path, ditWeightSpecs(config.model_config), device));
+  const { model_config: model, engine_config: engine } = config;
+  return new VideoDiT(model, await loadWeights(path, ditWeightSpecs(model, engine), device));
 }
 
 export interface DitManifest {

@@ -142,7 +142,8 @@ async function batchChecks(
 /** Norms on inputs of so small a variance that the epsilon is visible. */
 async function normChecks(path: string, goldens: Goldens, gate: Gate, { device }: VerifyContext): Promise<Check[]> {
   const { config } = await readDitManifest(path);
-  const weights = await loadWeights(folderOf(path), ditWeightSpecs(config.model_config), device);
+  const specs = ditWeightSpecs(config.model_config, config.engine_config);
+  const weights = await loadWeights(folderOf(path), specs, device);
   const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = config.model_config;
   const layer = weights.at('videodit_blocks.layers.0');
   const pair = (name: string) => ({ weight: layer.get(`${name}.weight`), bias: layer.get(`${name}.bias`) });

@@ -109,7 +109,7 @@ class EndToEnd {
     const { caption, checks } = await this.#text(config, base, goldens);
     const prefix = await this.#prefix(config, vae, goldens, checks);
     const weights = resolve(base, config.runtime_config.load, weightsFolder(config));
-    const specs = ditWeightSpecs(config.model_config);
+    const specs = ditWeightSpecs(config.model_config, config.engine_config);
     const model = new VideoDiT(config.model_config, await loadWeights(weights, specs, this.#device));
     try {
       const manifest = { config, env: this.#manifest.env };

@@ -117,7 +117,9 @@ function bStarts(variant: SubgroupGemmVariant): string {
 function bLoads({ layout, wide }: SubgroupGemmVariant): string {
   const four = range(COLUMNS_PER_LANE);
   if (layout === 'rows') {
-    return four.map((j) => `let b${j} = ${wide ? `decode4(b[b_start${j} + k])` : `decode_at(b_start${j} + k)`};`).join(' ');
+    return four
+      .map((j) => `let b${j} = ${wide ? `decode4(b[b_start${j} + k])` : `decode_at(b_start${j} + k)`};`)
+      .join(' ');
   }
   if (wide) return four.map((j) => `let b${j} = b[(4u * k + ${j}u) * (params.columns / 4u) + b_start];`).join(' ');
   return four.map((j) => `let b${j} = b[k * params.columns + b_start${j}];`).join(' ');
