@@ -20,7 +20,7 @@ const USAGE = `npm run bench [-- options]
   --adapter NAME    only the WebGPU adapter with this in its name
   --op NAMES        only these ops (comma list)
   --peers           side by side with tfjs and jax-js too, installing them first; without it when they are there
-  --peers-only      nothing else
+  --peers-only      nothing else, and with more patience
   --no-peers        not that
   --quick           real shapes that run fast, under a minute in all
   --seconds N       time for each device's table (default 120, the reference 20)
@@ -105,7 +105,13 @@ async function peers(given: Options): Promise<SideBySide | undefined> {
   const withGpu = given.backends.length === 0 || given.backends.includes('webgpu');
   const adapter = withGpu ? (await adapterNames(given.adapter))[0] : undefined;
   if (withGpu && adapter === undefined) say('No WebGPU adapter: side by side on wasm only.');
-  const result = await sideBySide({ adapter, threads: availableParallelism(), quick: given.quick, say });
+  const result = await sideBySide({
+    adapter,
+    threads: availableParallelism(),
+    quick: given.quick,
+    longestRunMs: given['peers-only'] ? 60e3 : 10e3,
+    say,
+  });
   process.stdout.write(`${sideText(result)}\n`);
   return result;
 }

@@ -2,6 +2,7 @@
 import type { SideBySide, SideResult } from './sideBySide.ts';
 import { isWrong } from './sideBySide.ts';
 import { bound, digits, duration, percent } from './statistics.ts';
+import { NOT_QUICK } from './table.ts';
 import type { CaseReport, DeviceReport } from './table.ts';
 import { markdownTable, textTable } from './tables.ts';
 import type { Column } from './tables.ts';
@@ -55,7 +56,10 @@ function caseColumns(device: DeviceReport): Column<CaseReport>[] {
 export function deviceText(device: DeviceReport): string {
   return [
     `${device.label}: ${peaksLine(device)}; ${countText(device)}, ${digits(device.seconds)} s`,
-    textTable(caseColumns(device), device.cases),
+    textTable(
+      caseColumns(device),
+      device.cases.filter(({ notRun }) => notRun !== NOT_QUICK),
+    ),
   ].join('\n');
 }
 
@@ -82,7 +86,7 @@ const SIDE_COLUMNS: readonly Column<SideResult>[] = [
 ];
 
 function errorText(result: SideResult): string {
-  if (result.failure !== undefined) return `failed: ${result.failure}`;
+  if (result.failure !== undefined) return result.failure;
   return `${result.error!.toExponential(1)}${isWrong(result) ? ' WRONG' : ''}`;
 }
 

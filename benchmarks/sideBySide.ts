@@ -7,11 +7,12 @@ import type { Contestant, Prepared, Task, TaskInputs } from './tasks.ts';
 import { exactRows } from './exact.ts';
 import { normals } from './inputs.ts';
 import { PEERS } from './root.ts';
-import { median, relativeL2, summarise } from './statistics.ts';
+import { duration, median, relativeL2, summarise } from './statistics.ts';
 import type { Summary } from './statistics.ts';
 
 export interface SideResult {
   readonly task: string;
+  readonly kind: Task['kind'];
   readonly group: 'webgpu' | 'wasm';
   readonly library: string;
   readonly name: string;
@@ -52,12 +53,24 @@ const TASKS: readonly Task[] = [
   attention(24, 8, 128, 576, 576),
   attention(24, 8, 128, 576, 2304),
 ];
+
+interface Limits {
+  readonly rounds: number;
+  /** So many rounds are run even when `ms` is over. */
+  readonly leastRounds: number;
+  readonly ms: number;
+  /** Who is expected to take longer for one run, judging by the tasks before, is left out. */
+  readonly runMs: number;
+}
+const LIMITS: Omit<Limits, 'runMs'> = { rounds: 15, leastRounds: 3, ms: 12e3 };
+const QUICK_LIMITS: Limits = { rounds: 9, leastRounds: 1, ms: 2e3, runMs: 3e3 };
 const QUICK_TASKS = [TASKS[0]!, TASKS[3]!];
 
 /** Another library's result that far from ours is wrong and does not count; ours that far from exact is an error. */
 const WRONG = { theirs: 1e-3, ours: 1e-5 };
 const SAMPLE_MS = 30;
 const MOST_REPEATS = 32;
+const SLOW_MS = 1500;
 
 const flopsOf = (task: Task) =>
   task.kind === 'matmul'
@@ -87,10 +100,12 @@ export interface SideOptions {
   readonly adapter: string | undefined;
   readonly threads: number;
   readonly quick: boolean;
+  /** Another library that is expected to take longer for one run is left out. */
+  readonly longestRunMs: number;
   readonly say: (text: string) => void;
 }
 
-export async function sideBySide({ adapter, threads, quick, say }: SideOptions): Promise<SideBySide> {
+export async function sideBySide({ adapter, threads, quick, longestRunMs, say }: SideOptions): Promise<SideBySide> {
   const contestants = await openContestants(adapter, threads);
   const results: SideResult[] = [];
   for (const task of quick ? QUICK_TASKS : TASKS) {
@@ -98,8 +113,10 @@ export async function sideBySide({ adapter, threads, quick, say }: SideOptions):
       const present = contestants.filter((contestant) => contestant.group === group);
       if (present.length === 0) continue;
       say(`side by side on ${group}: ${task.name}`);
-      const limit = quick ? { rounds: 2, least: 1, ms: 3e3 } : { rounds: 7, least: 3, ms: 15e3 };
-      results.push(...(await compare(task, present, limit)));
+      const earlier = results.filter((result) => result.group === group);
+      results.push(
+        ...(await compare(task, present, earlier, quick ? QUICK_LIMITS : { ...LIMITS, runMs: longestRunMs })),
+      );
     }
   }
   for (const contestant of contestants) await contestant.dispose();
@@ -118,24 +135,38 @@ interface Entrant {
 async function compare(
   task: Task,
   contestants: readonly Contestant[],
-  limit: { rounds: number; least: number; ms: number },
+  earlier: readonly SideResult[],
+  limits: Limits,
 ): Promise<SideResult[]> {
   const inputs = inputsOf(task);
   const entrants: Entrant[] = [];
   let ours: Float32Array | undefined;
   for (const contestant of contestants) {
+    const expected = expectedMs(task, contestant, earlier);
+    if (expected > limits.runMs) {
+      entrants.push({ contestant, repeats: 1, times: [], failure: `not run: about ${duration(expected)} expected` });
+      continue;
+    }
     const entrant = await enter(task, contestant, inputs, ours);
     if (contestant.library === 'magi1') ours ??= entrant.output;
     entrants.push(entrant);
   }
   const start = performance.now();
-  for (let round = 0; round < limit.rounds; round++) {
-    if (round >= limit.least && performance.now() - start > limit.ms) break;
+  for (let round = 0; round < limits.rounds; round++) {
+    if (round >= limits.leastRounds && performance.now() - start > limits.ms) break;
     // Who comes first changes: nobody always runs after the same neighbour.
     for (let i = 0; i < entrants.length; i++) await time(entrants[(i + round) % entrants.length]!);
   }
   for (const { prepared } of entrants) prepared?.dispose();
   return entrants.map((entrant) => resultOf(task, entrant, entrants));
+}
+
+/** By the contestant's speed at the last task of the kind; 0 when there was none, and for ours. */
+function expectedMs(task: Task, { library, name }: Contestant, earlier: readonly SideResult[]): number {
+  const last = earlier.findLast(
+    (result) => result.name === name && result.kind === task.kind && result.ms !== undefined,
+  );
+  return library === 'magi1' || last === undefined ? 0 : (last.ms!.median * flopsOf(task)) / last.flops;
 }
 
 async function enter(
@@ -147,9 +178,12 @@ async function enter(
   const times: number[] = [];
   try {
     const prepared = await contestant.prepare(task, inputs);
+    const start = performance.now();
     const output = await prepared.result();
+    const first = performance.now() - start;
     const error = contestant.library === 'magi1' ? againstExact(task, inputs, output) : relativeL2(output, ours!);
-    const once = await milliseconds(() => prepared.run(1));
+    // The first run compiled; a second one tells how long they take, unless one is enough anyway.
+    const once = first > SLOW_MS ? first : await milliseconds(() => prepared.run(1));
     const repeats = Math.max(1, Math.min(MOST_REPEATS, Math.ceil(SAMPLE_MS / once)));
     return { contestant, prepared, repeats, error, times, output };
   } catch (error) {
@@ -180,6 +214,7 @@ function resultOf(task: Task, entrant: Entrant, all: readonly Entrant[]): SideRe
   }
   return {
     task: task.name,
+    kind: task.kind,
     group: contestant.group,
     library: contestant.library,
     name: contestant.name,

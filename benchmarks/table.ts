@@ -44,6 +44,8 @@ const FULL: Effort = { sampleMs: 5, totalMs: 60, samples: 3, slowMs: 2500 };
 const QUICK: Effort = { sampleMs: 5, totalMs: 25, samples: 2, slowMs: 300 };
 const QUICK_PEAKS: Effort = { sampleMs: 10, totalMs: 60, samples: 2, slowMs: 300 };
 
+export const NOT_QUICK = 'not in a quick run';
+
 /** What is expected to take longer than this share of the time left is not begun. */
 const SHARE_OF_REST = 0.5;
 /** Measured runs over what the peaks allow, roughly, warming up and sampling included. */
@@ -108,7 +110,7 @@ function whyNot(
   const { backend } = device;
   if (backend !== 'reference' && op[backend] === undefined) return `no ${backend} version`;
   if (backend === 'reference' && real) return 'too large for the reference';
-  if (quick && backend !== 'reference' && !real) return 'not in a quick run';
+  if (quick && backend !== 'reference' && !real) return NOT_QUICK;
   if (quick && boundMs > QUICK_BOUND_MS) return 'too long for a quick run';
   if (boundMs * RUNS_PER_CASE > leftMs * SHARE_OF_REST) return 'time used up';
   return undefined;

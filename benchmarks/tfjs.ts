@@ -1,5 +1,5 @@
 // tfjs as a contestant. It has no attention: product, softmax, product, with what can be done once left out of the time
-// (heads to the front, repeated key and value heads, scaled queries).
+// (heads to the front, keys turned round, repeated key and value heads, scaled queries).
 import { patiently, threadText } from './tasks.ts';
 import type { Contestant, Prepared, Task, TaskInputs } from './tasks.ts';
 
@@ -13,10 +13,18 @@ interface Tf {
   readonly version_core: string;
   setBackend(name: string): Promise<boolean>;
   tensor(data: Float32Array, shape: readonly number[]): TfTensor;
-  matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
+  matMul(a: TfTensor, b: TfTensor): TfTensor;
   softmax(x: TfTensor): TfTensor;
   tidy<T>(body: () => T): T;
-  backend(): { submitQueue?(): void; device?: GPUDevice };
+  backend(): TfBackend;
+}
+
+/** Of WebGPU. */
+interface TfBackend {
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  readonly device: GPUDevice;
 }
 
 export async function tfjsContestant(load: (id: string) => unknown, group: 'webgpu' | 'wasm'): Promise<Contestant> {
@@ -38,21 +46,22 @@ export async function tfjsContestant(load: (id: string) => unknown, group: 'webg
 }
 
 function prepare(tf: Tf, group: string, task: Task, inputs: TaskInputs): Prepared {
+  const errors: string[] = [];
+  if (group === 'webgpu') {
+    tf.backend().device.addEventListener('uncapturederror', ({ error }) => errors.push(error.message));
+  }
   const given = task.kind === 'matmul' ? matrices(tf, task.size, inputs) : byHeads(tf, task, inputs);
   const compute = () =>
     tf.tidy(() => {
       const [a, b, v] = given;
       if (task.kind === 'matmul') return tf.matMul(a!, b!);
-      return tf.matMul(tf.softmax(tf.matMul(a!, b!, false, true)), v!);
+      return tf.matMul(tf.softmax(tf.matMul(a!, b!)), v!);
     });
   return {
     async run(repeats) {
       await tf.setBackend(group);
       for (let i = 0; i < repeats; i++) compute().dispose();
-      const backend = tf.backend();
-      if (backend.device === undefined) return;
-      backend.submitQueue?.();
-      await patiently(backend.device.queue.onSubmittedWorkDone());
+      if (group === 'webgpu') await finish(tf.backend(), errors);
     },
     async result() {
       await tf.setBackend(group);
@@ -67,6 +76,15 @@ function prepare(tf: Tf, group: string, task: Task, inputs: TaskInputs): Prepare
   };
 }
 
+/** Hands over what tfjs has recorded, as it does itself before it reads, and waits. */
+async function finish(backend: TfBackend, errors: readonly string[]): Promise<void> {
+  backend.ensureCommandEncoderReady();
+  backend.endComputePassEncoder();
+  backend.submitQueue();
+  await patiently(backend.device.queue.onSubmittedWorkDone());
+  if (errors.length > 0) throw new Error(errors[0]);
+}
+
 function matrices(tf: Tf, [m, k, n]: readonly [number, number, number], [a, b]: TaskInputs): TfTensor[] {
   return [tf.tensor(a!, [m, k]), tf.tensor(b!, [k, n])];
 }
@@ -74,18 +92,24 @@ function matrices(tf: Tf, [m, k, n]: readonly [number, number, number], [a, b]: 
 function byHeads(tf: Tf, task: Task & { kind: 'attention' }, [q, k, v]: TaskInputs): TfTensor[] {
   const { queries, keys, heads, kvHeads, headDim } = task;
   const scale = 1 / Math.sqrt(headDim);
-  const repeated = (data: Float32Array) => {
-    const byHead = swapAxes(data, keys, kvHeads, headDim);
+  const repeated = (byHead: Float32Array, shape: readonly number[]) => {
     const size = keys * headDim;
     const all = new Float32Array(heads * size);
     for (let h = 0; h < heads; h++) {
       const kv = Math.floor(h / (heads / kvHeads));
       all.set(byHead.subarray(kv * size, (kv + 1) * size), h * size);
     }
-    return tf.tensor(all, [heads, keys, headDim]);
+    return tf.tensor(all, shape);
   };
+  // [keys, kvHeads * headDim] turned round is [kvHeads, headDim, keys]: on wasm tfjs is slow at turning it itself.
+  const kTurned = swapAxes(k!, keys, kvHeads * headDim, 1);
+  const vByHead = swapAxes(v!, keys, kvHeads, headDim);
   const scaled = swapAxes(q!, queries, heads, headDim).map((value) => value * scale);
-  return [tf.tensor(scaled, [heads, queries, headDim]), repeated(k!), repeated(v!)];
+  return [
+    tf.tensor(scaled, [heads, queries, headDim]),
+    repeated(kTurned, [heads, headDim, keys]),
+    repeated(vByHead, [heads, keys, headDim]),
+  ];
 }
 
 /** [a, b, c] to [b, a, c]. */

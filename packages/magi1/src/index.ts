@@ -1,8 +1,24 @@
 // @magi1/core: MAGI-1 pipelines, configs, media, verification.
 export { Magi1Pipeline } from './pipelines/text-to-video.ts';
 export type { TextToVideoOptions } from './pipelines/text-to-video.ts';
-export type { EncodedPrompt, Facts, GeneratedVideo, PipelineOptions, VideoChunk } from './pipelines/base.ts';
-export type { GenerationOptions, Settings, TextToVideoRequest } from './pipelines/request.ts';
+export { Magi1ImageToVideoPipeline } from './pipelines/image-to-video.ts';
+export type { ImageToVideoOptions } from './pipelines/image-to-video.ts';
+export { Magi1VideoToVideoPipeline } from './pipelines/video-to-video.ts';
+export type { VideoToVideoOptions } from './pipelines/video-to-video.ts';
+export type { RunPlan } from './pipelines/base.ts';
+export type { PipelineOptions } from './pipelines/open-model.ts';
+export type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './pipelines/result.ts';
+export type {
+  ChunkPrompt,
+  GenerationOptions,
+  ImageToVideoRequest,
+  OutputType,
+  Settings,
+  StepListener,
+  TextEmbeds,
+  TextToVideoRequest,
+  VideoToVideoRequest,
+} from './pipelines/request.ts';
 export type { MemoryNeed } from './pipelines/memory.ts';
 export type { Progress, ProgressListener, StageName } from './pipelines/progress.ts';
 export { locateByConfigFile, locateModel } from './pipelines/model-folder.ts';

@@ -1,6 +1,6 @@
 // Weights by name: what a model expects (specs), what it gets (tensors on a device), and the checks in between.
 import { Magi1Error, describeSpec, isFloat, sameShape } from '@magi1/tensor';
-import type { DType, Shape, Tensor } from '@magi1/tensor';
+import type { Device, DType, Shape, Tensor } from '@magi1/tensor';
 
 /**
  * What a model expects under one name. Matrices may stay in the checkpoint's narrow type, quantized ones must be f8e4m3fn
@@ -23,13 +23,20 @@ const WEIGHT_DTYPES: readonly string[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'] sati
 /**
  * Compares a checkpoint's entries with a model's specs before anything is read. Throws one error that names every
  * missing name, wrong shape or dtype, and left-over name.
+ * @param spelling what the files call a weight, where that differs
  */
-export function checkWeights(source: string, entries: ReadonlyMap<string, WeightEntry>, specs: WeightSpecs): void {
+export function checkWeights(
+  source: string,
+  entries: ReadonlyMap<string, WeightEntry>,
+  specs: WeightSpecs,
+  spelling: (name: string) => string = (name) => name,
+): void {
   const faults: string[] = [];
   for (const [name, spec] of specs) {
     const entry = entries.get(name);
     if (entry === undefined) {
-      faults.push(`${name} is missing`);
+      const spelled = spelling(name);
+      faults.push(`${name}${spelled === name ? '' : ` (${spelled})`} is missing`);
     } else if (!sameShape(entry.shape, spec.shape)) {
       faults.push(`${name} must be [${spec.shape.join(',')}], got [${entry.shape.join(',')}]`);
     } else if (!WEIGHT_DTYPES.includes(entry.dtype)) {
@@ -64,18 +71,51 @@ export function weightBytes(specs: WeightSpecs, entries: ReadonlyMap<string, Wei
   return bytes;
 }
 
+/** A change of a linear layer: y += scale b (a x). */
+export interface LowRankUpdate {
+  readonly a: Tensor; // f32 [rank, in]
+  readonly b: Tensor; // f32 [out, rank]
+  readonly scale: number;
+}
+
 /** Tensors by checkpoint name, with views on sub-trees: `weights.at('encoder.blocks.0').get('norm2.weight')`. */
 export class Weights {
   readonly #tensors: ReadonlyMap<string, Tensor>;
   readonly #prefix: string;
+  /** By linear layer; shared with every view. */
+  readonly #updates: Map<string, readonly LowRankUpdate[]>;
 
-  constructor(tensors: ReadonlyMap<string, Tensor>, prefix = '') {
+  constructor(
+    tensors: ReadonlyMap<string, Tensor>,
+    prefix = '',
+    updates: Map<string, readonly LowRankUpdate[]> = new Map(),
+  ) {
     this.#tensors = tensors;
     this.#prefix = prefix;
+    this.#updates = updates;
   }
 
   at(path: string): Weights {
-    return new Weights(this.#tensors, `${this.#prefix}${path}.`);
+    return new Weights(this.#tensors, `${this.#prefix}${path}.`, this.#updates);
+  }
+
+  get device(): Device {
+    for (const { device } of this.#tensors.values()) return device;
+    throw new Magi1Error('a model without weights is on no device');
+  }
+
+  /** Changes of the linear layer that this view points at. */
+  updates(): readonly LowRankUpdate[] {
+    return this.#updates.get(this.#prefix.slice(0, -1)) ?? [];
+  }
+
+  /** Replaces the changes of all linear layers, by full name. They are owned from here on; those replaced are freed. */
+  setUpdates(updates: ReadonlyMap<string, readonly LowRankUpdate[]>): void {
+    const kept = new Set([...updates.values()].flat().flatMap(({ a, b }) => [a, b]));
+    for (const { a, b } of [...this.#updates.values()].flat())
+      for (const tensor of [a, b]) if (!kept.has(tensor)) tensor.dispose();
+    this.#updates.clear();
+    for (const [name, list] of updates) this.#updates.set(name, list);
   }
 
   has(name: string): boolean {
@@ -96,6 +136,7 @@ export class Weights {
 
   /** Frees every tensor, whatever this view's prefix. */
   dispose(): void {
+    this.setUpdates(new Map());
     for (const tensor of this.#tensors.values()) tensor.dispose();
   }
 }

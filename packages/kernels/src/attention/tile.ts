@@ -19,7 +19,11 @@ const VALUE_KEYS = 8;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 
-export const tileAttention: WgslProgram<AttentionVariant> = {
+export interface TileAttentionVariant extends AttentionVariant {
+  readonly headDim: number;
+}
+
+export const tileAttention: WgslProgram<TileAttentionVariant> = {
   name: 'attentionTile',
   bindings: attentionBindings,
   params: ATTENTION_PARAMS,

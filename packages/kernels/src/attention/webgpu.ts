@@ -12,17 +12,17 @@ export const webgpu: NonNullable<
 > = ({ inputs, outputs, params }, capabilities) => {
   const { q, k, v, keyMask, relativeBias } = inputs;
   const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
-  const common = { headDim, wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
+  const switches = { wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
   const { software, subgroups, subgroupMinSize: lanes, subgroupMaxSize } = capabilities;
   const bySubgroup = software && subgroups && lanes === 8 && subgroupMaxSize === 8;
   const longest = Math.max(1, ...params.blocks.map((block) => block.q[1] - block.q[0]));
-  // All rows of q and of the sums that a lane owns should stay in the first-level cache: 512 floats of each.
-  const queriesPerLane = longest <= lanes ? 1 : headDim > 64 ? 4 : 8;
+  const queriesPerLane = longest <= lanes ? 1 : longest <= 4 * lanes ? 4 : 8;
+  const units = switches.wide ? headDim / 4 : headDim;
   const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * queriesPerLane : TILE_QUERIES);
   return [
     {
       program: bySubgroup ? subgroupAttention : tileAttention,
-      variant: bySubgroup ? { ...common, lanes, queriesPerLane } : common,
+      variant: bySubgroup ? { ...switches, lanes, queriesPerLane, chunks: Math.ceil(units / lanes) } : { ...switches, headDim },
       bindings: {
         q,
         k,
@@ -38,7 +38,7 @@ export const webgpu: NonNullable<
         heads,
         kv_heads: kvHeads,
         group: heads / kvHeads,
-        units: common.wide ? headDim / 4 : headDim,
+        units,
         tiles: tiles.length / 4,
         scale: params.scale,
       },

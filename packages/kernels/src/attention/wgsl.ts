@@ -2,7 +2,6 @@
 import type { BindingDeclaration } from '@magi1/tensor';
 
 export interface AttentionVariant {
-  readonly headDim: number;
   /** Rows are read as vec4: head_dim is divisible by 4. */
   readonly wide: boolean;
   readonly mask: boolean;

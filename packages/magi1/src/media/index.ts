@@ -1,14 +1,48 @@
-// Frames to files: mp4 by ffmpeg or WebAssembly, folders of PNGs, contact sheets, the sidecar. What needs Node is
+// Pictures and videos to frames, and frames to files: mp4 by ffmpeg or WebAssembly, folders of PNGs, contact sheets, the
+// sidecar. What needs Node is
 // imported when it is called, so that a browser can import this file.
 import type { Ffmpeg } from './node/ffmpeg.ts';
 import type { ContactSheetOptions } from './node/png.ts';
 import type { OutputKind } from './output-kind.ts';
-import type { VideoOptions, VideoWriter } from './types.ts';
+import type { MediaInput } from './rgb-frames.ts';
+import type { ImageOptions, LoadedFrames, VideoInputOptions, VideoOptions, VideoWriter } from './types.ts';
 
+export { usablePrefixFrames } from './prefix-frames.ts';
+export type { UsablePrefix } from './prefix-frames.ts';
+export { scaleFrames } from './scale.ts';
+export type { Fit } from './scale.ts';
+export type { MediaInput, RgbFrames } from './rgb-frames.ts';
 export { outputKind } from './output-kind.ts';
 export type { OutputKind } from './output-kind.ts';
+export type { ImageDecoder, ImageOptions, LoadedFrames, VideoInputOptions } from './types.ts';
 export type { Mp4Encoder, VideoFile, VideoMetadata, VideoOptions, VideoWriter } from './types.ts';
 export type { ContactSheetOptions, Ffmpeg };
+
+/**
+ * One picture as one frame [1, height, width, 3]: JPEG, PNG or WebP by path, bytes or Blob, or a decoded frame. Exif's
+ * orientation is applied, alpha dropped, and the picture scaled as ffmpeg scales by default: by ffmpeg itself where the
+ * machine has it (then exactly what the original gets), else decoded by sharp and scaled here. The two agree within 1
+ * level for PNG, and differ by a few levels where JPEG and lossy WebP store colour at half resolution. Throws
+ * FileFormatError, before decoding, for what is unreadable, empty, animated, truncated or above 2^28 pixels.
+ */
+export async function loadImage(input: MediaInput, options: ImageOptions): Promise<LoadedFrames> {
+  return (await import('./node/load-image.ts')).loadImage(input, options);
+}
+
+/**
+ * The leading frames of a video [frameCount, height, width, 3], resampled to `fps`, then scaled; at most `maxFrames`,
+ * fewer if the clip is shorter (`usablePrefixFrames` tells how many of them a prefix can use). Anything that ffmpeg
+ * reads, by path, bytes or Blob, or decoded frames, which need no ffmpeg and keep their own timing. Throws FileFormatError
+ * for what is unreadable, empty, or damaged within the frames asked for; Magi1Error at the start when ffmpeg is missing.
+ */
+export async function loadVideo(input: MediaInput, options: VideoInputOptions): Promise<LoadedFrames> {
+  return (await import('./node/load-video.ts')).loadVideo(input, options);
+}
+
+/** Throws unless this machine can read videos: to be called before a long run that will. */
+export async function requireVideoReader(what = 'video'): Promise<void> {
+  await (await import('./node/load-video.ts')).requireVideoReader(what);
+}
 
 /** Opens an H.264 mp4 writer (BT.709, limited range). Throws before any work when the path or the size will not do. */
 export async function openMp4Writer(options: VideoOptions): Promise<VideoWriter> {

@@ -1,4 +1,6 @@
-// What a writer of frames looks like, whatever it writes to. Frames are uint8 RGB, [T, H, W, 3], row-major.
+// What readers and writers of frames look like, whatever they read and write. Frames are uint8 RGB, [T, H, W, 3], row-major.
+import type { RgbFrames } from './rgb-frames.ts';
+import type { Fit } from './scale.ts';
 
 /** Text kept inside the mp4 itself; everything else belongs into the sidecar. */
 export interface VideoMetadata {
@@ -39,4 +41,35 @@ export interface VideoWriter {
   finish(): Promise<VideoFile>;
   /** Stops early and completes what was written so far; undefined when that is nothing. Safe to call twice, and after finish. */
   abort(): Promise<VideoFile | undefined>;
+}
+
+/** Frames that were read, and who decoded and scaled them, for logs and the sidecar: `ffmpeg 5.1.9-0+deb12u1`. */
+export interface LoadedFrames extends RgbFrames {
+  readonly decoder: string;
+}
+
+/** `auto` takes ffmpeg when the machine has a usable one, else sharp. */
+export type ImageDecoder = 'auto' | 'ffmpeg' | 'sharp';
+
+export interface ImageOptions {
+  /** Pixels of the frame wanted. */
+  readonly width: number;
+  readonly height: number;
+  /** Default `stretch`: the aspect ratio is ignored, as in the original. */
+  readonly fit?: Fit;
+  readonly decoder?: ImageDecoder;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface VideoInputOptions {
+  /** Pixels of the frames wanted. */
+  readonly width: number;
+  readonly height: number;
+  /** Frames per second that the video is resampled to. Decoded frames are taken as they come. */
+  readonly fps: number;
+  /** At most so many leading frames. Default 32, the original's prefix. */
+  readonly maxFrames?: number;
+  /** Default `stretch`, as in the original. */
+  readonly fit?: Fit;
+  readonly signal?: AbortSignal | undefined;
 }

@@ -2,9 +2,9 @@
 import { estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import type { ModelSource } from './model-folder.ts';
+import { defaultsOf } from './open-model.ts';
 import { openParts } from './parts.ts';
 import type { WeightDTypes } from './parts.ts';
-import { checkRequest } from './request.ts';
 import type { Settings } from './request.ts';
 
 export interface PartSummary {
@@ -30,8 +30,8 @@ export interface ModelSummary {
 
 /** Checks a model as opening it does and sums it up. */
 export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): Promise<ModelSummary> {
-  const { config, environment, paths } = source;
-  const { settings, plan } = checkRequest({}, {}, config, environment.specialTokens);
+  const { config, paths } = source;
+  const { settings, plan, size } = defaultsOf(source);
   const parts = await openParts(source, dtype);
   return {
     config: paths.config,
@@ -47,7 +47,7 @@ export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): P
       return { name, path, tensors: entries.size, parameters, dtypes, deviceBytes };
     }),
     defaults: settings,
-    memory: estimateMemory(parts, plan, settings),
+    memory: estimateMemory(parts, plan, size),
     notes: config.notes,
   };
 }

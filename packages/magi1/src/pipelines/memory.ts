@@ -17,21 +17,28 @@ export interface MemoryNeed {
   readonly text: number;
   readonly denoising: number;
   readonly decoding: number;
+  /** Of the picture or clip that a video starts from; 0 without one. */
+  readonly encoding: number;
   /** With all three networks loaded. */
   readonly total: number;
   /** With the text encoder freed before the others are loaded. */
   readonly staged: number;
 }
 
-/** In pixels. */
-interface Size {
+/** What decides the memory of a run, beside its plan. */
+export interface RunSize {
+  /** In pixels. */
   readonly height: number;
   readonly width: number;
+  readonly prefixFrames: number;
+  /** Texts that chunks attend to, the null text not counted. */
+  readonly texts: number;
 }
 
 const F32 = 4;
 
-export function estimateMemory(parts: ModelParts, plan: SamplingPlan, { height, width }: Size): MemoryNeed {
+export function estimateMemory(parts: ModelParts, plan: SamplingPlan, size: RunSize): MemoryNeed {
+  const { height, width } = size;
   const weights = {
     textEncoder: parts.textEncoder.deviceBytes,
     transformer: parts.transformer.deviceBytes,
@@ -42,15 +49,19 @@ export function estimateMemory(parts: ModelParts, plan: SamplingPlan, { height, 
   const tokens = (plan.options.chunkWidth / t_patch_size) * (height / side) * (width / side);
   const keyValueCache = F32 * num_layers * plan.maxCachedChunks * tokens * 2 * num_query_groups * kv_channels;
   const text = textActivations(parts);
-  const denoising = denoisingActivations(parts, plan, tokens, height, width);
+  const denoising = denoisingActivations(parts, plan, tokens, size);
   const decoding = decodingActivations(parts, plan, height, width);
-  const generating = weights.transformer + weights.vae + keyValueCache + Math.max(denoising, decoding);
+  const encoding = encodingActivations(parts, size);
+  // The cache is not there yet while the prefix is encoded.
+  const generating =
+    weights.transformer + weights.vae + Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
   return {
     weights,
     keyValueCache,
     text,
     denoising,
     decoding,
+    encoding,
     total: weights.textEncoder + Math.max(generating, weights.transformer + weights.vae + text),
     staged: Math.max(generating, weights.textEncoder + text),
   };
@@ -65,8 +76,7 @@ function denoisingActivations(
   { source }: ModelParts,
   plan: SamplingPlan,
   tokensPerChunk: number,
-  height: number,
-  width: number,
+  { height, width, prefixFrames, texts: extraTexts }: RunSize,
 ): number {
   const model = source.config.model_config;
   const chunks = Math.max(
@@ -77,23 +87,32 @@ function denoisingActivations(
   const hidden = model.ffn_hidden_size * (model.gated_linear_unit ? 3 : 2);
   const perToken = 7 * model.hidden_size + 9 * inner + 4 * shared + hidden + 6 * ropeBands(model);
   const keys = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
-  const texts = (chunks + 1) * model.caption_max_length * (2 * model.hidden_size + 5 * shared);
-  const latents = 5 * chunks * 16 * plan.options.chunkWidth * (height / 8) * (width / 8);
+  const texts = (chunks + extraTexts) * model.caption_max_length * (2 * model.hidden_size + 5 * shared);
+  const given = prefixFrames === 0 ? 0 : plan.options.prefixLatentFrames;
+  const latents = 16 * (5 * chunks * plan.options.chunkWidth + given) * (height / 8) * (width / 8);
   return F32 * (chunks * tokensPerChunk * perToken + keys + texts + latents);
 }
 
-function decodingActivations(
-  { source, vaeConfig: vae }: ModelParts,
-  plan: SamplingPlan,
-  height: number,
-  width: number,
-): number {
-  const { fps, temporal_downsample_factor: perLatent } = source.config.runtime_config;
-  const tiles = defaultTiles(fps);
+/** Of one tile in the VAE's transformer: pixels, patches, and values that a block holds. */
+function tileActivations({ source, vaeConfig: vae }: ModelParts, { height, width }: Pick<RunSize, 'height' | 'width'>) {
+  const tiles = defaultTiles(source.config.runtime_config.fps);
   const [tileHeight, tileWidth] = [Math.min(tiles.tileHeight, height), Math.min(tiles.tileWidth, width)];
   const pixels = tiles.tileLength * tileHeight * tileWidth;
   const patches = pixels / (vae.patch_length * vae.patch_size ** 2) + 1;
-  const block = patches * vae.embed_dim * (13 + 2 * vae.mlp_ratio);
+  return { pixels, patches, block: patches * vae.embed_dim * (13 + 2 * vae.mlp_ratio) };
+}
+
+function encodingActivations(parts: ModelParts, size: RunSize): number {
+  if (size.prefixFrames === 0) return 0;
+  const { pixels, block } = tileActivations(parts, size);
+  // The prefix as bytes and as numbers, a tile cut out of it and its patches; latents are a small part of that.
+  return F32 * (block + 6 * pixels + 5 * size.prefixFrames * size.height * size.width);
+}
+
+function decodingActivations(parts: ModelParts, plan: SamplingPlan, height: number, width: number): number {
+  const { source, vaeConfig: vae } = parts;
+  const { temporal_downsample_factor: perLatent } = source.config.runtime_config;
+  const { pixels, patches, block } = tileActivations(parts, { height, width });
   const last = patches * vae.embed_dim + pixels * (unpatchedChannels(vae) + 3);
   const frames = plan.options.chunkWidth * perLatent;
   // Tiles overlap by a quarter, and are held raw and mixed; then rows, slabs and the whole.
@@ -111,10 +130,10 @@ export type Residency = 'all' | 'staged';
  * Chooses what stays loaded within the device's memory.
  * @throws Magi1Error that says what would be needed and what to change, if neither fits
  */
-export function chooseResidency(device: Device, parts: ModelParts, plan: SamplingPlan, size: Size): Residency {
+export function chooseResidency(device: Device, parts: ModelParts, plan: SamplingPlan, size: RunSize): Residency {
   const need = estimateMemory(parts, plan, size);
   const { memoryBudget: budget, limits } = device.info;
-  const activations = need.keyValueCache + Math.max(need.denoising, need.decoding, need.text);
+  const activations = Math.max(need.keyValueCache + Math.max(need.denoising, need.decoding, need.text), need.encoding);
   const heap = limits.heapBytes;
   if (heap !== undefined && activations > heap) {
     throw new Magi1Error(

@@ -3,13 +3,16 @@ import { Magi1Error } from '@magi1/tensor';
 import { readJson } from '../checkpoint.ts';
 import { parseConfig, readEnvironment } from '../config/index.ts';
 import type { EngineConfig, Environment, Magi1Config } from '../config/index.ts';
+import { originalConfig } from '../layouts/port-config.ts';
 
 export interface ModelPaths {
   readonly config: string;
   /** Folder of the transformer's weights. */
   readonly transformer: string;
-  /** Folder of the text encoder: config, weights, tokenizer. */
+  /** Folder of the text encoder: config and weights. */
   readonly textEncoder: string;
+  /** Folder of the tokenizer's files; the original keeps them with the text encoder. */
+  readonly tokenizer: string;
   readonly vae: string;
   readonly specialTokens: string;
 }
@@ -30,7 +33,10 @@ const T5_FOLDER = 't5-v1_1-xxl';
 /** Where the token table may be: beside the config, and where the original's repository has it. */
 const TOKEN_FILES = ['special_tokens.npz', 'example/assets/special_tokens.npz'];
 
-/** A model folder: `config.json`, whose relative paths count from the folder. */
+/**
+ * A model folder: `config.json` of the original's format, whose relative paths count from the folder, or the diffusers
+ * layout with `model_index.json` and one folder for each part.
+ */
 export async function locateModel(
   folder: string,
   environment: Environment = readEnvironment({}),
@@ -47,7 +53,46 @@ export async function locateModel(
   }
   if (!facts.isDirectory())
     throw new Magi1Error(`model folder ${folder}: is a file; name the folder with its config.json`);
+  const diffusers = await findFile(folder, ['model_index.json', 'modular_model_index.json']);
+  if (diffusers !== undefined) return locateDiffusers(folder, environment);
   return locate(path.join(folder, 'config.json'), [folder], environment);
+}
+
+/** The diffusers layout: settings come from the transformer's own config, completed by those of the published models. */
+async function locateDiffusers(folder: string, environment: Environment): Promise<ModelSource> {
+  const path = await import('node:path');
+  const config = path.join(folder, 'transformer', 'config.json');
+  const parsed = parseConfig(originalConfig(await readJson(config), config), config);
+  const part = (name: string) => path.join(folder, name);
+  const textEncoder = part('text_encoder');
+  const tokenizerFile = await findFile(part('tokenizer'), ['tokenizer.json', 'spiece.model']);
+  const tokens = (await findFile(folder, TOKEN_FILES)) ?? TOKEN_FILES[0]!;
+  return {
+    config: parsed,
+    environment,
+    paths: {
+      config: path.resolve(config),
+      transformer: part('transformer'),
+      textEncoder,
+      tokenizer: tokenizerFile === undefined ? textEncoder : part('tokenizer'),
+      vae: part('vae'),
+      specialTokens: path.resolve(environment.specialTokenPath ?? path.join(folder, tokens)),
+    },
+  };
+}
+
+/** The first of these names that is in the folder. */
+async function findFile(folder: string, names: readonly string[]): Promise<string | undefined> {
+  const { access } = await import('node:fs/promises');
+  const path = await import('node:path');
+  for (const name of names) {
+    const there = await access(path.join(folder, name)).then(
+      () => true,
+      () => false,
+    );
+    if (there) return name;
+  }
+  return undefined;
 }
 
 /**
@@ -85,10 +130,13 @@ async function locate(config: string, bases: readonly string[], environment: Env
     for (const candidate of tried) if (await exists(candidate)) return candidate;
     return tried[0]!; // named when a switch asks for it
   };
+  const transformer = await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine)));
+  const textEncoder = await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER));
   const paths: ModelPaths = {
     config: path.resolve(config),
-    transformer: await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine))),
-    textEncoder: await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER)),
+    transformer,
+    textEncoder,
+    tokenizer: textEncoder,
     vae: await find('runtime_config.vae_pretrained:', runtime.vae_pretrained),
     specialTokens:
       environment.specialTokenPath === null ? await findTokens() : path.resolve(environment.specialTokenPath),

@@ -1,19 +1,19 @@
 // The three networks of a model: each is checked by its table of contents first and loaded when it is needed.
 import { Magi1Error, toFloat32 } from '@magi1/tensor';
 import type { Device, DType } from '@magi1/tensor';
-import { openWeights, readArrays, readJson, readTokenizer } from '../checkpoint.ts';
+import { readArrays, readJson, readTokenizer } from '../checkpoint.ts';
 import type { CheckedCheckpoint, LoadOptions, StreamProgress, Tokenizer } from '../checkpoint.ts';
 import { openT5 } from '../t5/load.ts';
 import type { T5Config } from '../t5/config.ts';
 import { T5Encoder } from '../t5/encoder.ts';
 import { specialTokenTable } from '../text-conditioning/index.ts';
 import type { SpecialTokenTable } from '../text-conditioning/index.ts';
+import { openTransformer } from '../transformer/load.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
 import { parseVaeConfig } from '../vae/config.ts';
 import type { VaeConfig } from '../vae/config.ts';
+import { openVae } from '../vae/load.ts';
 import { ViTVae } from '../vae/vit-vae.ts';
-import { vaeWeightSpecs } from '../vae/weights.ts';
 import type { WeightEntry, Weights } from '../weights.ts';
 import type { ModelSource } from './model-folder.ts';
 
@@ -35,6 +35,8 @@ export interface Part<Network> {
   /** Bytes of its weights on a device. */
   readonly deviceBytes: number;
   load(device: Device, options?: PartLoadOptions): Promise<Network>;
+  /** Overwrites the named weights of a loaded network with what the files hold. */
+  restore(weights: Weights, names: Iterable<string>, options?: PartLoadOptions): Promise<void>;
 }
 
 export interface ModelParts {
@@ -58,7 +60,7 @@ export async function openParts(source: ModelSource, dtypes: WeightDTypes | unde
   const results = await Promise.allSettled([
     checkPart(
       'transformer',
-      (load) => openWeights(paths.transformer, ditWeightSpecs(model, engine), load),
+      (load) => openTransformer(paths.transformer, model, engine, load),
       dtype.transformer,
       (weights) => new VideoDiT(model, weights),
     ),
@@ -81,11 +83,11 @@ export async function openParts(source: ModelSource, dtypes: WeightDTypes | unde
     (async () => {
       const vaeConfig = parseVaeConfig(await readJson(vaeFile), vaeFile);
       checkLatents(vaeConfig, source);
-      const open = (load: LoadOptions) => openWeights(paths.vae, vaeWeightSpecs(vaeConfig), load);
+      const open = (load: LoadOptions) => openVae(paths.vae, vaeConfig, load);
       const part = await checkPart('vae', open, dtype.vae, (weights) => new ViTVae(vaeConfig, weights));
       return { part, vaeConfig };
     })(),
-    readTokenizer(paths.textEncoder),
+    readTokenizer(paths.tokenizer),
   ] as const);
   const faults = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason as Error);
   if (faults.length === 1) throw faults[0]!;
@@ -140,6 +142,14 @@ async function checkPart<Network>(
       const checkpoint = await open({ dtype, ...options });
       try {
         return build(await checkpoint.load(device));
+      } finally {
+        await checkpoint.close();
+      }
+    },
+    async restore(weights, names, options = {}) {
+      const checkpoint = await open({ dtype, ...options });
+      try {
+        await checkpoint.restore(weights, names);
       } finally {
         await checkpoint.close();
       }

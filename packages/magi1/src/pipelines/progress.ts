@@ -1,6 +1,6 @@
 // How far a run is: a fraction and the time left per stage.
 
-export type StageName = 'loading' | 'text' | 'denoising' | 'decoding';
+export type StageName = 'loading' | 'text' | 'encoding' | 'denoising' | 'decoding';
 
 export interface Progress {
   readonly stage: StageName;

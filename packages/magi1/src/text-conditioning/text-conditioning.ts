@@ -19,9 +19,17 @@ export interface TextRows {
 /** Valid rows of the learned null caption. */
 export const NULL_TEXT_ROWS = 50;
 
+export interface LaterCaption {
+  /** Among the generated chunks. */
+  readonly chunk: number;
+  readonly caption: TextRows;
+}
+
 export interface TextConditioningInput {
   /** T5 features of the prompt, valid rows only. */
   readonly caption: TextRows;
+  /** Captions that take over from a generated chunk on, by rising chunk. */
+  readonly laterCaptions?: readonly LaterCaption[];
   /** `y_embedder.null_caption_embedding`; its first 50 rows are used. */
   readonly nullCaption: TextRows;
   /** T5 features of a negative prompt, valid rows only. */
@@ -54,22 +62,25 @@ export function conditionText(input: TextConditioningInput): TextConditioning {
   checkRows('caption', input.caption, width);
   checkRows('null caption', input.nullCaption, width);
   if (input.negative) checkRows('negative prompt', input.negative, width);
+  const captions = [{ chunk: 0, caption: input.caption }, ...(input.laterCaptions ?? [])];
+  for (const { chunk, caption } of captions.slice(1)) checkRows(`caption of chunk ${chunk}`, caption, width);
   const keys = captionTokenKeys(switches);
   const generated = chunks - prefixChunks;
   const byName = new Map<string, TextRows>();
   const captionOf = (chunk: number): TextRows => {
     const names = resolveTokens(keys, chunk, generated);
-    const id = names.join();
+    const which = captions.findLastIndex((from) => from.chunk <= chunk);
+    const id = [which, ...names].join();
     let text = byName.get(id);
     if (!text) {
-      text = withTokens(input, input.caption, names, captionMaxLength);
+      text = withTokens(input, captions[which]!.caption, names, captionMaxLength);
       byName.set(id, text);
     }
     return text;
   };
   const nullLength = Math.min(NULL_TEXT_ROWS, captionMaxLength, input.nullCaption.length);
   return {
-    emptyText: input.caption.length + keys.length === 0,
+    emptyText: keys.length === 0 && captions.every(({ caption }) => caption.length === 0),
     caption: Array.from({ length: chunks }, (_, c) => (c < prefixChunks ? null : captionOf(c - prefixChunks))),
     nullText: withTokens(
       input,

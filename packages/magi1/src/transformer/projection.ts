@@ -1,5 +1,6 @@
 // The blocks' linear layers: plain, or quantised to f8e4m3fn where the checkpoint gives scales.
 import { cast, linear, mul, quantize } from '@magi1/kernels';
+import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { Weights } from '../weights.ts';
 
@@ -9,9 +10,12 @@ export function project(x: Tensor, weights: Weights): Tensor {
   const weightScale = weights.find('weight_scale');
   if (weightScale === undefined) return linear(x, weight);
   const [, outputs, inputs] = weight.shape as [number, number, number];
-  const products = linear(cast(quantizeInput(x, weights), 'f32'), weight.reshape([outputs, inputs]));
-  // A layer with a scale per input feature has its tensor's own in every entry.
-  return mul(products, mul(weights.get('input_scale').slice(0, 1), weightScale));
+  // The steps in between are as large as the activations: they go before the block's end.
+  return scope(() => {
+    const products = linear(cast(quantizeInput(x, weights), 'f32'), weight.reshape([outputs, inputs]));
+    // Where `input_scale` has an entry per feature, all are the same.
+    return mul(products, mul(weights.get('input_scale').slice(0, 1), weightScale));
+  });
 }
 
 /** x as the quantised layer reads it: over `smooth_scale` where it has one, else over `input_scale`. */

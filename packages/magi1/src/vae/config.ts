@@ -1,5 +1,6 @@
-// The `ddconfig` of a ViTVAE config.json.
+// The `ddconfig` of a ViTVAE config.json, or what a port made of it.
 import { Magi1Error } from '@magi1/tensor';
+import { originalVaeConfig } from '../layouts/port-config.ts';
 
 /** Fields as in the checkpoint; defaults of absent ones are the original's. */
 export interface VaeConfig {
@@ -24,7 +25,7 @@ export interface VaeConfig {
 
 /** Reads and checks a ViTVAE config.json; `source` names the file in errors. */
 export function parseVaeConfig(json: unknown, source: string): VaeConfig {
-  const root = json as { _class_name?: unknown; ddconfig?: unknown } | null;
+  const root = originalVaeConfig(json) as { _class_name?: unknown; ddconfig?: unknown } | null;
   if (root?._class_name !== 'ViTVAE' || typeof root.ddconfig !== 'object' || root.ddconfig === null) {
     throw new Magi1Error(
       `${source}: expected a ViTVAE config with a ddconfig, got _class_name ${JSON.stringify(root?._class_name)}`,

@@ -1,13 +1,14 @@
 // Goldens of the e4m3fn codec and of the quantised linears of layer 1: activation bytes and outputs.
 import { quantize } from '@magi1/kernels';
-import { f8e4m3fnBitsToNumber } from '@magi1/tensor';
+import { Magi1Error, f8e4m3fnBitsToNumber } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { loadWeights, readTensors } from '../checkpoint.ts';
+import type { Magi1Config } from '../config/index.ts';
 import { project, quantizeInput } from '../transformer/projection.ts';
 import { ditWeightSpecs } from '../transformer/weights.ts';
 import type { Weights } from '../weights.ts';
 import { ditGates, folderOf, readDitManifest } from './dit-model.ts';
-import type { DitManifest, Goldens } from './dit-model.ts';
+import type { Goldens } from './dit-model.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
 
@@ -15,34 +16,61 @@ import type { Check, VerifyContext } from './types.ts';
 const NAN_MARK = -9999;
 const LAYER = 'videodit_blocks.layers.1.';
 
-/** The linears of the layer that have goldens, and their inputs. */
-const LINEARS = [
-  ['q', 'self_attention.linear_qkv.q', 'in.hidden'],
-  ['k', 'self_attention.linear_qkv.k', 'in.hidden'],
-  ['fc1', 'mlp.linear_fc1', 'in.hidden'],
-  ['fc2', 'mlp.linear_fc2', 'in.fc2'],
-  ['proj', 'self_attention.linear_proj', 'in.proj'],
-] as const;
+/** The quantised linears of a block: name in the goldens -> name in the checkpoint, golden of the input. */
+const LINEARS: Readonly<Record<string, readonly [name: string, input: string]>> = {
+  q: ['self_attention.linear_qkv.q', 'in.hidden'],
+  qx: ['self_attention.linear_qkv.qx', 'in.hidden'],
+  k: ['self_attention.linear_qkv.k', 'in.hidden'],
+  v: ['self_attention.linear_qkv.v', 'in.hidden'],
+  fc1: ['mlp.linear_fc1', 'in.hidden'],
+  fc2: ['mlp.linear_fc2', 'in.fc2'],
+  proj: ['self_attention.linear_proj', 'in.proj'],
+};
+
+interface QuantizedLinear {
+  readonly golden: string;
+  readonly name: string;
+  readonly input: string;
+}
 
 export async function verifyFp8Ops(path: string, { device }: VerifyContext): Promise<Check[]> {
   const { config } = await readDitManifest(path);
   const goldens = await readTensors(path);
-  const weights = await loadQuantized(folderOf(path), config, device);
+  const linears = linearsOf(path, goldens);
+  const weights = await loadQuantized(folderOf(path), linears, config, device);
   try {
     return [
       ...(await codecChecks(goldens, device)),
-      ...(await linearChecks(goldens, weights, ditGates(config).operator, device)),
+      ...(await linearChecks(linears, goldens, weights, ditGates(config).operator)),
     ];
   } finally {
     weights.dispose();
   }
 }
 
-/** The quantised layers that are checked, and nothing else of the checkpoint. */
-function loadQuantized(folder: string, { model_config, engine_config }: DitManifest['config'], device: Device) {
-  const wanted = (name: string) => LINEARS.some(([, linear]) => name.startsWith(`${LAYER}${linear}.`));
-  const specs = new Map([...ditWeightSpecs(model_config, engine_config)].filter(([name]) => wanted(name)));
-  return loadWeights(folder, specs, device, { rename: (name) => (wanted(name) ? name : undefined) });
+/** The linears whose outputs the file holds. */
+function linearsOf(path: string, goldens: Goldens): QuantizedLinear[] {
+  const linears = [...goldens.keys()].flatMap((key): QuantizedLinear[] => {
+    const name = /^(\w+)\.out$/.exec(key)?.[1];
+    if (name === undefined) return [];
+    const known = LINEARS[name];
+    if (known === undefined) throw new Magi1Error(`${path}: ${key} is the output of no quantised linear`);
+    return [{ golden: name, name: `${LAYER}${known[0]}`, input: known[1] }];
+  });
+  if (linears.length === 0) throw new Magi1Error(`${path}: holds no output of a quantised linear`);
+  return linears;
+}
+
+/** Those linears, and nothing else of the checkpoint. */
+function loadQuantized(
+  folder: string,
+  linears: readonly QuantizedLinear[],
+  { model_config, engine_config }: Magi1Config,
+  device: Device,
+): Promise<Weights> {
+  const wanted = (key: string) => linears.some(({ name }) => key.startsWith(`${name}.`));
+  const specs = new Map([...ditWeightSpecs(model_config, engine_config)].filter(([key]) => wanted(key)));
+  return loadWeights(folder, specs, device, { rename: (key) => (wanted(key) ? key : undefined) });
 }
 
 async function codecChecks(goldens: Goldens, device: Device): Promise<Check[]> {
@@ -58,15 +86,21 @@ async function codecChecks(goldens: Goldens, device: Device): Promise<Check[]> {
   ];
 }
 
-async function linearChecks(goldens: Goldens, weights: Weights, gate: number, device: Device): Promise<Check[]> {
+async function linearChecks(
+  linears: readonly QuantizedLinear[],
+  goldens: Goldens,
+  weights: Weights,
+  gate: number,
+): Promise<Check[]> {
   const checks: Check[] = [];
-  for (const [name, linear, input] of LINEARS) {
-    const layer = weights.at(`${LAYER}${linear}`);
-    const stored = golden(goldens, input); // [tokens, 1, features]
-    const x = toDevice(device, stored, [stored.shape[0]!, stored.shape.at(-1)!]);
-    const bytes = await quantizeInput(x, layer).read();
-    checks.push(compareExact(`${name}.act_fp8`, bytes, golden(goldens, `${name}.act_fp8`).data));
-    checks.push(await compareTensor(`${name}.out`, project(x, layer), golden(goldens, `${name}.out`), { relL2: gate }));
+  for (const linear of linears) {
+    const layer = weights.at(linear.name);
+    const input = golden(goldens, linear.input); // [tokens, 1, features]
+    const x = toDevice(layer.get('weight').device, input, [input.shape[0]!, input.shape.at(-1)!]);
+    const [bytes, out] = [quantizeInput(x, layer), project(x, layer)];
+    const [wantedBytes, wantedOut] = [`${linear.golden}.act_fp8`, `${linear.golden}.out`];
+    checks.push(compareExact(wantedBytes, await bytes.read(), golden(goldens, wantedBytes).data));
+    checks.push(await compareTensor(wantedOut, out, golden(goldens, wantedOut), { relL2: gate }));
   }
   return checks;
 }

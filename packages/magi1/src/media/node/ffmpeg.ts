@@ -40,16 +40,33 @@ function execute(command: string, args: readonly string[]): Promise<Exit> {
 
 const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';
 
-/** The system's ffmpeg, or why it cannot be used. `MAGI1_FFMPEG` names another than the one on the PATH. */
-export async function findFfmpeg(): Promise<Ffmpeg | { readonly unusable: string }> {
+type Found = Ffmpeg | { readonly unusable: string };
+
+/** The system's ffmpeg, able to write H.264, or why it cannot be used. `MAGI1_FFMPEG` names another than that on the PATH. */
+export async function findFfmpeg(): Promise<Found> {
+  const ffmpeg = await findFfmpegReader();
+  if ('unusable' in ffmpeg) return ffmpeg;
+  const encoders = await execute(ffmpeg.command, ['-hide_banner', '-loglevel', 'error', '-encoders']);
+  if (!/\blibx264\b/.test(encoders.output)) return { unusable: `ffmpeg ${ffmpeg.version} has no libx264 encoder` };
+  return ffmpeg;
+}
+
+const found = new Map<string, Ffmpeg>();
+
+/** As `findFfmpeg`, but to read with: no encoder is asked for. One that was found is remembered. */
+export async function findFfmpegReader(): Promise<Found> {
   const command = process.env.MAGI1_FFMPEG ?? 'ffmpeg';
+  const known = found.get(command);
+  if (known !== undefined) return known;
+  const ffmpeg = await lookAt(command);
+  if (!('unusable' in ffmpeg)) found.set(command, ffmpeg);
+  return ffmpeg;
+}
+
+async function lookAt(command: string): Promise<Found> {
   let version: Exit;
-  let encoders: Exit;
   try {
-    [version, encoders] = await Promise.all([
-      execute(command, ['-hide_banner', '-version']),
-      execute(command, ['-hide_banner', '-loglevel', 'error', '-encoders']),
-    ]);
+    version = await execute(command, ['-hide_banner', '-version']);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return {
@@ -61,7 +78,6 @@ export async function findFfmpeg(): Promise<Ffmpeg | { readonly unusable: string
   // Builds from a repository are named by commit (N-12345-g...) and are newer than any release refused here.
   const major = Number(/^n?(\d+)\./.exec(name)?.[1] ?? OLDEST);
   if (major < OLDEST) return { unusable: `ffmpeg ${name} is older than ${OLDEST}` };
-  if (!/\blibx264\b/.test(encoders.output)) return { unusable: `ffmpeg ${name} has no libx264 encoder` };
   return { command, version: name };
 }
 

@@ -1,0 +1,92 @@
+enable subgroups;
+struct Params {
+  queries: u32,
+  keys: u32,
+  heads: u32,
+  kv_heads: u32,
+  group: u32,
+  units: u32,
+  tiles: u32,
+  scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+
+alias Unit = vec4f;
+alias T = f32; alias Int = i32;
+
+fn exp_(x: T) -> T {
+  let clamped = clamp(x, T(-87.0), T(88.0));
+  let n = round(clamped * 1.44269504);
+  let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
+  let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
+  return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
+}
+
+
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+
+fn sum(v: Unit) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let index = workgroup_index(id, count);
+  if (index >= params.tiles * params.heads) { return; }
+  let head = index / params.tiles;
+  let kv_head = head / params.group;
+  let tile = tiles[index % params.tiles];
+  let query0 = tile.x + lane;
+  // Loops over queries and units run to ends that are not constant, so that drivers do not unroll their loads and stores.
+  let used = (tile.y - tile.x + 7u) / 8u;
+  var query_rows: array<Unit, 24>;
+  var sums: array<Unit, 24>;
+  var scores: array<f32, 256>;
+  for (var j = 0u; j < used; j++) {
+    let start = (min(query0 + j * 8u, tile.y - 1u) * params.heads + head) * 3u;
+    for (var u = 0u; u < params.units; u++) { query_rows[u * 8u + j] = q[start + u] * params.scale; }
+  }
+  
+  var most0 = -3.0e38; var total0 = 0.0; var most1 = -3.0e38; var total1 = 0.0; var most2 = -3.0e38; var total2 = 0.0; var most3 = -3.0e38; var total3 = 0.0; var most4 = -3.0e38; var total4 = 0.0; var most5 = -3.0e38; var total5 = 0.0; var most6 = -3.0e38; var total6 = 0.0; var most7 = -3.0e38; var total7 = 0.0;
+  for (var first = tile.z; first < tile.w; first += 32u) {
+    let keys = min(32u, tile.w - first);
+    var higher0 = most0; var higher1 = most1; var higher2 = most2; var higher3 = most3; var higher4 = most4; var higher5 = most5; var higher6 = most6; var higher7 = most7;
+    for (var i = 0u; i < keys; i++) {
+      let key = first + i;
+      let start = (key * params.kv_heads + kv_head) * 3u;
+      let row0 = k[start + min(lane + 0u, 2u)];
+      var s0 = Unit(); var s1 = Unit(); var s2 = Unit(); var s3 = Unit(); var s4 = Unit(); var s5 = Unit(); var s6 = Unit(); var s7 = Unit();
+      { let b = subgroupBroadcast(row0, 0u); s0 = fma(b, query_rows[0], s0); s1 = fma(b, query_rows[1], s1); s2 = fma(b, query_rows[2], s2); s3 = fma(b, query_rows[3], s3); s4 = fma(b, query_rows[4], s4); s5 = fma(b, query_rows[5], s5); s6 = fma(b, query_rows[6], s6); s7 = fma(b, query_rows[7], s7); }
+      { let b = subgroupBroadcast(row0, 1u); s0 = fma(b, query_rows[8], s0); s1 = fma(b, query_rows[9], s1); s2 = fma(b, query_rows[10], s2); s3 = fma(b, query_rows[11], s3); s4 = fma(b, query_rows[12], s4); s5 = fma(b, query_rows[13], s5); s6 = fma(b, query_rows[14], s6); s7 = fma(b, query_rows[15], s7); }
+      { let b = subgroupBroadcast(row0, 2u); s0 = fma(b, query_rows[16], s0); s1 = fma(b, query_rows[17], s1); s2 = fma(b, query_rows[18], s2); s3 = fma(b, query_rows[19], s3); s4 = fma(b, query_rows[20], s4); s5 = fma(b, query_rows[21], s5); s6 = fma(b, query_rows[22], s6); s7 = fma(b, query_rows[23], s7); }
+      var z0 = sum(s0);  var z1 = sum(s1);  var z2 = sum(s2);  var z3 = sum(s3);  var z4 = sum(s4);  var z5 = sum(s5);  var z6 = sum(s6);  var z7 = sum(s7); 
+      
+      scores[i * 8u + 0u] = z0; higher0 = max(higher0, z0); scores[i * 8u + 1u] = z1; higher1 = max(higher1, z1); scores[i * 8u + 2u] = z2; higher2 = max(higher2, z2); scores[i * 8u + 3u] = z3; higher3 = max(higher3, z3); scores[i * 8u + 4u] = z4; higher4 = max(higher4, z4); scores[i * 8u + 5u] = z5; higher5 = max(higher5, z5); scores[i * 8u + 6u] = z6; higher6 = max(higher6, z6); scores[i * 8u + 7u] = z7; higher7 = max(higher7, z7);
+    }
+    let fade0 = exp_(most0 - higher0); most0 = higher0; total0 *= fade0; let fade1 = exp_(most1 - higher1); most1 = higher1; total1 *= fade1; let fade2 = exp_(most2 - higher2); most2 = higher2; total2 *= fade2; let fade3 = exp_(most3 - higher3); most3 = higher3; total3 *= fade3; let fade4 = exp_(most4 - higher4); most4 = higher4; total4 *= fade4; let fade5 = exp_(most5 - higher5); most5 = higher5; total5 *= fade5; let fade6 = exp_(most6 - higher6); most6 = higher6; total6 *= fade6; let fade7 = exp_(most7 - higher7); most7 = higher7; total7 *= fade7;
+    sums[0] *= fade0; sums[1] *= fade1; sums[2] *= fade2; sums[3] *= fade3; sums[4] *= fade4; sums[5] *= fade5; sums[6] *= fade6; sums[7] *= fade7;
+    sums[8] *= fade0; sums[9] *= fade1; sums[10] *= fade2; sums[11] *= fade3; sums[12] *= fade4; sums[13] *= fade5; sums[14] *= fade6; sums[15] *= fade7;
+    sums[16] *= fade0; sums[17] *= fade1; sums[18] *= fade2; sums[19] *= fade3; sums[20] *= fade4; sums[21] *= fade5; sums[22] *= fade6; sums[23] *= fade7;
+    for (var i = 0u; i < keys; i++) {
+      let start = ((first + i) * params.kv_heads + kv_head) * 3u;
+      let row0 = v[start + min(lane + 0u, 2u)];
+      let z0 = scores[i * 8u + 0u]; let z1 = scores[i * 8u + 1u]; let z2 = scores[i * 8u + 2u]; let z3 = scores[i * 8u + 3u]; let z4 = scores[i * 8u + 4u]; let z5 = scores[i * 8u + 5u]; let z6 = scores[i * 8u + 6u]; let z7 = scores[i * 8u + 7u];
+      let p0 = select(0.0, exp_(z0 - most0), z0 > -1.0e38); total0 += p0; let p1 = select(0.0, exp_(z1 - most1), z1 > -1.0e38); total1 += p1; let p2 = select(0.0, exp_(z2 - most2), z2 > -1.0e38); total2 += p2; let p3 = select(0.0, exp_(z3 - most3), z3 > -1.0e38); total3 += p3; let p4 = select(0.0, exp_(z4 - most4), z4 > -1.0e38); total4 += p4; let p5 = select(0.0, exp_(z5 - most5), z5 > -1.0e38); total5 += p5; let p6 = select(0.0, exp_(z6 - most6), z6 > -1.0e38); total6 += p6; let p7 = select(0.0, exp_(z7 - most7), z7 > -1.0e38); total7 += p7;
+      { let b = subgroupBroadcast(row0, 0u); sums[0] = fma(Unit(p0), b, sums[0]); sums[1] = fma(Unit(p1), b, sums[1]); sums[2] = fma(Unit(p2), b, sums[2]); sums[3] = fma(Unit(p3), b, sums[3]); sums[4] = fma(Unit(p4), b, sums[4]); sums[5] = fma(Unit(p5), b, sums[5]); sums[6] = fma(Unit(p6), b, sums[6]); sums[7] = fma(Unit(p7), b, sums[7]); }
+      { let b = subgroupBroadcast(row0, 1u); sums[8] = fma(Unit(p0), b, sums[8]); sums[9] = fma(Unit(p1), b, sums[9]); sums[10] = fma(Unit(p2), b, sums[10]); sums[11] = fma(Unit(p3), b, sums[11]); sums[12] = fma(Unit(p4), b, sums[12]); sums[13] = fma(Unit(p5), b, sums[13]); sums[14] = fma(Unit(p6), b, sums[14]); sums[15] = fma(Unit(p7), b, sums[15]); }
+      { let b = subgroupBroadcast(row0, 2u); sums[16] = fma(Unit(p0), b, sums[16]); sums[17] = fma(Unit(p1), b, sums[17]); sums[18] = fma(Unit(p2), b, sums[18]); sums[19] = fma(Unit(p3), b, sums[19]); sums[20] = fma(Unit(p4), b, sums[20]); sums[21] = fma(Unit(p5), b, sums[21]); sums[22] = fma(Unit(p6), b, sums[22]); sums[23] = fma(Unit(p7), b, sums[23]); }
+    }
+  }
+  var totals = array<f32, 8>(total0, total1, total2, total3, total4, total5, total6, total7);
+  for (var j = 0u; j < used; j++) {
+    let query = query0 + j * 8u;
+    if (query < tile.y) {
+      let start = (query * params.heads + head) * 3u;
+      let factor = select(0.0, 1.0 / totals[j], totals[j] > 0.0);
+      for (var u = 0u; u < params.units; u++) { y[start + u] = sums[u * 8u + j] * factor; }
+    }
+  }
+}

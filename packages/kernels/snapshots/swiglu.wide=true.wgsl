@@ -1,0 +1,31 @@
+struct Params {
+  size: u32,
+  features: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4f>;
+
+
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+
+alias T = vec4f; alias Int = vec4i;
+
+fn exp_(x: T) -> T {
+  let clamped = clamp(x, T(-87.0), T(88.0));
+  let n = round(clamped * 1.44269504);
+  let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
+  let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
+  return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
+}
+
+fn silu(x: T) -> T { return x / (1.0 + exp_(-x)); }
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i < params.size) {
+    let gate = i + i / params.features * params.features;
+    y[i] = silu(x[gate]) * x[gate + params.features];
+  }
+}

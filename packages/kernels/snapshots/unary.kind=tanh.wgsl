@@ -1,0 +1,35 @@
+struct Params {
+  quads: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> output: array<vec4f>;
+
+
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+
+alias T = vec4f; alias Int = vec4i;
+
+fn exp_(x: T) -> T {
+  let clamped = clamp(x, T(-87.0), T(88.0));
+  let n = round(clamped * 1.44269504);
+  let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
+  let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
+  return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
+}
+
+fn tanh_(x: T) -> T {
+  let a = min(abs(x), T(10.0));
+  let z = a * a;
+  let near = fma(a * z, fma(fma(fma(fma(T(-0.0057049902), z, T(0.0206390904)), z, T(-0.0537397162)), z, T(0.133314422)), z, T(-0.333332819)), a);
+  let far = 1.0 - 2.0 / (exp_(2.0 * a) + 1.0);
+  return select(far, near, a < T(0.625)) * sign(x);
+}
+
+fn apply(x: T) -> T { return tanh_(x); }
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i < params.quads) { output[i] = apply(x[i]); }
+}

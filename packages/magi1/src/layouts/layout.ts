@@ -1,0 +1,111 @@
+// A layout: how one kind of file spells a network's weights. Ours are the original's names.
+import type { WeightPart } from '../checkpoint.ts';
+import type { WeightSpecs } from '../weights.ts';
+
+/**
+ * One spelling of a weight: its name in the file, or the names of several tensors whose rows make it up, in turn and
+ * `rows` at a time (all of one, then all of the next, when left out). `*` stands for the number of a block.
+ */
+export type Spelling = string | { readonly parts: readonly string[]; readonly rows?: number };
+
+/** A weight or module of ours, and how files may spell it; the first spelling is the one that errors show. */
+export type LayoutRow = readonly [ours: string, ...spellings: Spelling[]];
+
+export interface Layout {
+  readonly name: string;
+  readonly rows: readonly LayoutRow[];
+}
+
+export interface SpelledWeight {
+  readonly parts: readonly string[];
+  readonly rows: number | undefined;
+}
+
+/** Every spelling of one of our names; none when the table has no row for it. `*` and the rest of the name carry over. */
+function spellings({ rows }: Layout, name: string): SpelledWeight[] {
+  let best: { row: LayoutRow; block: string; rest: string } | undefined;
+  for (const row of rows) {
+    const match = matchPrefix(row[0], name);
+    if (match !== undefined && (best === undefined || match.rest.length < best.rest.length)) best = { row, ...match };
+  }
+  if (best === undefined) return [];
+  const { row, block, rest } = best;
+  return (row.slice(1) as Spelling[]).map((spelling) => {
+    const { parts, rows: turn } = typeof spelling === 'string' ? { parts: [spelling], rows: undefined } : spelling;
+    return { parts: parts.map((part) => part.replace('*', block) + rest), rows: turn };
+  });
+}
+
+/** Where `pattern` ends in `name`, on a dot or at the end. */
+function matchPrefix(pattern: string, name: string): { block: string; rest: string } | undefined {
+  const [before, after] = pattern.split('*') as [string, string | undefined];
+  if (!name.startsWith(before)) return undefined;
+  let block = '';
+  let at = before.length;
+  if (after !== undefined) {
+    block = /^\d+/.exec(name.slice(at))?.[0] ?? '';
+    at += block.length;
+    if (block === '' || !name.startsWith(after, at)) return undefined;
+    at += after.length;
+  }
+  return at === name.length || name[at] === '.' ? { block, rest: name.slice(at) } : undefined;
+}
+
+/** Names in a file -> weights of a model, under one layout. */
+export class FileNames {
+  readonly layout: Layout;
+  readonly #targets = new Map<string, string | WeightPart>();
+
+  constructor(layout: Layout, specs: WeightSpecs) {
+    this.layout = layout;
+    for (const name of specs.keys()) {
+      for (const { parts, rows } of spellings(layout, name)) {
+        for (const [part, file] of parts.entries())
+          this.#targets.set(file, parts.length === 1 ? name : { weight: name, part, parts: parts.length, rows });
+      }
+    }
+  }
+
+  /** Our name, or which part of it; undefined where this layout does not know the name. */
+  target(file: string): string | WeightPart | undefined {
+    return this.#targets.get(file);
+  }
+
+  /** Every spelling of one of our names. */
+  spellings(name: string): readonly SpelledWeight[] {
+    return spellings(this.layout, name);
+  }
+
+  [Symbol.iterator](): IterableIterator<[string, string | WeightPart]> {
+    return this.#targets.entries();
+  }
+
+  /** How many of a file's names this layout knows. */
+  known(names: Iterable<string>): number {
+    let count = 0;
+    for (const name of names) if (this.#targets.has(name)) count++;
+    return count;
+  }
+}
+
+/** Options of `openWeights` that translate a file's names by the layout, of those given, that knows most of them. */
+export function layoutNames(layouts: readonly Layout[], specs: WeightSpecs) {
+  const tables = layouts.map((layout) => new FileNames(layout, specs));
+  let detected: { all: ReadonlySet<string>; names: FileNames } | undefined;
+  const detect = (all: ReadonlySet<string>): FileNames => {
+    if (detected?.all !== all) {
+      const counted = tables.map((names) => ({ names, known: names.known(all) }));
+      const best = counted.reduce((a, b) => (b.known > a.known ? b : a));
+      detected = { all, names: best.names };
+    }
+    return detected.names;
+  };
+  return {
+    // A name that the layout does not know stays as it is: it will be named as left over.
+    rename: (name: string, all: ReadonlySet<string>): string | WeightPart => detect(all).target(name) ?? name,
+    spelling: (name: string, all: ReadonlySet<string>): string => {
+      return detect(all).spellings(name)[0]?.parts.join(' + ') ?? name;
+    },
+    layoutOf: (all: ReadonlySet<string>): string => detect(all).layout.name,
+  };
+}

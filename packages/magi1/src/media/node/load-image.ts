@@ -1,0 +1,91 @@
+// One picture of any size as a frame. With ffmpeg on the machine its decoder and scaler do it, byte for byte what the
+// original's pipeline gets; without it, sharp decodes and our own scaler scales.
+import { FileFormatError, Magi1Error } from '@magi1/tensor';
+import { readImageHeader } from '../image-header.ts';
+import type { ImageHeader } from '../image-header.ts';
+import { orientPicture } from '../orient.ts';
+import { checkFrames, checkSides, isRgbFrames } from '../rgb-frames.ts';
+import type { MediaInput, RgbFrames } from '../rgb-frames.ts';
+import { OWN_SCALER, scaleFrames } from '../scale.ts';
+import type { ImageOptions, LoadedFrames } from '../types.ts';
+import { findFfmpegReader } from './ffmpeg.ts';
+import { pictureFilters, readFrames } from './ffmpeg-read.ts';
+import { nameInput, readPicture } from './read-input.ts';
+
+export async function loadImage(input: MediaInput, options: ImageOptions): Promise<LoadedFrames> {
+  const what = nameInput('image', input);
+  const { width, height, fit = 'stretch', decoder = 'auto', signal } = options;
+  checkSides(`${what}: target`, { width, height });
+  signal?.throwIfAborted();
+  if (isRgbFrames(what, input)) {
+    checkFrames(what, input);
+    if (input.frameCount !== 1) throw new Magi1Error(`${what}: a single frame expected, got ${input.frameCount}`);
+    return { ...scaleFrames(input, { width, height }, fit), decoder: `given frames, ${OWN_SCALER}` };
+  }
+  const bytes = await readPicture(what, input);
+  const header = readImageHeader(what, bytes);
+  const ffmpeg = decoder === 'sharp' ? { unusable: 'not asked for' } : await findFfmpegReader();
+  if (!('unusable' in ffmpeg)) {
+    const data = await readFrames(ffmpeg, {
+      what,
+      // The orientation is applied by our own filters: ffmpeg's versions differ in which formats they look into.
+      input: ['-noautorotate', '-f', `${header.format.toLowerCase()}_pipe`, '-i', 'pipe:0'],
+      bytes,
+      filters: pictureFilters(header, fit, { width, height }),
+      size: { width, height },
+      maxFrames: 1,
+      signal,
+    });
+    if (data.length === 0) throw new FileFormatError(`${what}: ffmpeg finds no picture in this ${header.format} file`);
+    return { data, frameCount: 1, width, height, decoder: `ffmpeg ${ffmpeg.version}` };
+  }
+  if (decoder === 'ffmpeg')
+    throw new Magi1Error(`${what}: ${ffmpeg.unusable}; install ffmpeg, or choose decoder sharp`);
+  const { picture, version } = await decodeBySharp(what, bytes, header, ffmpeg.unusable);
+  signal?.throwIfAborted();
+  const upright = orientPicture(picture, header.orientation);
+  return { ...scaleFrames(upright, { width, height }, fit), decoder: `sharp ${version}, ${OWN_SCALER}` };
+}
+
+/** The stored picture at full size; alpha is dropped and colour profiles are not looked at, as ffmpeg does. */
+async function decodeBySharp(
+  what: string,
+  bytes: Uint8Array,
+  header: ImageHeader,
+  noFfmpeg: string,
+): Promise<{ picture: RgbFrames; version: string }> {
+  const sharp = await importSharp(what, noFfmpeg);
+  let decoded: { data: Uint8Array; info: { width: number; height: number; channels: number } };
+  try {
+    decoded = await sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: header.width * header.height })
+      .toColourspace('srgb')
+      .removeAlpha()
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+  } catch (error) {
+    const reason =
+      (error as Error).message
+        .split('\n')
+        .filter((line) => line.trim() !== '')
+        .at(-1) ?? '';
+    throw new FileFormatError(`${what}: this ${header.format} file cannot be decoded: ${reason}`);
+  }
+  const { data, info } = decoded;
+  if (info.width !== header.width || info.height !== header.height || info.channels !== 3)
+    throw new FileFormatError(
+      `${what}: the header says ${header.width}x${header.height}, the picture is ${info.width}x${info.height} with ${info.channels} channels`,
+    );
+  const picture = { data: new Uint8Array(data.buffer, data.byteOffset, data.length), frameCount: 1 };
+  return { picture: { ...picture, width: info.width, height: info.height }, version: sharp.versions.sharp ?? '' };
+}
+
+async function importSharp(what: string, noFfmpeg: string): Promise<(typeof import('sharp'))['default']> {
+  try {
+    return (await import('sharp')).default;
+  } catch (error) {
+    const reason = (error as Error).message.split('\n')[0] ?? '';
+    throw new Magi1Error(
+      `${what}: pictures are read by ffmpeg (${noFfmpeg}) or the optional package sharp (${reason}); install one of them`,
+    );
+  }
+}

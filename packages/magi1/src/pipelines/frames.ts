@@ -1,0 +1,80 @@
+// Between frames and latents: a prefix into the VAE, finished latents out of it.
+import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
+import { keep, scope } from '@magi1/tensor';
+import type { Device, Tensor } from '@magi1/tensor';
+import type { RuntimeConfig } from '../config/index.ts';
+import type { RgbFrames } from '../media/rgb-frames.ts';
+import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
+import type { ViTVae } from '../vae/vit-vae.ts';
+import type { OutputType } from './request.ts';
+import type { FrameValues } from './result.ts';
+
+type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;
+
+/** The first `count` pictures -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes them. */
+export async function encodePrefix(
+  device: Device,
+  vae: ViTVae,
+  { data, width, height }: RgbFrames,
+  count: number,
+  { scale_factor: scale, fps }: VaeSettings,
+  signal: AbortSignal | undefined,
+): Promise<Tensor> {
+  const bytes = data.subarray(0, count * width * height * 3);
+  using video = keep(scope(() => uint8ToVideo(device.tensor(bytes, [count, height, width, 3], 'u8'))));
+  using z = keep(await tiledEncode(vae, video, defaultTiles(fps), { signal }));
+  return keep(scope(() => affine(z, { scale, shift: 0 })));
+}
+
+/** One chunk's latents [1, C, t, h, w] as the caller wants them; `frameCount` counts latent frames where these are wanted. */
+export async function deliver(
+  vae: ViTVae,
+  latent: Tensor,
+  outputType: OutputType,
+  { scale_factor: scale, fps }: VaeSettings,
+  signal: AbortSignal | undefined,
+): Promise<{ frames: FrameValues; frameCount: number }> {
+  if (outputType === 'latents') return { frames: await latent.toFloat32(), frameCount: latent.shape[2]! };
+  using z = keep(scope(() => affine(latent, { scale: 1 / scale, shift: 0 })));
+  using video = keep(await tiledDecode(vae, z, defaultTiles(fps), { signal })); // [1, 3, T, H, W]
+  const frameCount = video.shape[2]!;
+  await latent.device.sync(signal);
+  if (outputType === 'float') return { frames: channelsLast(await video.toFloat32()), frameCount };
+  using rgb = keep(scope(() => framesToUint8(video)));
+  await latent.device.sync(signal);
+  return { frames: (await rgb.read()) as Uint8Array, frameCount };
+}
+
+/** [3, pixels] in [-1, 1] -> [pixels, 3] from 0 to 1. */
+function channelsLast(video: Float32Array): Float32Array {
+  const pixels = video.length / 3;
+  const out = new Float32Array(video.length);
+  for (let c = 0; c < 3; c++)
+    for (let i = 0; i < pixels; i++) out[3 * i + c] = Math.min(1, Math.max(0, video[c * pixels + i]! / 2 + 0.5));
+  return out;
+}
+
+/** Chunks of latents [C, t, area] -> one [C, T, area]. */
+export function joinLatents(parts: readonly Float32Array[], channels: number): Float32Array {
+  const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const row = out.length / channels;
+  let at = 0;
+  for (const part of parts) {
+    const length = part.length / channels;
+    for (let c = 0; c < channels; c++) out.set(part.subarray(c * length, (c + 1) * length), c * row + at);
+    at += length;
+  }
+  return out;
+}
+
+/** Chunks of frames, one after the other. */
+export function joinFrames(parts: readonly FrameValues[]): FrameValues {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const out = parts[0] instanceof Float32Array ? new Float32Array(length) : new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

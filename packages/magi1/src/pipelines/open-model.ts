@@ -1,0 +1,105 @@
+// Opening a model for a pipeline: parts, request and memory are checked before any weight is loaded.
+import { Device } from '@magi1/tensor';
+import type { DeviceOptions } from '@magi1/tensor';
+import type { Environment } from '../config/index.ts';
+import { checkRequest, planRequest } from './check-request.ts';
+import type { CheckedRequest, RequestContext } from './check-request.ts';
+import { chooseResidency } from './memory.ts';
+import type { RunSize } from './memory.ts';
+import type { Mode } from './mode.ts';
+import type { ModelSource } from './model-folder.ts';
+import { Networks } from './networks.ts';
+import { openParts } from './parts.ts';
+import type { ModelParts, WeightDTypes } from './parts.ts';
+import { NO_PREFIX } from './prefix.ts';
+import type { ProgressListener } from './progress.ts';
+import type { GenerationOptions } from './request.ts';
+
+export interface PipelineOptions<Request> {
+  /** An open device, which the caller disposes, or how to open one (`auto` by default), which the pipeline disposes. */
+  readonly device?: Device | DeviceOptions | undefined;
+  /** dtype of matrices on the device; as stored when left out. */
+  readonly dtype?: WeightDTypes | undefined;
+  /** Switches that the original reads from the environment. */
+  readonly environment?: Environment | undefined;
+  /** The first request, where it is known: it is checked, with the memory it needs, before anything is loaded. */
+  readonly request?: Request | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+export interface OpenedModel<Request extends GenerationOptions> {
+  readonly mode: Mode<Request>;
+  readonly parts: ModelParts;
+  readonly device: Device;
+  readonly ownsDevice: boolean;
+  readonly networks: Networks;
+}
+
+/**
+ * Every part is checked, then the request, its picture or clip included, then the memory need is compared with the
+ * device, and only then weights are loaded.
+ */
+export async function openModel<Request extends GenerationOptions>(
+  source: ModelSource,
+  mode: Mode<Request>,
+  options: PipelineOptions<Request>,
+): Promise<OpenedModel<Request>> {
+  const { request } = options;
+  const { settings, plan, size } = request ? await withRequest(request, mode, source) : defaultsOf(source);
+  const parts = await openParts(source, options.dtype);
+  if (Object.values(settings.specialTokens).some((on) => on)) await parts.specialTokens();
+  options.signal?.throwIfAborted();
+  const ownsDevice = !isDevice(options.device);
+  const device = isDevice(options.device) ? options.device : await Device.open(options.device);
+  let networks: Networks | undefined;
+  try {
+    networks = new Networks(parts, device, chooseResidency(device, parts, plan, size));
+    await networks.loadResident(options);
+    return { mode, parts, device, ownsDevice, networks };
+  } catch (error) {
+    networks?.dispose();
+    if (ownsDevice) await device.dispose();
+    throw error;
+  }
+}
+
+async function withRequest<Request extends GenerationOptions>(
+  request: Request,
+  mode: Mode<Request>,
+  source: ModelSource,
+) {
+  const checked = checkRequest(await prepareRequest(request, mode, source), mode, contextOf(source));
+  return { ...checked, size: sizeOf(checked) };
+}
+
+/** Checks a request and reads its picture or clip: the same request with decoded frames. */
+export async function prepareRequest<Request extends GenerationOptions>(
+  request: Request,
+  mode: Mode<Request>,
+  source: ModelSource,
+): Promise<Request> {
+  const { settings } = checkRequest(request, mode, contextOf(source));
+  return mode.decode(request, settings);
+}
+
+export function contextOf({ config, environment }: ModelSource): RequestContext {
+  return { config, switches: environment.specialTokens };
+}
+
+/** What decides the memory of a run. */
+export function sizeOf({ settings, texts }: CheckedRequest): RunSize {
+  const { height, width, prefixFrames } = settings;
+  return { height, width, prefixFrames, texts: 1 + texts.later.length + (texts.negative === undefined ? 0 : 1) };
+}
+
+/** A run by the config alone, without a prefix. */
+export function defaultsOf(source: ModelSource) {
+  const { settings, plan } = planRequest({}, NO_PREFIX, contextOf(source));
+  const { height, width } = settings;
+  return { settings, plan, size: { height, width, prefixFrames: 0, texts: 1 } };
+}
+
+function isDevice(device: Device | DeviceOptions | undefined): device is Device {
+  return device !== undefined && 'execute' in device;
+}

@@ -1,0 +1,166 @@
+// The texts of a request: prompts, embeddings, negative ones, prompts of later chunks; checked, and put to chunks.
+import type { TextRows } from '../text-conditioning/index.ts';
+import { describe } from './describe.ts';
+import type { ChunkPrompt, GenerationOptions, TextEmbeds } from './request.ts';
+
+/** A text to encode, or its T5 features. */
+export type TextSource = { readonly prompt: string } | { readonly embeds: TextRows };
+
+export interface Texts {
+  readonly caption: TextSource;
+  /** Captions that take over at later chunks, counted among those that are made; in their order. */
+  readonly later: readonly { readonly chunk: number; readonly source: TextSource }[];
+  readonly negative: TextSource | undefined;
+}
+
+export interface TextLimits {
+  /** caption_channels */
+  readonly width: number;
+  /** caption_max_length */
+  readonly maxLength: number;
+}
+
+/** Everything that is wrong with the texts of a request, as far as its chunks need not be known. */
+export function textFaults(request: GenerationOptions, limits: TextLimits): string[] {
+  const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, chunkPrompts } = request;
+  const faults = [
+    ...eachFault('prompt', prompt, promptFault),
+    ...eachFault('promptEmbeds', promptEmbeds, (embeds) => embedsFault(embeds, limits)),
+    ...eachFault('negativePrompt', negativePrompt, promptFault),
+    ...eachFault('negativePromptEmbeds', negativePromptEmbeds, (embeds) => embedsFault(embeds, limits)),
+    ...chunkPromptFaults(chunkPrompts, limits),
+  ];
+  if (prompt !== undefined && promptEmbeds !== undefined)
+    faults.push('prompt and promptEmbeds: give one of them, not both');
+  if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
+    faults.push('negativePrompt and negativePromptEmbeds: give one of them, not both');
+  const fromStart = Array.isArray(chunkPrompts) && (chunkPrompts as ChunkPrompt[]).some((part) => startsAtOnce(part));
+  if (prompt === undefined && promptEmbeds === undefined && !fromStart)
+    faults.push('prompt: text expected, got nothing (nor promptEmbeds)');
+  if ((prompt !== undefined || promptEmbeds !== undefined) && fromStart)
+    faults.push('chunkPrompts: one of them starts at chunk 0, where prompt or promptEmbeds is: leave one out');
+  const negative = negativePrompt ?? negativePromptEmbeds;
+  if (faults.length === 0 && Array.isArray(negative) && negative.length !== countPrompts(request))
+    faults.push(
+      `negative prompts: ${negative.length} given for ${countPrompts(request)} prompts; give one, or one for each prompt`,
+    );
+  return faults;
+}
+
+/** Prompts of a batch; 1 where there is no list. */
+export function countPrompts({ prompt, promptEmbeds }: GenerationOptions): number {
+  const given: unknown = prompt ?? promptEmbeds;
+  return Array.isArray(given) ? given.length : 1;
+}
+
+/** The texts of one run; lists stand for their entry `index`. */
+export function resolveTexts(request: GenerationOptions, firstFrames: readonly number[], fps: number): Texts | string {
+  const later: { chunk: number; source: TextSource }[] = [];
+  for (const part of request.chunkPrompts ?? []) {
+    const chunk = part.chunk ?? chunkAt(part.second!, firstFrames, fps);
+    if (chunk >= firstFrames.length - 1) {
+      const start = part.chunk === undefined ? `second ${part.second!}` : `chunk ${chunk}`;
+      return `chunkPrompts: ${start} is past the end of the video, which has ${firstFrames.length - 1} chunks and lasts ${seconds(firstFrames.at(-1)! / fps)} s`;
+    }
+    if (later.some((other) => other.chunk === chunk))
+      return `chunkPrompts: two prompts start in chunk ${chunk} (chunks start at ${starts(firstFrames, fps)} s)`;
+    later.push({ chunk, source: sourceOf(part.prompt, part.promptEmbeds) });
+  }
+  later.sort((a, b) => a.chunk - b.chunk);
+  const given = request.prompt !== undefined || request.promptEmbeds !== undefined;
+  const caption = given ? sourceOf(single(request.prompt), single(request.promptEmbeds)) : later.shift()!.source;
+  const negative =
+    request.negativePrompt === undefined && request.negativePromptEmbeds === undefined
+      ? undefined
+      : sourceOf(single(request.negativePrompt), single(request.negativePromptEmbeds));
+  return { caption, later, negative };
+}
+
+/** The one entry of a list of one. */
+export function single<T>(value: T | readonly T[] | undefined): T | undefined {
+  return Array.isArray(value) ? (value as readonly T[])[0] : (value as T | undefined);
+}
+
+function sourceOf(prompt: string | undefined, embeds: TextEmbeds | undefined): TextSource {
+  if (prompt !== undefined) return { prompt };
+  const { rows, mask } = embeds!;
+  return { embeds: { rows, length: mask === undefined ? embeds!.length : validRows(mask) } };
+}
+
+function chunkAt(second: number, firstFrames: readonly number[], fps: number): number {
+  const frame = Math.floor(second * fps + 1e-6);
+  const after = firstFrames.findIndex((first) => first > frame);
+  return after < 0 ? firstFrames.length : after - 1;
+}
+
+const seconds = (value: number): string => String(Math.round(value * 1000) / 1000);
+
+function starts(firstFrames: readonly number[], fps: number): string {
+  return firstFrames
+    .slice(0, -1)
+    .map((frame) => seconds(frame / fps))
+    .join(', ');
+}
+
+function startsAtOnce(part: ChunkPrompt | null): boolean {
+  return part?.chunk === 0 || part?.second === 0;
+}
+
+function eachFault(name: string, given: unknown, fault: (value: unknown) => string | undefined): string[] {
+  if (given === undefined) return [];
+  if (Array.isArray(given) && given.length === 0) return [`${name}: a list with at least one entry expected`];
+  const values: readonly unknown[] = Array.isArray(given) ? given : [given];
+  return values.flatMap((value, i) => {
+    const found = fault(value);
+    return found === undefined ? [] : [`${name}${Array.isArray(given) ? `[${i}]` : ''}: ${found}`];
+  });
+}
+
+function promptFault(value: unknown): string | undefined {
+  return typeof value === 'string' ? undefined : `text expected, got ${describe(value)}`;
+}
+
+function embedsFault(value: unknown, { width, maxLength }: TextLimits): string | undefined {
+  const { rows, length, mask } = (value ?? {}) as Partial<TextEmbeds>;
+  if (!(rows instanceof Float32Array) || !Number.isSafeInteger(length) || length! < 0)
+    return `{ rows: Float32Array of [length, ${width}], length } expected, got ${describe(value)}`;
+  if (rows.length !== length! * width)
+    return `${length!} rows of ${width} features are ${length! * width} values, got ${rows.length}`;
+  if (length! > maxLength) return `at most ${maxLength} rows expected (caption_max_length), got ${length!}`;
+  if (!rows.every(Number.isFinite)) return 'finite values expected';
+  if (mask === undefined) return undefined;
+  if (mask.length !== length) return `a mask of ${length!} values expected, got ${mask.length}`;
+  const valid = validRows(mask);
+  const ordered = Array.from(mask).every((on, i) => on === (i < valid ? 1 : 0));
+  return ordered ? undefined : 'a mask of ones, then zeros, expected';
+}
+
+function validRows(mask: ArrayLike<number>): number {
+  return Array.from(mask).filter((on) => on === 1).length;
+}
+
+function chunkPromptFaults(given: unknown, limits: TextLimits): string[] {
+  if (given === undefined) return [];
+  if (!Array.isArray(given)) return [`chunkPrompts: a list expected, got ${describe(given)}`];
+  return given.flatMap((part: unknown, i) => {
+    const found = chunkPromptFault(part, limits);
+    return found === undefined ? [] : [`chunkPrompts[${i}]: ${found}`];
+  });
+}
+
+const CHUNK_PROMPT_FIELDS = ['prompt', 'promptEmbeds', 'chunk', 'second'];
+
+function chunkPromptFault(part: unknown, limits: TextLimits): string | undefined {
+  if (typeof part !== 'object' || part === null) return `{ prompt, chunk or second } expected, got ${describe(part)}`;
+  const { prompt, promptEmbeds, chunk, second } = part as ChunkPrompt;
+  const unknown = Object.keys(part).filter((name) => !CHUNK_PROMPT_FIELDS.includes(name));
+  if (unknown.length > 0) return `${unknown.join(', ')} is no option here (${CHUNK_PROMPT_FIELDS.join(', ')})`;
+  if ((prompt === undefined) === (promptEmbeds === undefined)) return 'give prompt or promptEmbeds';
+  if ((chunk === undefined) === (second === undefined)) return 'say the chunk or the second it starts at';
+  if (chunk !== undefined && !(Number.isSafeInteger(chunk) && chunk >= 0))
+    return `chunk: a whole number from 0 up expected, got ${describe(chunk)}`;
+  if (second !== undefined && !(Number.isFinite(second) && second >= 0))
+    return `second: a number from 0 up expected, got ${describe(second)}`;
+  if (prompt !== undefined) return promptFault(prompt);
+  return promptEmbeds!.length === 0 ? 'at least one row expected' : embedsFault(promptEmbeds, limits);
+}

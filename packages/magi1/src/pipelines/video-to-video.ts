@@ -1,0 +1,35 @@
+// Video to video: the first frames of a clip are given, the model makes what follows them.
+import { Magi1Base } from './base.ts';
+import { VIDEO_TO_VIDEO } from './mode.ts';
+import { locateByConfigFile, locateModel } from './model-folder.ts';
+import { openModel } from './open-model.ts';
+import type { PipelineOptions } from './open-model.ts';
+import type { VideoToVideoRequest } from './request.ts';
+import type { FramesOf, GeneratedVideo } from './result.ts';
+
+export type VideoToVideoOptions = PipelineOptions<VideoToVideoRequest>;
+
+// Calling is part of the class: its constructor returns a function (see callable.ts).
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+export interface Magi1VideoToVideoPipeline {
+  /** Runs a request: `const { frames } = await pipe({ prompt, video })`. */
+  <R extends VideoToVideoRequest>(request: R): Promise<GeneratedVideo<FramesOf<R>>>;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
+export class Magi1VideoToVideoPipeline extends Magi1Base<VideoToVideoRequest> {
+  /**
+   * Opens a model folder: `config.json` in the original's format, relative paths counted from the folder. Everything
+   * is checked, the memory need included, before weights are loaded.
+   */
+  static async fromPretrained(folder: string, options: VideoToVideoOptions = {}): Promise<Magi1VideoToVideoPipeline> {
+    const source = await locateModel(folder, options.environment);
+    return new Magi1VideoToVideoPipeline(await openModel(source, VIDEO_TO_VIDEO, options));
+  }
+
+  /** Opens a config file of the original, whose relative paths count from the working directory, with its environment. */
+  static async fromConfigFile(file: string, options: VideoToVideoOptions = {}): Promise<Magi1VideoToVideoPipeline> {
+    const source = await locateByConfigFile(file, options.environment);
+    return new Magi1VideoToVideoPipeline(await openModel(source, VIDEO_TO_VIDEO, options));
+  }
+}
