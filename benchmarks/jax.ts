@@ -16,7 +16,7 @@ interface JaxArray {
 interface Jax {
   init(device: string): Promise<string[]>;
   defaultDevice(device: string): string;
-  jit<F extends (...args: JaxArray[]) => JaxArray>(compute: F): F;
+  jit(compute: (...args: JaxArray[]) => JaxArray): (...args: JaxArray[]) => JaxArray;
   readonly numpy: {
     array(data: Float32Array, options: { shape: number[]; device: string }): JaxArray;
     matmul(a: JaxArray, b: JaxArray): JaxArray;
@@ -47,10 +47,8 @@ function prepare(jax: Jax, group: string, task: Task, inputs: TaskInputs): Prepa
   jax.defaultDevice(group);
   const given = inputs.map((data, i) => jax.numpy.array(data, { shape: shapeOf(task, i), device: group }));
   const compiled = jax.jit(
-    task.kind === 'matmul'
-      ? (a: JaxArray, b: JaxArray) => jax.numpy.matmul(a, b)
-      : (q: JaxArray, k: JaxArray, v: JaxArray) => jax.nn.dotProductAttention(q, k, v),
-  ) as (...args: JaxArray[]) => JaxArray;
+    task.kind === 'matmul' ? (a, b) => jax.numpy.matmul(a!, b!) : (q, k, v) => jax.nn.dotProductAttention(q!, k!, v!),
+  );
   const compute = () => compiled(...given.map((array) => array.ref));
   return {
     async run(repeats) {

@@ -1,5 +1,6 @@
 // The one door to files: folders and files of a checkpoint become weights on a device, or host tensors.
 import {
+  bytesSource,
   hostDType,
   loadTokenizer,
   openCheckpoint,
@@ -219,6 +220,56 @@ function upload(target: Tensor, element: number, dtype: DType, data: HostArray):
     target.writeBytes(bytes, byte);
     byte += bytes.byteLength;
   }
+}
+
+/** A LoRA's tensors, on the host, and what is said about them beside them. */
+export interface LoraSource {
+  /** For messages. */
+  readonly name: string;
+  readonly tensors: ReadonlyMap<string, HostTensor>;
+  /** adapter_config.json of its folder, over PEFT's settings in the metadata, over the metadata itself. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Reads a LoRA: a file, a folder (with adapter_config.json perhaps), or the bytes of a safetensors file. */
+export async function readLora(source: string | Uint8Array): Promise<LoraSource> {
+  const checkpoint =
+    typeof source === 'string'
+      ? await openCheckpoint(source)
+      : await openCheckpoint([bytesSource(source, 'bytes.safetensors')]);
+  try {
+    const tensors = new Map<string, HostTensor>();
+    for (const name of checkpoint.names()) tensors.set(name, await checkpoint.read(name));
+    const metadata = Object.fromEntries(checkpoint.shards[0]?.metadata ?? []);
+    const peft = parseSettings(`${checkpoint.name}: lora_adapter_metadata`, metadata.lora_adapter_metadata);
+    const beside = typeof source === 'string' ? await readAdapterConfig(source) : {};
+    return { name: checkpoint.name, tensors, settings: { ...metadata, ...peft, ...beside } };
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function readAdapterConfig(folder: string): Promise<Readonly<Record<string, unknown>>> {
+  const { readFile } = await import('node:fs/promises');
+  const file = `${folder}/adapter_config.json`;
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new FileFormatError(`${file}: cannot be read (${message})`, { cause: error });
+  });
+  return parseSettings(file, text);
+}
+
+function parseSettings(what: string, text: string | undefined): Readonly<Record<string, unknown>> {
+  if (text === undefined) return {};
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new FileFormatError(`${what}: is not valid JSON (${(error as Error).message})`, { cause: error });
+  }
+  if (typeof value !== 'object' || value === null) throw new FileFormatError(`${what}: an object expected`);
+  return value as Readonly<Record<string, unknown>>;
 }
 
 /** All tensors of a safetensors file, on the host. For small files. */

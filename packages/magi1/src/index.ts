@@ -29,6 +29,8 @@ export type { WeightDTypes } from './pipelines/parts.ts';
 export { formatBytes } from './pipelines/format-bytes.ts';
 export * from './config/index.ts';
 export * from './media/index.ts';
+export { exportToVideo } from './media/export-to-video.ts';
+export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export { cleanPrompt } from './t5/clean-caption.ts';
 export { seededNoise } from './sampler/index.ts';
 export type { SamplingStep } from './sampler/index.ts';

@@ -11,10 +11,12 @@ export interface OptionSpec {
   /** Placeholder of its value in the help text; a switch has none. */
   readonly value?: string;
   readonly help: string;
+  /** May be given several times. */
+  readonly repeats?: true;
 }
 
-/** Values by option name; switches are true. */
-export type Values = Readonly<Record<string, string | true | undefined>>;
+/** Values by option name; switches are true, options that may be repeated are lists. */
+export type Values = Readonly<Record<string, string | true | readonly string[] | undefined>>;
 
 export interface Command {
   readonly name: string;
@@ -38,7 +40,11 @@ export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
 };
 
 /** The original's option names that differ from ours in more than underscores. */
-const ALIASES: Readonly<Record<string, string>> = { 'output-path': 'output' };
+const ALIASES: Readonly<Record<string, string>> = {
+  'output-path': 'output',
+  'image-path': 'image',
+  'prefix-video-path': 'video',
+};
 
 export function parseCommand(command: Command, args: readonly string[]): { values: Values; positionals: string[] } {
   const options = { ...command.options, ...COMMON_OPTIONS };
@@ -59,9 +65,13 @@ export function parseCommand(command: Command, args: readonly string[]): { value
       `${(error as Error).message.split('. ')[0]!} (magi1 ${command.name} --help lists the options)`,
     );
   }
-  const values: Record<string, string | true | undefined> = {};
+  const values: Record<string, string | true | readonly string[] | undefined> = {};
   for (const [name, given] of Object.entries(parsed.values)) {
     if (given === undefined) continue;
+    if (options[name]?.repeats === true) {
+      values[name] = given as string[];
+      continue;
+    }
     if (given.length > 1) throw new UsageError(`--${name} was given ${given.length} times`);
     values[name] = given[0] as string | true;
   }
@@ -108,7 +118,13 @@ export function helpText(command: Command): string {
 
 export function text(values: Values, name: string): string | undefined {
   const value = values[name];
-  return value === true ? undefined : value;
+  return typeof value === 'string' ? value : undefined;
+}
+
+/** Every value of an option that may be repeated. */
+export function texts(values: Values, name: string): readonly string[] {
+  const value = values[name];
+  return typeof value === 'object' ? value : [];
 }
 
 /** @throws UsageError when it was not given */
@@ -123,6 +139,14 @@ export function wholeNumber(values: Values, name: string): number | undefined {
   if (value === undefined) return undefined;
   if (!/^[+-]?\d+$/.test(value) || !Number.isSafeInteger(Number(value)))
     throw new UsageError(`--${name}: a whole number expected, got "${value}"`);
+  return Number(value);
+}
+
+export function decimalNumber(values: Values, name: string): number | undefined {
+  const value = text(values, name);
+  if (value === undefined) return undefined;
+  if (value.trim() === '' || !Number.isFinite(Number(value)))
+    throw new UsageError(`--${name}: a number expected, got "${value}"`);
   return Number(value);
 }
 

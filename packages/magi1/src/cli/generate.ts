@@ -1,35 +1,31 @@
-// magi1 generate: a prompt to an mp4 or a folder of PNGs, written chunk by chunk.
+// magi1 generate: a prompt, with a picture or clip to start from, to an mp4 or a folder of PNGs, written chunk by chunk.
 import type { DType } from '@magi1/tensor';
 import { readEnvironment } from '../config/index.ts';
 import { checkOutputPath, findFfmpeg, openVideoWriter, writeSidecar } from '../media/index.ts';
 import type { VideoFile, VideoWriter } from '../media/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
-import { Magi1Pipeline } from '../pipelines/text-to-video.ts';
-import type { Facts } from '../pipelines/base.ts';
-import type { TextToVideoRequest } from '../pipelines/request.ts';
+import type { Magi1Base } from '../pipelines/base.ts';
+import type { GenerationOptions } from '../pipelines/request.ts';
+import type { Facts } from '../pipelines/result.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, UsageError, choice, requiredText, text, wholeNumber } from './command.ts';
+import { DEVICE_OPTIONS, UsageError, choice, requiredText, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './device-options.ts';
+import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
+import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 
 export const generate: Command = {
   name: 'generate',
-  summary: 'Generates a video from a prompt.',
+  summary: 'Generates a video from a prompt, an image or the start of a video.',
   usage: 'magi1 generate (--model DIR | --config-file FILE) --prompt TEXT --output (FILE.mp4 | DIR) [options]',
   positionals: 0,
   options: {
     model: { value: 'DIR', help: 'model folder with a config.json' },
     'config-file': { value: 'FILE', help: 'a config of the original, run as it is; paths count from here' },
-    prompt: { value: 'TEXT', help: 'what the video shows' },
     output: { value: 'PATH', help: 'a file ending in .mp4, or a folder for PNGs' },
-    height: { value: 'PIXELS', help: 'multiple of 16; default from the config, as for the next five' },
-    width: { value: 'PIXELS', help: 'multiple of 16' },
-    'num-frames': { value: 'N', help: 'frames wanted; whole chunks of 24 are made' },
-    steps: { value: 'N', help: 'denoising steps; a multiple of the window and of the number of key ranges' },
-    seed: { value: 'N', help: 'any whole number; the same seed gives the same noise on every device' },
-    mode: { value: 't2v', help: 't2v, text to video' },
+    ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
     dtype: {
       value: 'DTYPE',
@@ -41,19 +37,11 @@ export const generate: Command = {
 };
 
 async function run(values: Values): Promise<number> {
-  const { model, configFile } = modelOption(values);
+  const where = modelOption(values);
   const output = requiredText(values, 'output');
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
-  choice(values, 'mode', ['t2v']);
-  const wanted: TextToVideoRequest = {
-    prompt: requiredText(values, 'prompt'),
-    height: wholeNumber(values, 'height'),
-    width: wholeNumber(values, 'width'),
-    numFrames: wholeNumber(values, 'num-frames'),
-    numInferenceSteps: wholeNumber(values, 'steps'),
-    seed: wholeNumber(values, 'seed'),
-  };
+  const { request: wanted, open } = readRequest(values);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   if ((await checkOutputPath(output)) === 'mp4') {
     const ffmpeg = await findFfmpeg();
@@ -67,18 +55,16 @@ async function run(values: Values): Promise<number> {
     say('stopping; press Ctrl-C again to end at once');
   });
   const { signal } = interrupt;
-  const request: TextToVideoRequest = { ...wanted, signal, onProgress: display.listener };
+  const given: GenerationOptions = { ...wanted, signal, onProgress: display.listener };
   const environment = readEnvironment(process.env);
-  const options = { device, dtype, environment, request, signal, onProgress: display.listener };
+  let request = given;
   let writer: VideoWriter | undefined;
-  let pipe: Magi1Pipeline | undefined;
+  let pipe: Magi1Base<GenerationOptions> | undefined;
   try {
-    pipe =
-      model === undefined
-        ? await Magi1Pipeline.fromConfigFile(configFile, options)
-        : await Magi1Pipeline.fromPretrained(model, options);
+    pipe = await open(where, { device, dtype, environment, signal, onProgress: display.listener }, given);
+    request = await pipe.prepare(given);
     const { width, height, fps } = pipe.plan(request).settings;
-    const metadata = { title: wanted.prompt, comment: `magi1 ${VERSION}` };
+    const metadata = { title: String(wanted.prompt), comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
     writer = await openVideoWriter({ path: output, width, height, fps, metadata });
     const facts = await writeFrames(pipe, request, writer);
@@ -99,9 +85,7 @@ async function run(values: Values): Promise<number> {
   }
 }
 
-export function modelOption(
-  values: Values,
-): { model: string; configFile: undefined } | { model: undefined; configFile: string } {
+export function modelOption(values: Values): ModelOption {
   const model = text(values, 'model');
   const configFile = text(values, 'config-file');
   if (model !== undefined && configFile === undefined) return { model, configFile };
@@ -111,7 +95,11 @@ export function modelOption(
   );
 }
 
-async function writeFrames(pipe: Magi1Pipeline, request: TextToVideoRequest, writer: VideoWriter): Promise<Facts> {
+async function writeFrames(
+  pipe: Magi1Base<GenerationOptions>,
+  request: GenerationOptions,
+  writer: VideoWriter,
+): Promise<Facts> {
   const chunks = pipe.stream(request);
   try {
     for (;;) {
@@ -128,8 +116,8 @@ async function writeFrames(pipe: Magi1Pipeline, request: TextToVideoRequest, wri
 /** Says where the finished part of a run that ended early is. */
 async function keep(
   file: VideoFile,
-  pipe: Magi1Pipeline,
-  request: TextToVideoRequest,
+  pipe: Magi1Base<GenerationOptions>,
+  request: GenerationOptions,
   writer: VideoWriter,
 ): Promise<void> {
   const { settings } = pipe.plan(request);
@@ -150,9 +138,11 @@ async function keep(
 
 function printResult(file: VideoFile, facts: Facts, encoder: string): void {
   const { settings, seconds, device, chunkForwards } = facts;
-  const stages = (['loading', 'text', 'denoising', 'decoding'] as const).map(
-    (stage) => `${stage} ${seconds[stage] < 10 ? seconds[stage].toFixed(1) + ' s' : formatSeconds(seconds[stage])}`,
-  );
+  const stages = (['loading', 'text', 'encoding', 'denoising', 'decoding'] as const)
+    .filter((stage) => stage !== 'encoding' || settings.prefixFrames > 0)
+    .map(
+      (stage) => `${stage} ${seconds[stage] < 10 ? seconds[stage].toFixed(1) + ' s' : formatSeconds(seconds[stage])}`,
+    );
   const rows = [
     ['output', `${file.path} (${encoder})`],
     [

@@ -1,5 +1,6 @@
 // Configs that the ports write beside each network, as the original's config.json would say it. What a port leaves out
 // comes from the original's base configs of the 4.5B and the 24B model.
+import { ConfigError } from '../config/index.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -11,12 +12,18 @@ const PUBLISHED = {
 
 /**
  * A transformer's config.json -> the original's three sections, for `parseConfig` to check; one that has them already is
- * returned as it is. `source` is where relative paths of the settings would count from, for messages only.
+ * returned as it is.
+ * @throws ConfigError naming the settings without which no transformer is known
  */
 export function originalConfig(json: unknown, source: string): unknown {
   if (!isRecord(json) || 'model_config' in json) return json;
   const get = (...names: readonly string[]): unknown => names.map((name) => json[name]).find((value) => value != null);
   const number = (...names: readonly string[]): number => get(...names) as number;
+  const missing = REQUIRED.filter((name) => get(name) === undefined);
+  if (missing.length > 0)
+    throw new ConfigError(
+      `${source}: neither the original's format (model_config ...) nor a port's: ${missing.join(', ')} missing`,
+    );
   const layers = number('num_layers');
   const heads = number('num_attention_heads');
   const headDim = number('attention_head_dim');
@@ -35,7 +42,7 @@ export function originalConfig(json: unknown, source: string): unknown {
       model_name: 'videodit_ardf',
       num_layers: layers,
       hidden_size: width,
-      ffn_hidden_size: get('ffn_dim', 'ffn_hidden_size'),
+      ffn_hidden_size: get('ffn_dim'),
       num_attention_heads: heads,
       num_query_groups: get('num_key_value_heads', 'num_kv_heads', 'num_query_groups') ?? 8,
       kv_channels: headDim,
@@ -71,10 +78,10 @@ export function originalConfig(json: unknown, source: string): unknown {
       window_size: 4,
       fps: 24,
       chunk_width: 6,
-      load: source,
-      t5_pretrained: source,
+      load: 'transformer',
+      t5_pretrained: 'text_encoder',
       t5_device: 'cpu',
-      vae_pretrained: source,
+      vae_pretrained: 'vae',
       scale_factor: 0.18215,
       temporal_downsample_factor: 4,
     },
@@ -94,6 +101,16 @@ export function originalConfig(json: unknown, source: string): unknown {
     },
   };
 }
+
+const REQUIRED = [
+  'num_layers',
+  'num_attention_heads',
+  'attention_head_dim',
+  'ffn_dim',
+  'in_channels',
+  'out_channels',
+  'patch_size',
+];
 
 /** Channels of the published VAE's latents. */
 const LATENT_CHANNELS = 16;

@@ -50,7 +50,7 @@ const latin1 = (view: DataView, at: number, length: number): string =>
   String.fromCharCode(...Array.from({ length }, (_, i) => view.getUint8(at + i)));
 
 function startsWith(bytes: Uint8Array, text: string, at = 0): boolean {
-  return [...text].every((char, i) => bytes[at + i] === char.charCodeAt(0));
+  return Array.from(text).every((char, i) => bytes[at + i] === char.charCodeAt(0));
 }
 
 function imageFormat(bytes: Uint8Array): ImageFormat | undefined {

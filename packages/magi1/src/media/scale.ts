@@ -1,6 +1,6 @@
 // Scales RGB frames as ffmpeg's default scaler does: bicubic with a = -0.6, whose support widens when shrinking, edges
 // repeated, and half the horizontal colour resolution when shrinking to half the width or less. In float64 throughout,
-// where ffmpeg is in fixed point: within 1 level of it for RGB input. Photographs and videos store colour at half the
+// where ffmpeg is in fixed point: within 1 level of it for RGB input, save single values of pure noise. Photographs and videos store colour at half the
 // resolution to start with; ffmpeg scales those planes as they are, which this cannot see.
 import { Magi1Error } from '@magi1/tensor';
 import { MAX_PIXELS, checkFrames, checkSides, frameAt } from './rgb-frames.ts';

@@ -259,7 +259,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         },
         peakDeviceBytes: device.memory().peak,
         chunkForwards: { run: forwards.planned, full: forwards.full },
-        notes: [...checked.notes, ...texts.notes],
+        notes: [...this.config.notes, ...checked.notes, ...texts.notes],
       };
     } finally {
       prefix?.dispose();

@@ -216,8 +216,7 @@ function withOwnSettings(options: SamplingOptions, request: GenerationOptions): 
   const { guidanceScale, distillNearlyCleanChunkThreshold } = request;
   return {
     ...options,
-    guidance:
-      typeof guidanceScale === 'number' ? withTextGuidance(options.guidance, guidanceScale) : options.guidance,
+    guidance: typeof guidanceScale === 'number' ? withTextGuidance(options.guidance, guidanceScale) : options.guidance,
     nearlyCleanThreshold: distillNearlyCleanChunkThreshold ?? options.nearlyCleanThreshold,
   };
 }
@@ -269,7 +268,7 @@ function wrongTypes(request: GenerationOptions, { config, switches }: RequestCon
     expect(name, 'a function', (value) => typeof value === 'function');
   expect(
     'guidanceScale',
-    'a number from 0 up, or null for the checkpoint\'s own,',
+    "a number from 0 up, or null for the checkpoint's own,",
     (value) => value === null || (Number.isFinite(value) && (value as number) >= 0),
   );
   const longest = config.model_config.caption_max_length;
@@ -293,7 +292,10 @@ function wrongTypes(request: GenerationOptions, { config, switches }: RequestCon
   return faults;
 }
 
-function distillationFaults(request: GenerationOptions, { engine_config: engine }: Magi1Config): string[] {
+function distillationFaults(
+  request: GenerationOptions,
+  { engine_config: engine, runtime_config: runtime }: Magi1Config,
+): string[] {
   const { enableDistillation: wanted, distillNearlyCleanChunkThreshold: threshold } = request;
   const faults: string[] = [];
   if (wanted !== undefined && typeof wanted !== 'boolean')
@@ -309,8 +311,10 @@ function distillationFaults(request: GenerationOptions, { engine_config: engine 
   if (threshold !== undefined) {
     if (!Number.isFinite(threshold))
       faults.push(`distillNearlyCleanChunkThreshold: a number expected, got ${describe(threshold)}`);
-    else if (!engine.distill)
-      faults.push('distillNearlyCleanChunkThreshold: it acts on distilled checkpoints only, this is a base one; leave it out');
+    else if (runtime.cfg_number !== 1)
+      faults.push(
+        'distillNearlyCleanChunkThreshold: it acts on checkpoints that run in one pass (distilled, fp8), this is a base one; leave it out',
+      );
   }
   return faults;
 }

@@ -36,8 +36,11 @@ export const IMAGE_TO_VIDEO: Mode<ImageToVideoRequest> = {
   faults: ({ image }) => ({ image: mediaFault('image', image) }),
   prefix: ({ image }) => ({ frames: 1, latentFrames: 1, pictures: decoded(image), notes: [] }),
   async decode(request, { height, width }) {
-    const image = ofSize(request.image, height, width) ?? (await loadImage(request.image, { height, width }));
-    if (image.frameCount !== 1) throw new Magi1Error(`image: a single picture expected, got ${image.frameCount} frames`);
+    const image =
+      ofSize(request.image, height, width) ??
+      (await loadImage(request.image, { height, width, signal: request.signal }));
+    if (image.frameCount !== 1)
+      throw new Magi1Error(`image: a single picture expected, got ${image.frameCount} frames`);
     return { ...request, image };
   },
 };
@@ -63,7 +66,8 @@ export const VIDEO_TO_VIDEO: Mode<VideoToVideoRequest> = {
   async decode(request, { height, width, fps }) {
     const maxFrames = request.prefixFrames ?? DEFAULT_PREFIX_FRAMES;
     const video =
-      ofSize(request.video, height, width) ?? (await loadVideo(request.video, { height, width, fps, maxFrames }));
+      ofSize(request.video, height, width) ??
+      (await loadVideo(request.video, { height, width, fps, maxFrames, signal: request.signal }));
     return { ...request, video };
   },
 };

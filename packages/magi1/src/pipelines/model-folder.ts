@@ -131,6 +131,7 @@ async function locate(config: string, bases: readonly string[], environment: Env
     return tried[0]!; // named when a switch asks for it
   };
   const transformer = await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine)));
+  if (missing.length > 0) missing[0] += await otherKinds(bases, runtime.load, engine);
   const textEncoder = await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER));
   const paths: ModelPaths = {
     config: path.resolve(config),
@@ -143,4 +144,19 @@ async function locate(config: string, bases: readonly string[], environment: Env
   };
   if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
   return { config: parsed, environment, paths };
+}
+
+/** Where weights of another kind are in the folder: what to set to run them. */
+async function otherKinds(bases: readonly string[], load: string, wanted: EngineConfig): Promise<string> {
+  const path = await import('node:path');
+  const kinds = [false, true].flatMap((fp8_quant) => [false, true].map((distill) => ({ fp8_quant, distill })));
+  const others = kinds.filter(({ fp8_quant, distill }) => fp8_quant !== wanted.fp8_quant || distill !== wanted.distill);
+  for (const base of bases) {
+    const names = others.map((kind) => weightFolder({ ...wanted, ...kind }));
+    const name = await findFile(path.resolve(base, load), names);
+    if (name === undefined) continue;
+    const { fp8_quant, distill } = others[names.indexOf(name)]!;
+    return ` (there is ${name}: to run it, set engine_config.fp8_quant to ${fp8_quant}, distill to ${distill} and runtime_config.cfg_number to ${fp8_quant || distill ? 1 : 3})`;
+  }
+  return '';
 }

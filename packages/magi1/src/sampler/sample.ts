@@ -309,7 +309,9 @@ class SamplerRun {
       latent.dispose();
       return frames;
     }
-    return concat([frames, narrow(latent, 2, given, plan.options.chunkWidth - given)], 2);
+    const imposed = concat([frames, narrow(latent, 2, given, plan.options.chunkWidth - given)], 2);
+    latent.dispose();
+    return imposed;
   }
 
   #replace(chunk: number, latent: Tensor): void {

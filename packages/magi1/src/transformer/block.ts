@@ -6,7 +6,6 @@ import {
   gatedResidual,
   geluErf,
   layerNorm,
-  linear,
   narrow,
   qkNorm,
   rope,
@@ -91,7 +90,7 @@ export class TransformerBlock {
   gates({ condition, tap }: BlockContext, firstOutput = 0): [Tensor, Tensor] {
     const weights = this.#weights.at('ada_modulate_layer.proj.0');
     const chunks = condition.slice(firstOutput, condition.shape[0]!);
-    const ada = linear(silu(chunks), weights.get('weight'), { bias: weights.get('bias') });
+    const ada = project(silu(chunks), weights);
     tap?.(`layer${this.#index}.ada`, ada);
     const gate = tanh(ada);
     tap?.(`layer${this.#index}.gate`, gate);

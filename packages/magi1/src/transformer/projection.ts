@@ -1,14 +1,26 @@
-// The blocks' linear layers: plain, or quantised to f8e4m3fn where the checkpoint gives scales.
-import { cast, linear, mul, quantize } from '@magi1/kernels';
+// The linear layers: plain, or quantised to f8e4m3fn where the checkpoint gives scales, with low-rank updates (LoRA).
+import { add, affine, cast, linear, mul, quantize } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { Weights } from '../weights.ts';
 
-/** x [tokens, in] -> [tokens, out] through the layer that `weights` points at (`weight` and, if quantised, its scales). */
+/**
+ * x [tokens, in] -> [tokens, out] through the layer that `weights` points at: `weight`, `bias` where it has one, scales
+ * if it is quantised, and the low-rank updates that are switched on.
+ */
 export function project(x: Tensor, weights: Weights): Tensor {
+  let y = projectStored(x, weights);
+  for (const { a, b, scale } of weights.updates()) y = add(y, linear(affine(linear(x, a), { scale, shift: 0 }), b));
+  return y;
+}
+
+function projectStored(x: Tensor, weights: Weights): Tensor {
   const weight = weights.get('weight');
   const weightScale = weights.find('weight_scale');
-  if (weightScale === undefined) return linear(x, weight);
+  if (weightScale === undefined) {
+    const matrix = weight.rank === 2 ? weight : weight.reshape([weight.shape[0]!, -1]); // a convolution over patches
+    return linear(x, matrix, { bias: weights.find('bias') });
+  }
   const [, outputs, inputs] = weight.shape as [number, number, number];
   // The steps in between are as large as the activations: they go before the block's end.
   return scope(() => {

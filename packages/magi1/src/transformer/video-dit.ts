@@ -1,5 +1,5 @@
 // VideoDiT: the MAGI-1 transformer. One forward takes some chunks of latents and gives their velocities.
-import { add, affine, concat, layerNorm, linear, narrow, patchify, silu, unpatchify } from '@magi1/kernels';
+import { add, affine, concat, layerNorm, narrow, patchify, silu, unpatchify } from '@magi1/kernels';
 import { Magi1Error, describeSpec, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
@@ -9,6 +9,7 @@ import type { Weights } from '../weights.ts';
 import { TransformerBlock } from './block.ts';
 import type { BlockContext, TokenRange } from './block.ts';
 import type { KvCache } from './kv-cache.ts';
+import { project } from './projection.ts';
 import { ropeTables } from './rope.ts';
 import { timestepEmbedding } from './timestep-embedding.ts';
 import { TIME_FEATURES } from './weights.ts';
@@ -61,6 +62,11 @@ export class VideoDiT {
     this.#blocks = Array.from({ length: model.num_layers }, (_, i) => new TransformerBlock(model, weights, i));
   }
 
+  /** By the checkpoint's names; for what changes them, such as a LoRA. */
+  get weights(): Weights {
+    return this.#weights;
+  }
+
   block(index: number): TransformerBlock {
     return this.#blocks[index]!;
   }
@@ -96,7 +102,7 @@ export class VideoDiT {
         const last = i === this.#blocks.length - 1;
         h = await runStage(h, (x) => block.forward(x, context, last ? firstOutput : 0), options);
       }
-      return this.#velocities(h, input.chunks.length - firstOutput, grid, options);
+      return await this.#velocities(h, input.chunks.length - firstOutput, grid, options);
     } finally {
       for (const tensor of [context.cos, context.sin, context.condition, context.text]) tensor.dispose();
     }
@@ -120,8 +126,7 @@ export class VideoDiT {
   }
 
   #linear(name: string, x: Tensor): Tensor {
-    const bias = this.#weights.find(`${name}.bias`);
-    return linear(x, this.#weights.get(`${name}.weight`), { bias });
+    return project(x, this.#weights.at(name));
   }
 
   /** The checkpoint's learned frequencies, `rope.bands`. */
@@ -187,14 +192,13 @@ export class VideoDiT {
 
   /** Latents -> tokens [chunks * T*h*w, width]. */
   #embedPatches(chunks: readonly DitChunk[], { tap }: RunOptions): Tensor {
-    const { t_patch_size, patch_size, x_rescale_factor, half_channel_vae, hidden_size } = this.model;
-    const weight = this.#weights.get('x_embedder.weight').reshape([hidden_size, -1]);
+    const { t_patch_size, patch_size, x_rescale_factor, half_channel_vae } = this.model;
     const patches = chunks.map(({ latent }) => {
       const scaled = x_rescale_factor === 1 ? latent : affine(latent, { scale: x_rescale_factor, shift: 0 });
       const rows = patchify(scaled, { patch: [t_patch_size, patch_size, patch_size] });
       return half_channel_vae ? concat([rows, rows], 1) : rows; // the channel is the slowest feature
     });
-    const tokens = linear(patches.length === 1 ? patches[0]! : concat(patches, 0), weight);
+    const tokens = this.#linear('x_embedder', patches.length === 1 ? patches[0]! : concat(patches, 0));
     tap?.('pre.x', tokens);
     return tokens;
   }

@@ -82,7 +82,7 @@ export class ViTVae {
       throw new Magi1Error(`ViTVAE: expected latents f32[B,${z_chans},t,h,w], got ${describeSpec(z)}`);
     }
     const [batch, , ...rest] = z.shape as [number, number, number, number, number];
-    const grid = rest as [number, number, number];
+    const grid = rest;
     const projected = scope(() => {
       const { weight, bias } = this.#pair('decoder.proj_in');
       return linear(permute(z, [0, 2, 3, 4, 1]).reshape([-1, z_chans]), weight, { bias });

@@ -229,7 +229,7 @@ export async function velocityChecks(
     return [
       { what, pass, tolerance: '', detail: `${chunks.length} chunks of ${frames} frames, expected ${total} frames` },
     ];
-  return [compareFloats(what, actual, stored.data as Float32Array, gate)];
+  return [compareFloats(what, actual, stored.data, gate)];
 }
 
 /** Readings of the valid rows of each range. */
@@ -256,7 +256,7 @@ function compareRope(name: string, { cos, sin }: { cos: Float32Array; sin: Float
     const [row, column] = [Math.floor(i / columns), i % columns];
     return column < half ? sin[row * half + column]! : cos[row * half + column - half]!;
   });
-  return compareFloats(name, both, stored.data as Float32Array, ROPE);
+  return compareFloats(name, both, stored.data, ROPE);
 }
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);

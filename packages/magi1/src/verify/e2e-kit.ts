@@ -86,7 +86,7 @@ class EndToEnd {
         same === undefined
           ? await this.#generate(config, base, vae, goldens, frames)
           : await this.#decodeOnly(await readTensors(join(this.#folder, same)), frames);
-      return [...checks, ...(await frames.compare())];
+      return [...checks, ...frames.compare()];
     } finally {
       vae.dispose();
     }
@@ -201,7 +201,7 @@ class FrameChecks {
     y.dispose();
   };
 
-  async compare(): Promise<Check[]> {
+  compare(): Check[] {
     const stored = golden(this.#goldens, 'frames');
     const index = this.#goldens.get('frame_index')?.data ?? this.#frames.keys();
     const shown = [...index].map((i) => this.#frames[i] ?? new Uint8Array());

@@ -135,12 +135,12 @@ function isKnownCompanion(path: string): boolean {
 
 async function readTree(root: string): Promise<FileTree> {
   const { readdir, stat } = await import('node:fs/promises');
-  const { join } = await import('node:path');
+  const nodePath = await import('node:path');
   const facts = await stat(root).catch(() => undefined);
   if (!facts?.isDirectory()) throw new Magi1Error(`verify: ${root} is not a folder`);
   const files: string[] = [];
   const walk = async (folder: string): Promise<void> => {
-    for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+    for (const entry of await readdir(nodePath.join(root, folder), { withFileTypes: true })) {
       const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
       if (entry.isDirectory()) await walk(path);
       else files.push(path);
@@ -153,7 +153,7 @@ async function readTree(root: string): Promise<FileTree> {
     root,
     files,
     has: (path) => known.has(path),
-    resolve: (path) => join(root, path),
+    resolve: (path) => nodePath.join(root, path),
     foldersWith: (name) =>
       files.filter((path) => path === name || path.endsWith(`/${name}`)).map((path) => path.slice(0, -name.length - 1)),
   };

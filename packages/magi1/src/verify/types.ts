@@ -34,11 +34,11 @@ export interface FileTree {
   readonly root: string;
   /** Paths relative to the root, with forward slashes, sorted. */
   readonly files: readonly string[];
-  has(path: string): boolean;
+  readonly has: (path: string) => boolean;
   /** The path on disk; `..` may lead outside the root to a sibling kit. */
-  resolve(path: string): string;
+  readonly resolve: (path: string) => string;
   /** Folders (relative; '' is the root) that hold a file of this name. */
-  foldersWith(name: string): string[];
+  readonly foldersWith: (name: string) => string[];
 }
 
 /** Finds the cases of one kit. Anything wrong with a file that belongs to it becomes a case that fails. */

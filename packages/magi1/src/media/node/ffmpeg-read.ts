@@ -1,7 +1,6 @@
 // Decoding by the system's ffmpeg: a file or bytes in, raw RGB frames out. Its filters are the original's.
 import { spawn } from 'node:child_process';
 import { FileFormatError, Magi1Error } from '@magi1/tensor';
-import { MAX_PIXELS } from '../rgb-frames.ts';
 import { ORIENT_FILTERS } from '../orient.ts';
 import type { ImageHeader } from '../image-header.ts';
 import type { Fit, Size } from '../scale.ts';
@@ -15,20 +14,35 @@ export interface FrameSource {
   /** Goes down its stdin when `input` is pipe:0. */
   readonly bytes?: Uint8Array;
   readonly filters: string;
+  /** Larger source pictures are refused. */
+  readonly maxPixels: number;
   readonly size: Size;
   readonly maxFrames: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Nothing but local files: a playlist must not make ffmpeg fetch. Damage ends the run instead of being painted over. */
-const SAFE_INPUT = ['-protocol_whitelist', 'file,pipe', '-max_pixels', String(MAX_PIXELS), '-xerror'];
+const SAFE_INPUT = ['-protocol_whitelist', 'file,pipe', '-xerror'];
 
 /** Frames [count, size.height, size.width, 3], at most `maxFrames`. */
 export async function readFrames(ffmpeg: Ffmpeg, source: FrameSource): Promise<Uint8Array> {
-  const { what, input, bytes, filters, size, maxFrames, signal } = source;
+  const { what, input, bytes, filters, maxPixels, size, maxFrames, signal } = source;
   signal?.throwIfAborted();
   const args = [
-    ...['-hide_banner', '-nostdin', '-v', 'error', ...SAFE_INPUT, ...input, '-map', '0:V:0', '-vf', filters],
+    ...[
+      '-hide_banner',
+      '-nostdin',
+      '-v',
+      'error',
+      ...SAFE_INPUT,
+      '-max_pixels',
+      String(maxPixels),
+      ...input,
+      '-map',
+      '0:V:0',
+      '-vf',
+      filters,
+    ],
     ...['-frames:v', String(maxFrames), '-f', 'rawvideo', '-pix_fmt', 'rgb24', 'pipe:1'],
   ];
   // A group of its own, so that Ctrl-C in the terminal reaches it only through the signal.

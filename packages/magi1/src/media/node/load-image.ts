@@ -4,7 +4,7 @@ import { FileFormatError, Magi1Error } from '@magi1/tensor';
 import { readImageHeader } from '../image-header.ts';
 import type { ImageHeader } from '../image-header.ts';
 import { orientPicture } from '../orient.ts';
-import { checkFrames, checkSides, isRgbFrames } from '../rgb-frames.ts';
+import { MAX_PIXELS, checkFrames, checkSides, isRgbFrames } from '../rgb-frames.ts';
 import type { MediaInput, RgbFrames } from '../rgb-frames.ts';
 import { OWN_SCALER, scaleFrames } from '../scale.ts';
 import type { ImageOptions, LoadedFrames } from '../types.ts';
@@ -28,10 +28,19 @@ export async function loadImage(input: MediaInput, options: ImageOptions): Promi
   if (!('unusable' in ffmpeg)) {
     const data = await readFrames(ffmpeg, {
       what,
-      // The orientation is applied by our own filters: ffmpeg's versions differ in which formats they look into.
-      input: ['-noautorotate', '-f', `${header.format.toLowerCase()}_pipe`, '-i', 'pipe:0'],
+      // Damage to a picture is an error, too, where a decoder would grey it out and go on. The orientation is applied by our own filters: ffmpeg's versions differ in which formats they look into.
+      input: [
+        '-err_detect',
+        'crccheck+explode',
+        '-noautorotate',
+        '-f',
+        `${header.format.toLowerCase()}_pipe`,
+        '-i',
+        'pipe:0',
+      ],
       bytes,
       filters: pictureFilters(header, fit, { width, height }),
+      maxPixels: MAX_PIXELS,
       size: { width, height },
       maxFrames: 1,
       signal,
@@ -57,7 +66,7 @@ async function decodeBySharp(
   const sharp = await importSharp(what, noFfmpeg);
   let decoded: { data: Uint8Array; info: { width: number; height: number; channels: number } };
   try {
-    decoded = await sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: header.width * header.height })
+    decoded = await sharp(bytes, { failOn: 'warning', ignoreIcc: true, limitInputPixels: header.width * header.height })
       .toColourspace('srgb')
       .removeAlpha()
       .raw({ depth: 'uchar' })

@@ -10,10 +10,12 @@ import type { LoadedFrames, VideoInputOptions } from '../types.ts';
 import { findFfmpegReader } from './ffmpeg.ts';
 import type { Ffmpeg } from './ffmpeg.ts';
 import { fitFilters, readFrames } from './ffmpeg-read.ts';
-import { byteLength, bytesOf, checkFile, inputPath, nameInput } from './read-input.ts';
+import { byteLength, bytesOf, checkFile, checkNoText, inputPath, nameInput } from './read-input.ts';
 
 /** The original's prefix. */
 const DEFAULT_FRAMES = 32;
+/** Per frame: a decoder holds many of them at once. 8K is half of it. */
+const MAX_VIDEO_PIXELS = 2 ** 26;
 
 /** Throws unless videos can be read on this machine. */
 export async function requireVideoReader(what: string): Promise<Ffmpeg> {
@@ -70,11 +72,13 @@ async function decode(
     signal,
   }: VideoInputOptions & Required<Pick<VideoInputOptions, 'maxFrames' | 'fit'>>,
 ): Promise<LoadedFrames> {
+  await checkNoText(what, path);
   const rate = Number.isInteger(fps) ? String(fps) : `${Math.round(fps * 1000)}/1000`;
   const data = await readFrames(ffmpeg, {
     what,
     input: ['-i', `file:${path}`],
     filters: [`fps=${rate}`, ...fitFilters(fit, width, height)].join(','),
+    maxPixels: MAX_VIDEO_PIXELS,
     size: { width, height },
     maxFrames,
     signal,

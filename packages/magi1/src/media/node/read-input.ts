@@ -45,6 +45,20 @@ export async function checkFile(what: string, path: string): Promise<number> {
   return size;
 }
 
+/** Throws when `path` starts with plain text: ffmpeg would follow playlists, and paint any other text as a video. */
+export async function checkNoText(what: string, path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(4096), 0, 4096, 0);
+    const start = buffer.subarray(0, bytesRead);
+    const isText = start.every((byte) => byte >= 32 || (byte >= 7 && byte <= 13) || byte === 27);
+    if (isText && !start.toString('latin1').startsWith('YUV4MPEG2 '))
+      throw new FileFormatError(`${what}: a video expected, got a text file`);
+  } finally {
+    await file.close();
+  }
+}
+
 /** The whole of a picture's file. */
 export async function readPicture(what: string, input: EncodedInput): Promise<Uint8Array> {
   const limit = (size: number): void => {

@@ -1,0 +1,262 @@
+// The LoRAs of a pipeline: which are loaded, with which weight, and which are fused. What is decided here takes effect on
+// a transformer when it is next attached, so that it survives the transformer being freed and loaded again.
+import { Magi1Error } from '@magi1/tensor';
+import type { Device } from '@magi1/tensor';
+import { readLora } from '../checkpoint.ts';
+import type { EngineConfig, ModelConfig } from '../config/index.ts';
+import { transformerLayouts } from '../layouts/index.ts';
+import type { VideoDiT } from '../transformer/video-dit.ts';
+import { ditWeightSpecs } from '../transformer/weights.ts';
+import type { LowRankUpdate, Weights, WeightSpecs } from '../weights.ts';
+import { fuseLayer } from './fuse.ts';
+import { parseLora } from './lora-file.ts';
+import type { LoraFactor } from './lora-file.ts';
+import { resolveLora } from './targets.ts';
+import type { LoraLayer } from './targets.ts';
+
+export interface LoadLoraOptions {
+  /** What to call it; `default` when left out. */
+  readonly name?: string | undefined;
+  /** How strongly it acts; 1 when left out, 0 for not at all. */
+  readonly weight?: number | undefined;
+}
+
+export interface FuseLoraOptions {
+  /** Which to fuse; all that act when left out. */
+  readonly names?: readonly string[] | undefined;
+  /** Multiplies their weights. */
+  readonly scale?: number | undefined;
+}
+
+/** A loaded LoRA, as a user sees it. */
+export interface LoraInfo {
+  readonly name: string;
+  readonly weight: number;
+  readonly fused: boolean;
+  /** Changes of linear layers that it holds. */
+  readonly layers: number;
+  /** Largest rank among them. */
+  readonly rank: number;
+}
+
+interface Lora {
+  readonly layers: readonly LoraLayer[];
+  weight: number;
+  /** The strength it was fused with. */
+  fused: number | undefined;
+}
+
+/** What was done to one loaded transformer. */
+interface Attached {
+  /** Strengths of the LoRAs in its weights, and the layers that were changed for them. */
+  fused: ReadonlyMap<Lora, number> | undefined;
+  readonly changed: Set<string>;
+  /** Factors on the device. */
+  factors: ReadonlyMap<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>;
+}
+
+export interface AttachOptions {
+  /** Multiplies the weights of all LoRAs that are not fused. */
+  readonly scale?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class LoraSet {
+  readonly #specs: WeightSpecs;
+  readonly #model: ModelConfig;
+  readonly #loras = new Map<string, Lora>();
+  readonly #attached = new WeakMap<VideoDiT, Attached>();
+
+  constructor(model: ModelConfig, engine: Pick<EngineConfig, 'fp8_quant'>) {
+    this.#model = model;
+    this.#specs = ditWeightSpecs(model, engine);
+  }
+
+  list(): LoraInfo[] {
+    return [...this.#loras].map(([name, { layers, weight, fused }]) => ({
+      name,
+      weight,
+      fused: fused !== undefined,
+      layers: layers.length,
+      rank: layers.reduce((largest, { a }) => Math.max(largest, a.rows), 0),
+    }));
+  }
+
+  /**
+   * Reads a LoRA: a safetensors or torch file, a folder with one, or the bytes of a safetensors file.
+   * @throws Magi1Error naming modules that are no linear layer of the model, and factors of the wrong width
+   */
+  async load(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+    const { name = 'default', weight = 1 } = options;
+    if (typeof name !== 'string' || name === '')
+      throw new Magi1Error('loadLora: name must be a text that is not empty');
+    checkNumber('loadLora: weight', weight);
+    this.#checkFree(name);
+    const file = await readLora(source);
+    const layers = resolveLora(file.name, parseLora(file), this.#specs, transformerLayouts(this.#model));
+    this.#checkFree(name); // another may have come in the meantime
+    this.#loras.set(name, { layers, weight, fused: undefined });
+    return this.list().find((lora) => lora.name === name)!;
+  }
+
+  /** Which LoRAs act from now on, and how strongly; those not named do not act. */
+  set(weights: Readonly<Record<string, number>>): void {
+    for (const [name, weight] of Object.entries(weights)) {
+      if (this.#get(name).fused !== undefined)
+        throw new Magi1Error(`setLoras: LoRA ${name} is fused into the weights; call unfuseLora first`);
+      checkNumber(`setLoras: weight of ${name}`, weight);
+    }
+    for (const [name, lora] of this.#loras) if (lora.fused === undefined) lora.weight = weights[name] ?? 0;
+  }
+
+  /** Forgets one LoRA, or all. */
+  unload(name?: string): void {
+    const names = name === undefined ? [...this.#loras.keys()] : [name];
+    const fused = names.find((each) => this.#get(each).fused !== undefined);
+    if (fused !== undefined)
+      throw new Magi1Error(`unloadLora: LoRA ${fused} is fused into the weights; call unfuseLora first`);
+    for (const each of names) this.#loras.delete(each);
+  }
+
+  /** Puts LoRAs into the weights themselves: runs cost nothing more then, and their strength is fixed. */
+  fuse({ names, scale = 1 }: FuseLoraOptions = {}): void {
+    checkNumber('fuseLora: scale', scale);
+    const already = [...this.#loras].find(([, { fused }]) => fused !== undefined);
+    if (already !== undefined) throw new Magi1Error(`fuseLora: LoRA ${already[0]} is fused; call unfuseLora first`);
+    const chosen =
+      names?.map((name) => this.#get(name)) ?? [...this.#loras.values()].filter(({ weight }) => weight !== 0);
+    if (chosen.length === 0) throw new Magi1Error('fuseLora: no LoRA is loaded that acts');
+    const quantized = chosen
+      .flatMap(({ layers }) => layers)
+      .find(({ layer }) => this.#specs.get(`${layer}.weight`)!.role === 'quantized');
+    if (quantized !== undefined)
+      throw new Magi1Error(
+        `fuseLora: ${quantized.layer} is quantised to f8e4m3fn and would lose the change; use the LoRA without fusing it`,
+      );
+    for (const lora of chosen) lora.fused = lora.weight * scale;
+  }
+
+  /** Takes the fused LoRAs out of the weights again: the very bits of the checkpoint come back. */
+  unfuse(): void {
+    const fused = [...this.#loras.values()].filter((lora) => lora.fused !== undefined);
+    if (fused.length === 0) throw new Magi1Error('unfuseLora: no LoRA is fused');
+    for (const lora of fused) lora.fused = undefined;
+  }
+
+  /**
+   * Brings a transformer to what was decided here; does nothing where it is there already.
+   * @param restore reads weights, by name, from the checkpoint again
+   */
+  async attach(
+    transformer: VideoDiT,
+    restore: (weights: Weights, names: readonly string[]) => Promise<void>,
+    { scale = 1, signal }: AttachOptions = {},
+  ): Promise<void> {
+    const state = this.#attached.get(transformer) ?? { fused: new Map(), changed: new Set(), factors: new Map() };
+    this.#attached.set(transformer, state);
+    await this.#fuseInto(transformer, state, restore, signal);
+    this.#switchOn(transformer, state, scale);
+  }
+
+  async #fuseInto(
+    { weights, device }: VideoDiT,
+    state: Attached,
+    restore: (weights: Weights, names: readonly string[]) => Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const fused = new Map<Lora, number>();
+    for (const lora of this.#loras.values()) if (lora.fused !== undefined) fused.set(lora, lora.fused);
+    const { fused: done } = state;
+    if (done?.size === fused.size && [...fused].every(([lora, strength]) => done.get(lora) === strength)) return;
+    state.fused = undefined; // unknown until all is done: whatever goes wrong, the next attempt starts from the files
+    if (state.changed.size > 0) {
+      await restore(
+        weights,
+        [...state.changed].map((layer) => `${layer}.weight`),
+      );
+      state.changed.clear();
+    }
+    for (const [layer, changes] of byLayer(fused)) {
+      state.changed.add(layer);
+      const updates = changes.map(({ layer: change, scale }) => ({ ...upload(device, change), scale }));
+      try {
+        await fuseLayer(weights, layer, updates, signal);
+      } finally {
+        for (const { a, b } of updates) for (const tensor of [a, b]) tensor.dispose();
+      }
+    }
+    state.fused = fused;
+  }
+
+  #switchOn({ weights, device }: VideoDiT, state: Attached, scale: number): void {
+    const acting = new Map<Lora, number>();
+    for (const lora of this.#loras.values())
+      if (lora.fused === undefined && lora.weight * scale !== 0) acting.set(lora, lora.weight * scale);
+    const factors = new Map<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>();
+    const updates = new Map<string, LowRankUpdate[]>();
+    try {
+      for (const [layer, changes] of byLayer(acting)) {
+        const list = changes.map(({ layer: change, scale: strength }) => {
+          const pair = state.factors.get(change) ?? upload(device, change);
+          factors.set(change, pair);
+          return { ...pair, scale: strength };
+        });
+        updates.set(layer, list);
+      }
+    } catch (error) {
+      for (const [change, { a, b }] of factors)
+        if (!state.factors.has(change)) for (const tensor of [a, b]) tensor.dispose();
+      throw error;
+    }
+    weights.setUpdates(updates);
+    state.factors = factors;
+  }
+
+  #get(name: string): Lora {
+    const lora = this.#loras.get(name);
+    if (lora === undefined) {
+      const names = [...this.#loras.keys()].join(', ');
+      throw new Magi1Error(`no LoRA is called ${JSON.stringify(name)}; loaded: ${names === '' ? 'none' : names}`);
+    }
+    return lora;
+  }
+
+  #checkFree(name: string): void {
+    if (this.#loras.has(name))
+      throw new Magi1Error(`loadLora: a LoRA called ${name} is loaded; give another name, or unload it first`);
+  }
+}
+
+interface Change {
+  readonly layer: LoraLayer;
+  readonly scale: number;
+}
+
+/** Every change that LoRAs of these strengths make, by the layer that it is made to. */
+function byLayer(strengths: ReadonlyMap<Lora, number>): Map<string, Change[]> {
+  const out = new Map<string, Change[]>();
+  for (const [{ layers }, strength] of strengths) {
+    for (const layer of layers) {
+      const changes = out.get(layer.layer) ?? [];
+      changes.push({ layer, scale: strength * layer.scale });
+      out.set(layer.layer, changes);
+    }
+  }
+  return out;
+}
+
+function upload(device: Device, { a, b }: LoraLayer): Pick<LowRankUpdate, 'a' | 'b'> {
+  const tensor = ({ data, rows, columns }: LoraFactor) => device.tensor(data, [rows, columns], 'f32', { weight: true });
+  const first = tensor(a);
+  try {
+    return { a: first, b: tensor(b) };
+  } catch (error) {
+    first.dispose();
+    throw error;
+  }
+}
+
+function checkNumber(what: string, value: unknown): void {
+  if (typeof value !== 'number' || !Number.isFinite(value))
+    throw new Magi1Error(`${what} must be a finite number, got ${typeof value === 'number' ? value : typeof value}`);
+}
