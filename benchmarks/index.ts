@@ -109,6 +109,7 @@ async function peers(given: Options): Promise<SideBySide | undefined> {
     adapter,
     threads: availableParallelism(),
     quick: given.quick,
+    kinds: given.opNames,
     longestRunMs: given['peers-only'] ? 60e3 : 10e3,
     say,
   });

@@ -101,15 +101,25 @@ export interface SideOptions {
   readonly adapter: string | undefined;
   readonly threads: number;
   readonly quick: boolean;
+  /** Kinds of tasks; all when empty. */
+  readonly kinds: readonly string[];
   /** Another library that is expected to take longer for one run is left out. */
   readonly longestRunMs: number;
   readonly say: (text: string) => void;
 }
 
-export async function sideBySide({ adapter, threads, quick, longestRunMs, say }: SideOptions): Promise<SideBySide> {
+export async function sideBySide({
+  adapter,
+  threads,
+  quick,
+  kinds,
+  longestRunMs,
+  say,
+}: SideOptions): Promise<SideBySide> {
   const contestants = await openContestants(adapter, threads);
   const results: SideResult[] = [];
-  for (const task of quick ? QUICK_TASKS : TASKS) {
+  const wanted = (quick ? QUICK_TASKS : TASKS).filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
+  for (const task of wanted) {
     for (const group of ['webgpu', 'wasm'] as const) {
       const present = contestants.filter((contestant) => contestant.group === group);
       if (present.length === 0) continue;

@@ -50,28 +50,33 @@ function prepare(tf: Tf, group: string, task: Task, inputs: TaskInputs): Prepare
   if (group === 'webgpu') {
     tf.backend().device.addEventListener('uncapturederror', ({ error }) => errors.push(error.message));
   }
-  const given = task.kind === 'matmul' ? matrices(tf, task.size, inputs) : byHeads(tf, task, inputs);
+  const given = task.kind === 'matmul' ? [matrices(tf, task.size, inputs)] : byHeads(tf, task, inputs, group);
   const compute = () =>
-    tf.tidy(() => {
-      const [a, b, v] = given;
-      if (task.kind === 'matmul') return tf.matMul(a!, b!);
-      return tf.matMul(tf.softmax(tf.matMul(a!, b!)), v!);
-    });
+    given.map(([a, b, v]) =>
+      tf.tidy(() => {
+        const product = tf.matMul(a!, b!);
+        return v === undefined ? product : tf.matMul(tf.softmax(product), v);
+      }),
+    );
   return {
     async run(repeats) {
       await tf.setBackend(group);
-      for (let i = 0; i < repeats; i++) compute().dispose();
+      for (let i = 0; i < repeats; i++) for (const output of compute()) output.dispose();
       if (group === 'webgpu') await finish(tf.backend(), errors);
     },
     async result() {
       await tf.setBackend(group);
-      const output = compute();
-      const data = await patiently(output.data());
-      output.dispose();
+      const outputs = compute();
+      const parts: number[] = [];
+      for (const output of outputs) {
+        for (const value of await patiently(output.data())) parts.push(value);
+        output.dispose();
+      }
+      const data = Float32Array.from(parts);
       return task.kind === 'matmul' ? data : swapAxes(data, task.heads, task.queries, task.headDim);
     },
     dispose() {
-      for (const tensor of given) tensor.dispose();
+      for (const tensor of given.flat()) tensor.dispose();
     },
   };
 }
@@ -89,26 +94,32 @@ function matrices(tf: Tf, [m, k, n]: readonly [number, number, number], [a, b]: 
   return [tf.tensor(a!, [m, k]), tf.tensor(b!, [k, n])];
 }
 
-function byHeads(tf: Tf, task: Task & { kind: 'attention' }, [q, k, v]: TaskInputs): TfTensor[] {
-  const { queries, keys, heads, kvHeads, headDim } = task;
+/** q, k and v as one batch of heads; on wasm head by head, since tfjs is fast there at single products only. */
+function byHeads(
+  tf: Tf,
+  { queries, keys, heads, kvHeads, headDim }: Task & { kind: 'attention' },
+  [q, k, v]: TaskInputs,
+  group: string,
+): TfTensor[][] {
   const scale = 1 / Math.sqrt(headDim);
-  const repeated = (byHead: Float32Array, shape: readonly number[]) => {
-    const size = keys * headDim;
-    const all = new Float32Array(heads * size);
-    for (let h = 0; h < heads; h++) {
-      const kv = Math.floor(h / (heads / kvHeads));
-      all.set(byHead.subarray(kv * size, (kv + 1) * size), h * size);
-    }
-    return tf.tensor(all, shape);
+  const byHead = [
+    { data: swapAxes(q!, queries, heads, headDim).map((value) => value * scale), of: heads, shape: [queries, headDim] },
+    // [keys, kvHeads * headDim] turned round is [kvHeads, headDim, keys].
+    { data: swapAxes(k!, keys, kvHeads * headDim, 1), of: kvHeads, shape: [headDim, keys] },
+    { data: swapAxes(v!, keys, kvHeads, headDim), of: kvHeads, shape: [keys, headDim] },
+  ];
+  const headAt = ({ data, of }: (typeof byHead)[0], head: number) => {
+    const at = Math.floor((head * of) / heads) * (data.length / of);
+    return data.subarray(at, at + data.length / of);
   };
-  // [keys, kvHeads * headDim] turned round is [kvHeads, headDim, keys]: on wasm tfjs is slow at turning it itself.
-  const kTurned = swapAxes(k!, keys, kvHeads * headDim, 1);
-  const vByHead = swapAxes(v!, keys, kvHeads, headDim);
-  const scaled = swapAxes(q!, queries, heads, headDim).map((value) => value * scale);
+  const all = Array.from({ length: heads }, (_, head) => head);
+  if (group === 'wasm') return all.map((head) => byHead.map((input) => tf.tensor(headAt(input, head), input.shape)));
   return [
-    tf.tensor(scaled, [heads, queries, headDim]),
-    repeated(kTurned, [heads, headDim, keys]),
-    repeated(vByHead, [heads, keys, headDim]),
+    byHead.map((input) => {
+      const repeated = new Float32Array((heads * input.data.length) / input.of);
+      for (const head of all) repeated.set(headAt(input, head), (head * input.data.length) / input.of);
+      return tf.tensor(repeated, [heads, ...input.shape]);
+    }),
   ];
 }
 

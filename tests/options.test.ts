@@ -11,7 +11,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_MODEL } from './support/cli.ts';
-import { temporaryFolder } from './support/tiny-model.ts';
+import { copyTinyModel, editConfig, temporaryFolder } from './support/tiny-model.ts';
 
 const SMALL = {
   prompt: 'a cat',
@@ -43,7 +43,7 @@ afterAll(async () => {
 describe('texts', () => {
   it('embeddings stand for the prompt they were made of', async () => {
     const promptEmbeds = await pipe.encodePrompt('a cat');
-    const { prompt: _, ...rest } = SMALL;
+    const rest = { ...SMALL, prompt: undefined };
     const result = await pipe({ ...rest, promptEmbeds });
     expect(result.frames).toEqual(plain.frames);
     expect(result.facts).toMatchObject({ prompt: null, cleanedPrompt: null, textTokens: promptEmbeds.length });
@@ -56,7 +56,7 @@ describe('texts', () => {
   });
 
   it('no row of text at all is the null text, as in the original', async () => {
-    const { prompt: _, ...rest } = SMALL;
+    const rest = { ...SMALL, prompt: undefined };
     const empty = { rows: new Float32Array(0), length: 0 };
     expect((await pipe({ ...rest, promptEmbeds: empty })).facts.textTokens).toBe(0);
   });
@@ -101,7 +101,7 @@ describe('prompts of chunks', () => {
   });
 
   it('may begin with the first chunk, in any order, and be embeddings', async () => {
-    const { prompt: _, ...rest } = TWO_CHUNKS;
+    const rest = { ...TWO_CHUNKS, prompt: undefined };
     const rain = await pipe.encodePrompt('it rains');
     const result = await pipe({
       ...rest,
@@ -190,6 +190,27 @@ describe('what comes out', () => {
     expect(await exportToVideo(plain, path, { fps: 8 })).toMatchObject({ path, frames: 24 });
     expect(existsSync(path)).toBe(true);
     await expect(exportToVideo({ ...plain, width: 33 }, path)).rejects.toThrow(/33x32 RGB have 3168 values each/);
+  });
+});
+
+describe('fps', () => {
+  const withFps = async (fps: number) => {
+    const folder = copyTinyModel();
+    editConfig(folder, (config) => (config.runtime_config!.fps = fps));
+    return Magi1Pipeline.fromPretrained(folder, { device, request: SMALL });
+  };
+
+  it('decides the tiles of the VAE, and so the frames of a chunk', async () => {
+    const own = await withFps(12);
+    const { settings, notes } = own.plan(SMALL);
+    expect(settings).toMatchObject({ fps: 12, frames: 6 });
+    expect(notes.join()).toMatch(/at fps 12 a chunk gives 6 frames instead of 24/);
+    expect(await own(SMALL)).toMatchObject({ fps: 12, numFrames: 6 });
+    await own.dispose();
+  });
+
+  it('is refused where a tile holds no latent frame', async () => {
+    await expect(withFps(7)).rejects.toThrow(/fps: 8 or more expected, got 7/);
   });
 });
 

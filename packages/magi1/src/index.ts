@@ -12,13 +12,12 @@ export type {
   ChunkPrompt,
   GenerationOptions,
   ImageToVideoRequest,
-  OutputType,
-  Settings,
   StepListener,
   TextEmbeds,
   TextToVideoRequest,
   VideoToVideoRequest,
 } from './pipelines/request.ts';
+export type { OutputType, Settings } from './pipelines/settings.ts';
 export type { MemoryNeed } from './pipelines/memory.ts';
 export type { Progress, ProgressListener, StageName } from './pipelines/progress.ts';
 export { locateByConfigFile, locateModel } from './pipelines/model-folder.ts';
@@ -31,6 +30,7 @@ export * from './config/index.ts';
 export * from './media/index.ts';
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
+export type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from './lora/index.ts';
 export { cleanPrompt } from './t5/clean-caption.ts';
 export { seededNoise } from './sampler/index.ts';
 export type { SamplingStep } from './sampler/index.ts';

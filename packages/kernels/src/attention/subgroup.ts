@@ -1,7 +1,7 @@
 // Flash attention for adapters without fast workgroup memory (software adapters): one subgroup per workgroup, no barriers.
-// Every lane owns whole queries, so softmax needs no exchange; rows of k and v are loaded once per subgroup and broadcast.
-// Sums run in scalars; arrays, which are slow there, only take what leaves an unrolled tile. Small text: it compiles in
-// about a second, where a version unrolled over head_dim took ten.
+// Every lane owns four queries, so softmax needs no exchange; rows of k and v are loaded once per subgroup and broadcast.
+// What is unrolled is two tiles of sums in scalars; arrays are slow there and only take what leaves a tile, in loops that
+// are not unrolled, since every access to an array or a buffer is long code there.
 import type { WgslProgram } from '@magi1/tensor';
 import { EXP, valueType } from '../support/wgslFunctions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl.ts';
@@ -10,16 +10,17 @@ import type { AttentionVariant } from './wgsl.ts';
 
 export interface SubgroupAttentionVariant extends AttentionVariant {
   readonly lanes: number;
-  readonly queriesPerLane: number;
   /** Groups of `lanes` units (vec4 or f32) in a row of one head. */
   readonly chunks: number;
 }
 
+export const QUERIES_PER_LANE = 4;
 /** Keys between two adjustments of the running maximum, and keys of one unrolled tile of scores. */
-const KEYS = 32;
+const KEYS = 64;
 const SCORE_KEYS = 16;
 
 const range = (count: number): number[] => [...Array(count).keys()];
+const FOUR = range(QUERIES_PER_LANE);
 
 export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {
   name: 'attentionSubgroup',
@@ -27,12 +28,11 @@ export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {
   bindings: attentionBindings,
   params: ATTENTION_PARAMS,
   source: (variant) => {
-    const { wide, lanes, queriesPerLane: perLane, chunks } = variant;
-    const each = (text: (j: number) => string) => range(perLane).map(text).join(' ');
-    const elements = chunks * lanes * perLane;
+    const { wide, mask, bias, lanes, chunks } = variant;
+    const biasOf = (j: number) => `relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)]`;
     return /* wgsl */ `
 alias Unit = ${wide ? 'vec4f' : 'f32'};
-${valueType(false)}
+${valueType(true)}
 ${EXP}
 ${WORKGROUP_INDEX}
 
@@ -45,56 +45,56 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let kv_head = head / params.group;
   let tile = tiles[index % params.tiles];
   let query0 = tile.x + lane;
-  // Loops run to ends that are not constant, so that drivers do not unroll them: that would take seconds to compile.
-  let used = (tile.y - tile.x + ${lanes - 1}u) / ${lanes}u;
-  var query_rows: array<Unit, ${elements}>;
-  var sums: array<Unit, ${elements}>;
-  var scores: array<f32, ${KEYS * perLane}>;
-  var score_tile: array<f32, ${SCORE_KEYS * perLane}>;
-  var sum_tile: array<Unit, ${lanes * perLane}>;
-  for (var j = 0u; j < used; j++) {
-    let start = (min(query0 + j * ${lanes}u, tile.y - 1u) * params.heads + head) * units;
-    for (var u = 0u; u < units; u++) { query_rows[u * ${perLane}u + j] = q[start + u] * params.scale; }
-  }
-  ${variant.bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u;' : ''}
-  ${each((j) => `var most${j} = ${LOWEST}; var total${j} = 0.0;`)}
+  ${FOUR.map((j) => `let query_start${j} = (min(query0 + ${j * lanes}u, tile.y - 1u) * params.heads + head) * units;`).join('\n  ')}
+  ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u;' : ''}
+  // sums[4 u + j] is unit u of the lane's query j; scores[i] and the vec4f below are of its four queries.
+  var sums: array<Unit, ${chunks * lanes * QUERIES_PER_LANE}>;
+  var sum_tile: array<Unit, ${lanes * QUERIES_PER_LANE}>;
+  var scores: array<vec4f, ${KEYS}>;
+  var score_tile: array<vec4f, ${SCORE_KEYS}>;
+  var most = vec4f(${LOWEST});
+  var total = vec4f();
   for (var first = tile.z; first < tile.w; first += ${KEYS}u) {
     let keys = min(${KEYS}u, tile.w - first);
-    ${each((j) => `var higher${j} = most${j};`)}
+    var higher = most;
     for (var sub = 0u; sub < keys; sub += ${SCORE_KEYS}u) {
       ${scoreTile(variant)}
       let end = min(${SCORE_KEYS}u, keys - sub);
       for (var i = 0u; i < end; i++) {
-        ${each((j) => `var z${j} = score_tile[i * ${perLane}u + ${j}u];`)}
-        ${adjustScores(variant)}
-        ${each((j) => `scores[(sub + i) * ${perLane}u + ${j}u] = z${j}; higher${j} = max(higher${j}, z${j});`)}
+        var score = score_tile[i] * params.scale;
+        ${mask || bias ? 'let key = first + sub + i;' : ''}
+        ${bias ? `score += vec4f(${FOUR.map(biasOf).join(', ')});` : ''}
+        ${mask ? `score = select(score, vec4f(${LOWEST}), keyMask[key] == 0);` : ''}
+        scores[sub + i] = score;
+        higher = max(higher, score);
       }
     }
-    ${each((j) => `let fade${j} = exp_(most${j} - higher${j}); most${j} = higher${j}; total${j} *= fade${j};`)}
+    let fade = exp_(most - higher);
+    most = higher;
+    total *= fade;
     for (var i = 0u; i < keys; i++) {
-      ${each((j) => `let z${j} = scores[i * ${perLane}u + ${j}u];`)}
-      ${each((j) => `let p${j} = select(0.0, exp_(z${j} - most${j}), z${j} > ${VISIBLE});`)}
-      ${each((j) => `scores[i * ${perLane}u + ${j}u] = p${j}; total${j} += p${j};`)}
+      let score = scores[i];
+      let weight = select(vec4f(), exp_(score - most), score > vec4f(${VISIBLE}));
+      scores[i] = weight;
+      total += weight;
     }
     for (var unit0 = 0u; unit0 < units; unit0 += ${lanes}u) {
       ${valueTile(variant)}
-      let end = min(${lanes}u, units - unit0);
-      for (var u = 0u; u < end; u++) {
-        let from_tile = u * ${perLane}u;
-        let to = unit0 * ${perLane}u + from_tile;
-        ${each((j) => `sums[to + ${j}u] = fma(sums[to + ${j}u], Unit(fade${j}), sum_tile[from_tile + ${j}u]);`)}
+      let end = ${QUERIES_PER_LANE}u * min(${lanes}u, units - unit0);
+      for (var e = 0u; e < end; e++) {
+        let to = ${QUERIES_PER_LANE}u * unit0 + e;
+        sums[to] = fma(sums[to], Unit(fade[e % ${QUERIES_PER_LANE}u]), sum_tile[e]);
       }
     }
   }
-  var totals = array<f32, ${perLane}>(${range(perLane)
-    .map((j) => `total${j}`)
-    .join(', ')});
+  // To an end that is not constant, so that it is not unrolled.
+  let used = (tile.y - tile.x + ${lanes - 1}u) / ${lanes}u;
   for (var j = 0u; j < used; j++) {
     let query = query0 + j * ${lanes}u;
     if (query < tile.y) {
       let start = (query * params.heads + head) * units;
-      let factor = select(0.0, 1.0 / totals[j], totals[j] > 0.0);
-      for (var u = 0u; u < units; u++) { y[start + u] = sums[u * ${perLane}u + j] * factor; }
+      let factor = select(0.0, 1.0 / total[j], total[j] > 0.0);
+      for (var u = 0u; u < units; u++) { y[start + u] = sums[${QUERIES_PER_LANE}u * u + j] * factor; }
     }
   }
 }
@@ -102,56 +102,42 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-/** Scores of a lane's queries for the keys from `sub` on, to score_tile. Past the last key it is read again. */
-function scoreTile({ wide, lanes, queriesPerLane: perLane }: SubgroupAttentionVariant): string {
+/** Products of the lane's queries with the keys from `sub` on, to score_tile. Past the last key it is read again. */
+function scoreTile({ wide, lanes }: SubgroupAttentionVariant): string {
   const parts = wide ? ['.x', '.y', '.z', '.w'] : [''];
   const loads = range(SCORE_KEYS / lanes);
-  const sums = range(SCORE_KEYS).flatMap((key) => range(perLane).map((j) => `s${key}_${j}`));
-  const multiply = (key: number) => {
-    const adds = range(perLane).map((j) => {
-      const sum = `s${key}_${j}`;
-      return `${sum} = ${parts.reduce((inner, part) => `fma(b${part}, q${j}${part}, ${inner})`, sum)};`;
-    });
-    return `{ let b = subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u); ${adds.join(' ')} }`;
-  };
   const start = (n: number) => `((first + min(sub + ${n * lanes}u + lane, keys - 1u)) * params.kv_heads + kv_head) * units`;
+  const multiply = (key: number) => {
+    const sum = parts.reduce((inner, part, i) => `fma(vec4f(b${part}), across${i}, ${inner})`, `s${key}`);
+    return `{ let b = subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u); s${key} = ${sum}; }`;
+  };
   return `${loads.map((n) => `let start${n} = ${start(n)};`).join(' ')}
-      ${sums.map((sum) => `var ${sum} = 0.0;`).join(' ')}
+      ${range(SCORE_KEYS)
+        .map((key) => `var s${key} = vec4f();`)
+        .join(' ')}
       for (var u = 0u; u < units; u++) {
         ${loads.map((n) => `let row${n} = k[start${n} + u];`).join(' ')}
-        ${range(perLane)
-          .map((j) => `let q${j} = query_rows[u * ${perLane}u + ${j}u];`)
-          .join(' ')}
+        ${FOUR.map((j) => `let q${j} = q[query_start${j} + u];`).join(' ')}
+        ${parts.map((part, i) => `let across${i} = vec4f(${FOUR.map((j) => `q${j}${part}`).join(', ')});`).join(' ')}
         ${range(SCORE_KEYS).map(multiply).join('\n        ')}
       }
-      ${sums.map((sum, i) => `score_tile[${i}] = ${sum};`).join(' ')}`;
-}
-
-/** Bias and mask of the key first + sub + i. */
-function adjustScores({ mask, bias, lanes, queriesPerLane: perLane }: SubgroupAttentionVariant): string {
-  const lines = ['let key = first + sub + i;'];
-  for (const j of range(perLane)) {
-    if (bias) lines.push(`z${j} += relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)];`);
-  }
-  if (mask) lines.push('let hidden = keyMask[key] == 0;');
-  for (const j of range(perLane)) if (mask) lines.push(`z${j} = select(z${j}, ${LOWEST}, hidden);`);
-  return mask || bias ? lines.join(' ') : '';
+      ${range(SCORE_KEYS)
+        .map((key) => `score_tile[${key}] = s${key};`)
+        .join(' ')}`;
 }
 
 /** Weighted sums of `lanes` units of the values from `unit0` on, to sum_tile. */
-function valueTile({ lanes, queriesPerLane: perLane }: SubgroupAttentionVariant): string {
-  const sums = range(lanes).flatMap((u) => range(perLane).map((j) => `v${u}_${j}`));
+function valueTile({ lanes }: SubgroupAttentionVariant): string {
+  const sums = range(lanes).flatMap((u) => FOUR.map((j) => `v${u}_${j}`));
   const multiply = (u: number) => {
-    const adds = range(perLane).map((j) => `v${u}_${j} = fma(Unit(p${j}), b, v${u}_${j});`);
+    const adds = FOUR.map((j) => `v${u}_${j} = fma(Unit(weight[${j}]), b, v${u}_${j});`);
     return `{ let b = subgroupBroadcast(row, ${u}u); ${adds.join(' ')} }`;
   };
   return `let unit = min(unit0 + lane, units - 1u);
       ${sums.map((sum) => `var ${sum} = Unit();`).join(' ')}
       for (var i = 0u; i < keys; i++) {
         let row = v[((first + i) * params.kv_heads + kv_head) * units + unit];
-        ${range(perLane)
-          .map((j) => `let p${j} = scores[i * ${perLane}u + ${j}u];`)
-          .join(' ')}
+        let weight = scores[i];
         ${range(lanes).map(multiply).join('\n        ')}
       }
       ${sums.map((sum, i) => `sum_tile[${i}] = ${sum};`).join(' ')}`;

@@ -3,7 +3,7 @@ import type { OpDefinition } from '@magi1/tensor';
 import { foldWorkgroups } from '../support/wgsl.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
-import { subgroupAttention } from './subgroup.ts';
+import { QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
 import { TILE_QUERIES, tileAttention } from './tile.ts';
 import { queryTiles } from './tiles.ts';
 
@@ -15,14 +15,12 @@ export const webgpu: NonNullable<
   const switches = { wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
   const { software, subgroups, subgroupMinSize: lanes, subgroupMaxSize } = capabilities;
   const bySubgroup = software && subgroups && lanes === 8 && subgroupMaxSize === 8;
-  const longest = Math.max(1, ...params.blocks.map((block) => block.q[1] - block.q[0]));
-  const queriesPerLane = longest <= lanes ? 1 : longest <= 4 * lanes ? 4 : 8;
   const units = switches.wide ? headDim / 4 : headDim;
-  const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * queriesPerLane : TILE_QUERIES);
+  const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * QUERIES_PER_LANE : TILE_QUERIES);
   return [
     {
       program: bySubgroup ? subgroupAttention : tileAttention,
-      variant: bySubgroup ? { ...switches, lanes, queriesPerLane, chunks: Math.ceil(units / lanes) } : { ...switches, headDim },
+      variant: bySubgroup ? { ...switches, lanes, chunks: Math.ceil(units / lanes) } : { ...switches, headDim },
       bindings: {
         q,
         k,

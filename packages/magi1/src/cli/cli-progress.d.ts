@@ -14,6 +14,8 @@ declare module 'cli-progress' {
   export class MultiBar {
     constructor(options: Options, preset?: object);
     create(total: number, startValue: number, payload?: object): SingleBar;
+    /** Prints above the bars; the text must end with a line break. */
+    log(text: string): void;
     stop(): void;
   }
   export const Presets: { readonly shades_classic: object };

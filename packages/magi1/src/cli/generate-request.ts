@@ -50,12 +50,14 @@ export const REQUEST_OPTIONS: Readonly<Record<string, OptionSpec>> = {
 
 export interface CommandRequest {
   readonly request: GenerationOptions;
+  /** Files that the video starts from, by option. */
+  readonly inputs: Readonly<Record<string, string>>;
   /** Opens the pipeline of the mode with the request completed by what only a run has. */
-  open(
+  readonly open: (
     where: ModelOption,
     options: Omit<PipelineOptions<never>, 'request'>,
     request: GenerationOptions,
-  ): Promise<Magi1Base<GenerationOptions>>;
+  ) => Promise<Magi1Base<GenerationOptions>>;
 }
 
 /** @throws UsageError for options that are missing, malformed or of another mode */
@@ -71,15 +73,17 @@ export function readRequest(values: Values): CommandRequest {
     throw new UsageError(`--prefix-frames belongs to --mode v2v, not ${mode}`);
   const common = commonOptions(values);
   if (mode === 'i2v') {
-    const request: ImageToVideoRequest = { ...common, image: requiredText(values, 'image') };
-    return { request, open: opener(Magi1ImageToVideoPipeline) };
+    const inputs = { image: requiredText(values, 'image') };
+    const request: ImageToVideoRequest = { ...common, ...inputs };
+    return { request, inputs, open: opener(Magi1ImageToVideoPipeline) };
   }
   if (mode === 'v2v') {
     const prefixFrames = wholeNumber(values, 'prefix-frames');
-    const request: VideoToVideoRequest = { ...common, video: requiredText(values, 'video'), prefixFrames };
-    return { request, open: opener(Magi1VideoToVideoPipeline) };
+    const inputs = { video: requiredText(values, 'video') };
+    const request: VideoToVideoRequest = { ...common, ...inputs, prefixFrames };
+    return { request, inputs, open: opener(Magi1VideoToVideoPipeline) };
   }
-  return { request: common, open: opener(Magi1Pipeline) };
+  return { request: common, inputs: {}, open: opener(Magi1Pipeline) };
 }
 
 function commonOptions(values: Values): GenerationOptions {

@@ -41,7 +41,7 @@ async function run(values: Values): Promise<number> {
   const output = requiredText(values, 'output');
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
-  const { request: wanted, open } = readRequest(values);
+  const { request: wanted, inputs, open } = readRequest(values);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   if ((await checkOutputPath(output)) === 'mp4') {
     const ffmpeg = await findFfmpeg();
@@ -63,14 +63,20 @@ async function run(values: Values): Promise<number> {
   try {
     pipe = await open(where, { device, dtype, environment, signal, onProgress: display.listener }, given);
     request = await pipe.prepare(given);
-    const { width, height, fps } = pipe.plan(request).settings;
+    const { settings, notes } = pipe.plan(request);
+    const { width, height, fps, frames } = settings;
+    for (const line of [
+      `${frames} frames of ${width}x${height} come out, ${Number((frames / fps).toFixed(2))} s`,
+      ...notes,
+    ])
+      display.say(line);
     const metadata = { title: String(wanted.prompt), comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
     writer = await openVideoWriter({ path: output, width, height, fps, metadata });
     const facts = await writeFrames(pipe, request, writer);
     const file = await writer.finish();
     display.stop();
-    await writeSidecar(output, { output: file.path, complete: true, encoder: writer.encoder, ...facts });
+    await writeSidecar(output, { output: file.path, complete: true, encoder: writer.encoder, ...inputs, ...facts });
     printResult(file, facts, writer.encoder);
     return 0;
   } catch (error) {

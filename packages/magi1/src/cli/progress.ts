@@ -5,6 +5,8 @@ import type { Progress, ProgressListener, StageName } from '../pipelines/progres
 
 export interface ProgressDisplay {
   readonly listener: ProgressListener;
+  /** Prints a line above the bars. */
+  say(line: string): void;
   /** Leaves the bars as they are; call it before printing anything else. */
   stop(): void;
 }
@@ -40,6 +42,7 @@ function bars(stream: NodeJS.WriteStream): ProgressDisplay {
       if (bar === undefined) shown.set(stage, display.create(100, Math.floor(100 * fraction), payload));
       else bar.update(Math.floor(100 * fraction), payload);
     },
+    say: (line) => display.log(`${line}\n`),
     stop: () => display.stop(),
   };
 }
@@ -62,6 +65,7 @@ function lines(stream: NodeJS.WritableStream): ProgressDisplay {
         `${[`${stage} ${Math.floor(100 * fraction)}%`, detail, timeLeft(progress)].filter((s) => s !== '').join(', ')}\n`,
       );
     },
+    say: (line) => void stream.write(`${line}\n`),
     stop: () => undefined,
   };
 }

@@ -30,7 +30,7 @@ function spellings({ rows }: Layout, name: string): SpelledWeight[] {
   }
   if (best === undefined) return [];
   const { row, block, rest } = best;
-  return (row.slice(1)).map((spelling) => {
+  return row.slice(1).map((spelling) => {
     const { parts, rows: turn } = typeof spelling === 'string' ? { parts: [spelling], rows: undefined } : spelling;
     return { parts: parts.map((part) => part.replace('*', block) + rest), rows: turn };
   });

@@ -319,7 +319,9 @@ describe('without ffmpeg', () => {
   let file: Buffer;
   const before = process.env.MAGI1_FFMPEG;
   beforeAll(async () => {
-    file = await raw(movingClip(24, 24, 1), 24, 24).png().toBuffer();
+    file = await raw(movingClip(24, 24, 1), 24, 24)
+      .png()
+      .toBuffer();
     process.env.MAGI1_FFMPEG = join(folder, 'no-ffmpeg');
   });
   afterAll(() => {

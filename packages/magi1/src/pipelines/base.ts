@@ -2,6 +2,8 @@
 import { Magi1Error } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
+import { LoraSet } from '../lora/index.ts';
+import type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingStep } from '../sampler/index.ts';
 import { sample } from '../sampler/sample.ts';
@@ -21,7 +23,8 @@ import type { Mode } from './mode.ts';
 import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
 import type { OpenedModel } from './open-model.ts';
 import { StageProgress } from './progress.ts';
-import type { GenerationOptions, Settings } from './request.ts';
+import type { GenerationOptions } from './request.ts';
+import type { Settings } from './settings.ts';
 import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './result.ts';
 
 /** What a request would give and need. */
@@ -41,11 +44,14 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   GeneratedVideo<FrameValues>
 > {
   readonly #model: OpenedModel<Request>;
+  readonly #loras: LoraSet;
   #running = false;
 
   constructor(model: OpenedModel<Request>) {
     super();
     this.#model = model;
+    const { model_config, engine_config } = model.parts.source.config;
+    this.#loras = new LoraSet(model_config, engine_config);
   }
 
   /** `t2v`, `i2v` or `v2v`. */
@@ -150,6 +156,40 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     }
   }
 
+  /** LoRAs that are loaded. */
+  get loras(): LoraInfo[] {
+    return this.#loras.list();
+  }
+
+  /**
+   * Loads a LoRA for the transformer: a file, a folder with one, or the bytes of a safetensors file. It and the changes
+   * below act from the next run on.
+   * @throws Magi1Error naming modules that the transformer does not have, and factors of the wrong width
+   */
+  async loadLora(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+    return this.#loras.load(source, options);
+  }
+
+  /** Which LoRAs act, and how strongly; those not named do not act. */
+  setLoras(weights: Readonly<Record<string, number>>): void {
+    this.#loras.set(weights);
+  }
+
+  /** Forgets one LoRA, or all. */
+  unloadLora(name?: string): void {
+    this.#loras.unload(name);
+  }
+
+  /** Puts LoRAs into the weights themselves, with the weights they have now: runs cost nothing more then. */
+  fuseLora(options: FuseLoraOptions = {}): void {
+    this.#loras.fuse(options);
+  }
+
+  /** Takes the fused LoRAs out again: the very bits of the checkpoint come back. */
+  unfuseLora(): void {
+    this.#loras.unfuse();
+  }
+
   /** Frees the networks, and the device if this pipeline opened it. */
   async dispose(): Promise<void> {
     this.#model.networks.dispose();
@@ -187,6 +227,10 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     const textSeconds = textProgress.seconds - (networks.loadingSeconds - loadedBefore);
     textProgress.at(1, `${texts.caption.length} tokens`);
     const { transformer, vae } = await networks.generators({ signal, onProgress });
+    await this.#loras.attach(transformer, (weights, names) => parts.transformer.restore(weights, names, { signal }), {
+      scale: request.attentionKwargs?.scale,
+      signal,
+    });
     const text = await this.#conditionText(transformer, texts, checked);
 
     const forwards = countChunkForwards(plan);
@@ -196,7 +240,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       if (given.pictures !== undefined) {
         prefix = await encodePrefix(device, vae, given.pictures, given.frames, runtime, signal);
         await device.sync(signal);
-        encoding.at(1, `${given.frames} frames`);
+        encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
       }
       const encodingSeconds = encoding.seconds;
       const denoising = new StageProgress('denoising', forwards.planned, onProgress);

@@ -9,7 +9,8 @@ import { describe } from './describe.ts';
 import { decodedFrames } from './frame-counts.ts';
 import type { Mode } from './mode.ts';
 import type { Prefix } from './prefix.ts';
-import type { GenerationOptions, OutputType, Settings } from './request.ts';
+import type { GenerationOptions } from './request.ts';
+import type { OutputType, Settings } from './settings.ts';
 import { countPrompts, resolveTexts, textFaults } from './texts.ts';
 import type { Texts } from './texts.ts';
 
@@ -68,6 +69,7 @@ const GENERATION_OPTIONS: readonly (keyof GenerationOptions)[] = [
   ...TOKEN_OPTION_NAMES,
   'enableDistillation',
   'distillNearlyCleanChunkThreshold',
+  'attentionKwargs',
   'signal',
   'onProgress',
   'onStep',
@@ -104,7 +106,14 @@ export function checkRequest<Request extends GenerationOptions>(
   const videos = countPrompts(request) * (request.numVideosPerPrompt ?? 1);
   const latents = latentsFault(request, plan, settings, videos, model);
   if (latents !== undefined) throw new Magi1Error(latents);
-  return { settings, plan, texts, prefix, videos, notes: [...prefix.notes, ...withoutEffect(request, config)] };
+  return {
+    settings,
+    plan,
+    texts,
+    prefix,
+    videos,
+    notes: [...prefix.notes, ...withoutEffect(request, config), ...lostFrames(config)],
+  };
 }
 
 /** Sizes and steps of a request whose types are right; `{}` stands for the config's own. */
@@ -247,6 +256,15 @@ function withoutEffect(request: GenerationOptions, { runtime_config: runtime }: 
     : [`without effect on this checkpoint, which runs in one pass without guidance: ${names.join(', ')}`];
 }
 
+/** The tiles of some frame rates end with a single latent frame, which decodes to a single frame. */
+function lostFrames({ runtime_config: { chunk_width: width, fps, temporal_downsample_factor: factor } }: Magi1Config) {
+  const frames = decodedFrames(width, fps, factor);
+  if (frames === width * factor) return [];
+  return [
+    `at fps ${fps} a chunk gives ${frames} frames instead of ${width * factor}: the VAE works in tiles of half a second, and a tile of a single latent frame decodes to one frame`,
+  ];
+}
+
 function tokenOptions(request: GenerationOptions): Partial<SpecialTokenSwitches> {
   const given = TOKEN_OPTION_NAMES.filter((name) => request[name] !== undefined);
   return Object.fromEntries(given.map((name) => [TOKEN_OPTIONS[name], request[name]]));
@@ -276,6 +294,14 @@ function wrongTypes(request: GenerationOptions, { config, switches }: RequestCon
     'maxSequenceLength',
     `a whole number from 1 to ${longest} (caption_max_length)`,
     (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= longest,
+  );
+  expect(
+    'attentionKwargs',
+    'an object with scale, a finite number,',
+    (value) =>
+      typeof value === 'object' &&
+      value !== null &&
+      Object.entries(value).every(([key, scale]) => key === 'scale' && (scale === undefined || Number.isFinite(scale))),
   );
   for (const name of TOKEN_OPTION_NAMES) expect(name, 'true or false', (value) => typeof value === 'boolean');
   expect('specialTokens', `an object of ${Object.keys(switches).join(', ')} to true or false`, (value) =>

@@ -6,7 +6,7 @@ import type { RuntimeConfig } from '../config/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
-import type { OutputType } from './request.ts';
+import type { OutputType } from './settings.ts';
 import type { FrameValues } from './result.ts';
 
 type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;

@@ -5,7 +5,7 @@ import type { ModelSource } from './model-folder.ts';
 import { defaultsOf } from './open-model.ts';
 import { openParts } from './parts.ts';
 import type { WeightDTypes } from './parts.ts';
-import type { Settings } from './request.ts';
+import type { Settings } from './settings.ts';
 
 export interface PartSummary {
   readonly name: string;

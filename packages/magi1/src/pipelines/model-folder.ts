@@ -131,7 +131,7 @@ async function locate(config: string, bases: readonly string[], environment: Env
     return tried[0]!; // named when a switch asks for it
   };
   const transformer = await find('runtime_config.load:', path.join(runtime.load, weightFolder(engine)));
-  if (missing.length > 0) missing[0] += await otherKinds(bases, runtime.load, engine);
+  if (missing.length > 0) missing.push(`${missing.pop()!}${await otherKinds(bases, runtime.load, engine)}`);
   const textEncoder = await find('runtime_config.t5_pretrained:', path.join(runtime.t5_pretrained, T5_FOLDER));
   const paths: ModelPaths = {
     config: path.resolve(config),

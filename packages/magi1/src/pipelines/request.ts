@@ -6,9 +6,7 @@ import type { TextRows } from '../text-conditioning/index.ts';
 import type { MediaInput } from '../media/rgb-frames.ts';
 import type { ProgressListener } from './progress.ts';
 import type { FrameValues, VideoChunk } from './result.ts';
-
-/** uint8: RGB levels. float: RGB from 0 to 1. latents: what the sampler gives, before the decoder. */
-export type OutputType = 'uint8' | 'float' | 'latents';
+import type { OutputType } from './settings.ts';
 
 /** T5 features [length, caption_channels], as `encodePrompt` gives them. */
 export interface TextEmbeds extends TextRows {
@@ -69,6 +67,8 @@ export interface GenerationOptions {
   readonly enableDistillation?: boolean | undefined;
   /** Of a distilled checkpoint: time from which a chunk is blended with a run of itself alone. */
   readonly distillNearlyCleanChunkThreshold?: number | undefined;
+  /** `scale` multiplies the weights of the LoRAs that are not fused, for this run. */
+  readonly attentionKwargs?: { readonly scale?: number | undefined } | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ProgressListener | undefined;
   /** After every denoising step; the tensors are views, valid during the call. */
@@ -93,27 +93,4 @@ export interface VideoToVideoRequest extends GenerationOptions {
   readonly video: MediaInput;
   /** Most frames that are taken from the start of the clip; 32, as in the original, where left out. */
   readonly prefixFrames?: number | undefined;
-}
-
-/** Plain data: everything that decides the result, texts and pictures aside. */
-export interface Settings {
-  readonly height: number;
-  readonly width: number;
-  readonly numFrames: number;
-  readonly numInferenceSteps: number;
-  readonly seed: number;
-  /** Frames that come out, and chunks they come in. */
-  readonly frames: number;
-  readonly chunks: number;
-  /** Latent frames that come out. */
-  readonly latentFrames: number;
-  readonly fps: number;
-  /** Frames that are given, and latent frames they become. */
-  readonly prefixFrames: number;
-  readonly prefixLatentFrames: number;
-  /** null: the checkpoint's own schedule. */
-  readonly guidanceScale: number | null;
-  readonly maxSequenceLength: number;
-  readonly outputType: OutputType;
-  readonly specialTokens: SpecialTokenSwitches;
 }

@@ -1,6 +1,6 @@
 // What a run gives: chunks as they are finished, the whole video, and the facts of the run.
 import type { TextRows } from '../text-conditioning/index.ts';
-import type { OutputType, Settings } from './request.ts';
+import type { OutputType, Settings } from './settings.ts';
 
 /** Values of frames: uint8, or float32 where outputType asks for 'float' or 'latents'. */
 export type FrameValues = Uint8Array | Float32Array;

@@ -77,6 +77,27 @@ describe('conditionText', () => {
     expect([durationToken(0, 1), durationToken(0, 20)]).toEqual(['DURATION_TOKEN_1', 'DURATION_TOKEN_8']);
   });
 
+  it('changes the caption where a later one begins, counted without prefix chunks', () => {
+    const laterCaptions = [
+      { chunk: 1, caption: rowsOf(5000, 1) },
+      { chunk: 3, caption: rowsOf(6000, 2) },
+    ];
+    const { caption } = conditionText({ ...input, chunks: 6, prefixChunks: 1, laterCaptions });
+    expect(caption.map((text) => firsts(text)[0])).toEqual([undefined, 1000, 5000, 5000, 6000, 6000]);
+    expect(caption[2]).toBe(caption[3]);
+    const duration = { ...NO_SPECIAL_TOKENS, duration: true };
+    const counted = conditionText({ ...input, chunks: 4, laterCaptions, switches: duration }).caption;
+    expect(counted.map((text) => firsts(text).slice(0, 2))).toEqual([
+      [10, 1000],
+      [9, 5000],
+      [8, 5000],
+      [7, 6000],
+    ]);
+    expect(() =>
+      conditionText({ ...input, laterCaptions: [{ chunk: 2, caption: { ...rowsOf(1, 1), length: 2 } }] }),
+    ).toThrow('caption of chunk 2: expected 2 rows');
+  });
+
   it('cuts at the longest caption', () => {
     const { caption } = conditionText({ ...input, captionMaxLength: 3, switches: { ...NO_SPECIAL_TOKENS, hq: true } });
     expect(firsts(caption[0]!)).toEqual([1, 1000, 1001]);
