@@ -15,9 +15,8 @@ export interface SubgroupAttentionVariant extends AttentionVariant {
 }
 
 export const QUERIES_PER_LANE = 4;
-/** Keys between two adjustments of the running maximum, and keys of one unrolled tile of scores. */
-const KEYS = 64;
-const SCORE_KEYS = 16;
+/** Keys of one unrolled tile of scores, after which the running maximum is adjusted. */
+const KEYS = 32;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 const FOUR = range(QUERIES_PER_LANE);
@@ -51,23 +50,19 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   var sums: array<Unit, ${chunks * lanes * QUERIES_PER_LANE}>;
   var sum_tile: array<Unit, ${lanes * QUERIES_PER_LANE}>;
   var scores: array<vec4f, ${KEYS}>;
-  var score_tile: array<vec4f, ${SCORE_KEYS}>;
   var most = vec4f(${LOWEST});
   var total = vec4f();
   for (var first = tile.z; first < tile.w; first += ${KEYS}u) {
     let keys = min(${KEYS}u, tile.w - first);
     var higher = most;
-    for (var sub = 0u; sub < keys; sub += ${SCORE_KEYS}u) {
-      ${scoreTile(variant)}
-      let end = min(${SCORE_KEYS}u, keys - sub);
-      for (var i = 0u; i < end; i++) {
-        var score = score_tile[i] * params.scale;
-        ${mask || bias ? 'let key = first + sub + i;' : ''}
-        ${bias ? `score += vec4f(${FOUR.map(biasOf).join(', ')});` : ''}
-        ${mask ? `score = select(score, vec4f(${LOWEST}), keyMask[key] == 0);` : ''}
-        scores[sub + i] = score;
-        higher = max(higher, score);
-      }
+    ${scoreTile(variant)}
+    for (var i = 0u; i < keys; i++) {
+      var score = scores[i] * params.scale;
+      ${mask || bias ? 'let key = first + i;' : ''}
+      ${bias ? `score += vec4f(${FOUR.map(biasOf).join(', ')});` : ''}
+      ${mask ? `score = select(score, vec4f(${LOWEST}), keyMask[key] == 0);` : ''}
+      scores[i] = score;
+      higher = max(higher, score);
     }
     let fade = exp_(most - higher);
     most = higher;
@@ -102,27 +97,27 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-/** Products of the lane's queries with the keys from `sub` on, to score_tile. Past the last key it is read again. */
+/** Products of the lane's queries with the keys from `first` on, to scores. Past the last key it is read again. */
 function scoreTile({ wide, lanes }: SubgroupAttentionVariant): string {
   const parts = wide ? ['.x', '.y', '.z', '.w'] : [''];
-  const loads = range(SCORE_KEYS / lanes);
-  const start = (n: number) => `((first + min(sub + ${n * lanes}u + lane, keys - 1u)) * params.kv_heads + kv_head) * units`;
+  const loads = range(KEYS / lanes);
+  const start = (n: number) => `((first + min(${n * lanes}u + lane, keys - 1u)) * params.kv_heads + kv_head) * units`;
   const multiply = (key: number) => {
     const sum = parts.reduce((inner, part, i) => `fma(vec4f(b${part}), across${i}, ${inner})`, `s${key}`);
     return `{ let b = subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u); s${key} = ${sum}; }`;
   };
   return `${loads.map((n) => `let start${n} = ${start(n)};`).join(' ')}
-      ${range(SCORE_KEYS)
+      ${range(KEYS)
         .map((key) => `var s${key} = vec4f();`)
         .join(' ')}
       for (var u = 0u; u < units; u++) {
         ${loads.map((n) => `let row${n} = k[start${n} + u];`).join(' ')}
         ${FOUR.map((j) => `let q${j} = q[query_start${j} + u];`).join(' ')}
         ${parts.map((part, i) => `let across${i} = vec4f(${FOUR.map((j) => `q${j}${part}`).join(', ')});`).join(' ')}
-        ${range(SCORE_KEYS).map(multiply).join('\n        ')}
+        ${range(KEYS).map(multiply).join('\n        ')}
       }
-      ${range(SCORE_KEYS)
-        .map((key) => `score_tile[${key}] = s${key};`)
+      ${range(KEYS)
+        .map((key) => `scores[${key}] = s${key};`)
         .join(' ')}`;
 }
 
