@@ -97,7 +97,7 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
 
   /** The elements widened to float32. */
   async toFloat32(): Promise<Float32Array> {
-    return toFloat32(this.dtype, (await this.read()));
+    return toFloat32(this.dtype, await this.read());
   }
 
   /** Overwrites `bytes.length` bytes from `byteStart` on, after all work recorded so far. `bytes` may be reused at once. */

@@ -29,7 +29,13 @@ export class ReferenceDevice extends Device {
   constructor(options: { reason: string; memoryBudget?: number }) {
     super();
     this.#budget = options.memoryBudget ?? Infinity;
-    this.info = { name: 'TypeScript, float64 accumulation', reason: options.reason, features: [], limits: {}, memoryBudget: options.memoryBudget };
+    this.info = {
+      name: 'TypeScript, float64 accumulation',
+      reason: options.reason,
+      features: [],
+      limits: {},
+      memoryBudget: options.memoryBudget,
+    };
   }
 
   protected override allocate(byteLength: number, _options: AllocationOptions): DeviceBuffer {
