@@ -107,7 +107,7 @@ Written by \`npm run bench\`; do not edit. A sample is several runs between two 
 The share is the least time that the device's own measured peaks allow, over the median: peak FLOP/s from multiply-adds in registers (or the best case, if that is higher), peak bytes per second from copies larger than the caches. Data that fits the caches can pass 100 %. FLOPs and bytes are an op's least.
 `;
 
-const SIDE_HEAD = `Products and attention (f32, softmax included) in one process, interleaved round by round, same numbers. relative L2: magi1 against rows in float64, the others against magi1. The factor is the median over rounds of their time over ours. tfjs has no attention: product, softmax, product, with layout changes and repeated heads left out of its time (on wasm head by head, which is its fastest). Both use one thread on wasm in Node.
+const SIDE_HEAD = `Products and attention (f32, softmax included) in one process, interleaved round by round, same numbers. relative L2: magi1 against rows in float64, the others against magi1. The factor is the median over rounds of their time over ours. tfjs has no attention: product, softmax, product, with layout changes and repeated heads left out of its time (on wasm head by head, which is its fastest). jax-js is jitted and gets repeated heads on wasm, which is faster for it. Both use one thread on wasm in Node.
 `;
 
 export function markdown(results: Results): string {

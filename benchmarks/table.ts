@@ -40,16 +40,14 @@ export interface TableOptions {
   readonly progress: (text: string) => void;
 }
 
-const FULL: Effort = { sampleMs: 5, totalMs: 60, samples: 3, slowMs: 2500 };
+const FULL: Effort = { sampleMs: 5, totalMs: 60, samples: 3, slowMs: 1500 };
 const QUICK: Effort = { sampleMs: 5, totalMs: 25, samples: 2, slowMs: 300 };
 const QUICK_PEAKS: Effort = { sampleMs: 10, totalMs: 60, samples: 2, slowMs: 300 };
 
 export const NOT_QUICK = 'not in a quick run';
 
-/** What is expected to take longer than this share of the time left is not begun. */
-const SHARE_OF_REST = 0.5;
-/** Measured runs over what the peaks allow, roughly, warming up and sampling included. */
-const RUNS_PER_CASE = 6;
+/** Of what the peaks allow: half of them and two runs are expected. What needs more than the time left is not begun. */
+const EXPECTED = 4;
 /** A quick run takes real shapes that need at most this long at the device's peaks. */
 const QUICK_BOUND_MS = 40;
 
@@ -112,6 +110,6 @@ function whyNot(
   if (backend === 'reference' && real) return 'too large for the reference';
   if (quick && backend !== 'reference' && !real) return NOT_QUICK;
   if (quick && boundMs > QUICK_BOUND_MS) return 'too long for a quick run';
-  if (boundMs * RUNS_PER_CASE > leftMs * SHARE_OF_REST) return 'time used up';
+  if (boundMs * EXPECTED > leftMs || leftMs <= 0) return 'time used up';
   return undefined;
 }
