@@ -19,18 +19,18 @@ import { renderConformance } from './verify-all.mjs';
 const DEB822 = `# made by the image
 Types: deb deb-src
 # http://snapshot.example.invalid/archive/20250520
-URIs: http://deb.example.invalid/debian http://second.example.invalid/debian
+URIs: http://mirror.example.invalid/debian http://second.example.invalid/debian
 Suites: bookworm bookworm-updates
 Components: main contrib
 Signed-By: /usr/share/keyrings/archive.gpg
 
 Types: deb
-URIs: http://deb.example.invalid/security
+URIs: http://mirror.example.invalid/security
 Suites: bookworm-security
 Components: main
 `;
 const INLINE_KEY = `Types: deb
-URIs: https://deb.example.invalid/debian
+URIs: https://mirror.example.invalid/debian
 Suites: bookworm
 Components: main
 Architectures: amd64 arm64
@@ -42,9 +42,9 @@ Signed-By:
 `;
 const ONE_LINE = `
 # deb http://commented.example.invalid/debian bookworm main
-deb-src http://deb.example.invalid/debian bookworm main
-deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/a.gpg trusted=yes] http://deb.example.invalid/debian bookworm main contrib # note
-deb http://deb.example.invalid/security bookworm-security main
+deb-src http://mirror.example.invalid/debian bookworm main
+deb [arch=amd64,arm64 signed-by=/usr/share/keyrings/a.gpg trusted=yes] http://mirror.example.invalid/debian bookworm main contrib # note
+deb http://mirror.example.invalid/security bookworm-security main
 `;
 const BOOKWORM = { ID: 'debian', VERSION_CODENAME: 'bookworm' };
 const OLD_MESA = 'mesa-vulkan-drivers:\n  Installed: (none)\n  Candidate: 22.3.6-1+deb12u1\n';
@@ -57,7 +57,7 @@ describe('package sources', () => {
     const [first, second] = parseDeb822(DEB822);
     expect(first).toEqual({
       types: ['deb', 'deb-src'],
-      uris: ['http://deb.example.invalid/debian', 'http://second.example.invalid/debian'],
+      uris: ['http://mirror.example.invalid/debian', 'http://second.example.invalid/debian'],
       suites: ['bookworm', 'bookworm-updates'],
       components: ['main', 'contrib'],
       options: { 'Signed-By': '/usr/share/keyrings/archive.gpg' },
@@ -85,11 +85,11 @@ describe('package sources', () => {
 
   it('derives backports from the release itself: address, key and options stay', () => {
     expect(deriveBackports(parseDeb822(DEB822), 'bookworm')).toBe(
-      'Types: deb\nURIs: http://deb.example.invalid/debian http://second.example.invalid/debian\n' +
+      'Types: deb\nURIs: http://mirror.example.invalid/debian http://second.example.invalid/debian\n' +
         'Suites: bookworm-backports\nComponents: main contrib\nSigned-By: /usr/share/keyrings/archive.gpg\n',
     );
     expect(deriveBackports(parseOneLine(ONE_LINE), 'bookworm')).toBe(
-      'Types: deb\nURIs: http://deb.example.invalid/debian\nSuites: bookworm-backports\nComponents: main contrib\n' +
+      'Types: deb\nURIs: http://mirror.example.invalid/debian\nSuites: bookworm-backports\nComponents: main contrib\n' +
         'Architectures: amd64 arm64\nSigned-By: /usr/share/keyrings/a.gpg\nTrusted: yes\n',
     );
     expect(deriveBackports(parseDeb822(DEB822), 'trixie')).toBeUndefined();
@@ -143,7 +143,7 @@ describe('planInstall', () => {
   it('takes a stock Mesa that is new enough without backports, unless it turned out not to do', () => {
     const trixie = {
       osRelease: { ID: 'debian', VERSION_CODENAME: 'trixie' },
-      sources: parseOneLine('deb http://deb.example.invalid/debian trixie main'),
+      sources: parseOneLine('deb http://mirror.example.invalid/debian trixie main'),
     };
     const missing = { ...NONE, lavapipe: true };
     const stock = planInstall({ ...trixie, mesaPolicy: NEW_MESA, missing });

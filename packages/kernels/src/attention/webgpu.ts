@@ -1,5 +1,6 @@
 // Chooses an attention program for an adapter and a size.
 import type { OpDefinition } from '@magi1/tensor';
+import { softwareLanes } from '../support/softwareLanes.ts';
 import { foldWorkgroups } from '../support/wgsl.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
@@ -13,8 +14,8 @@ export const webgpu: NonNullable<
   const { q, k, v, keyMask, relativeBias } = inputs;
   const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
   const switches = { wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
-  const { software, subgroups, subgroupMinSize: lanes, subgroupMaxSize } = capabilities;
-  const bySubgroup = software && subgroups && lanes === 8 && subgroupMaxSize === 8;
+  const lanes = softwareLanes(capabilities);
+  const bySubgroup = lanes > 0;
   const units = switches.wide ? headDim / 4 : headDim;
   const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * QUERIES_PER_LANE : TILE_QUERIES);
   return [

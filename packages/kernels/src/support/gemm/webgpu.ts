@@ -2,6 +2,7 @@
 import { OpError, describeSpec, rowWindows } from '@magi1/tensor';
 import type { Tensor, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { rowRanges } from '../rowRanges.ts';
+import { softwareLanes } from '../softwareLanes.ts';
 import { foldWorkgroups } from '../wgsl.ts';
 import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
 import { SIDE, tileGemm } from './tile.ts';
@@ -50,15 +51,16 @@ export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): We
 function choose(gemm: Gemm, rows: number, columns: number, capabilities: WebGpuCapabilities) {
   const { layout, bias, depth } = gemm;
   const common = { layout, dtype: gemm.b.dtype, bias: bias !== undefined };
-  const lanes = capabilities.subgroupMinSize;
-  if (capabilities.software && capabilities.subgroups && lanes === capabilities.subgroupMaxSize && lanes === 8) {
+  const lanes = softwareLanes(capabilities);
+  if (lanes > 0) {
     const tileRows = rows <= 8 ? 8 : rows <= 16 ? 16 : 32;
     const wide = depth % 4 === 0 && (layout === 'rows' || columns % 4 === 0);
     const variant = { ...common, wide, tileRows, lanes };
     return { program: subgroupGemm, variant, tileRows, tileColumns: COLUMNS_PER_LANE * lanes };
   }
   // Large tiles where they still leave every core of a large GPU something to do.
-  const large = Math.ceil(rows / 128) * Math.ceil(columns / 128) >= 128;
+  const largeTiles = Math.ceil(rows / 128) * Math.ceil(columns / 128);
+  const large = largeTiles >= (capabilities.software ? 2 : 128);
   const [rowsEach, columnsEach] = rows <= 16 ? [1, 4] : large ? [8, 8] : [4, 4];
   const variant = { ...common, wide: depth % 4 === 0, rowsEach, columnsEach };
   return { program: tileGemm, variant, tileRows: SIDE * rowsEach, tileColumns: SIDE * columnsEach };
