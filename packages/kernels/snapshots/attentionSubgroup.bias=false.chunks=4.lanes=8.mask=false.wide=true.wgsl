@@ -1,0 +1,147 @@
+enable subgroups;
+struct Params {
+  queries: u32,
+  keys: u32,
+  heads: u32,
+  kv_heads: u32,
+  group: u32,
+  units: u32,
+  tiles: u32,
+  scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4f>;
+@group(0) @binding(2) var<storage, read> k: array<vec4f>;
+@group(0) @binding(3) var<storage, read> v: array<vec4f>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
+
+alias Unit = vec4f;
+alias T = vec4f; alias Int = vec4i;
+
+fn exp_(x: T) -> T {
+  let clamped = clamp(x, T(-87.0), T(88.0));
+  let n = round(clamped * 1.44269504);
+  let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
+  let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
+  return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
+}
+
+
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let index = workgroup_index(id, count);
+  if (index >= params.tiles * params.heads) { return; }
+  let units = params.units;
+  let head = index / params.tiles;
+  let kv_head = head / params.group;
+  let tile = tiles[index % params.tiles];
+  let query0 = tile.x + lane;
+  let query_start0 = (min(query0 + 0u, tile.y - 1u) * params.heads + head) * units;
+  let query_start1 = (min(query0 + 8u, tile.y - 1u) * params.heads + head) * units;
+  let query_start2 = (min(query0 + 16u, tile.y - 1u) * params.heads + head) * units;
+  let query_start3 = (min(query0 + 24u, tile.y - 1u) * params.heads + head) * units;
+  
+  // sums[4 u + j] is unit u of the lane's query j; scores[i] and the vec4f below are of its four queries.
+  var sums: array<Unit, 128>;
+  var sum_tile: array<Unit, 32>;
+  var scores: array<vec4f, 32>;
+  var most = vec4f(-3.0e38);
+  var total = vec4f();
+  for (var first = tile.z; first < tile.w; first += 32u) {
+    let keys = min(32u, tile.w - first);
+    var higher = most;
+    let start0 = ((first + min(0u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start1 = ((first + min(8u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start2 = ((first + min(16u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start3 = ((first + min(24u + lane, keys - 1u)) * params.kv_heads + kv_head) * units;
+      var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f(); var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f(); var s8 = vec4f(); var s9 = vec4f(); var s10 = vec4f(); var s11 = vec4f(); var s12 = vec4f(); var s13 = vec4f(); var s14 = vec4f(); var s15 = vec4f(); var s16 = vec4f(); var s17 = vec4f(); var s18 = vec4f(); var s19 = vec4f(); var s20 = vec4f(); var s21 = vec4f(); var s22 = vec4f(); var s23 = vec4f(); var s24 = vec4f(); var s25 = vec4f(); var s26 = vec4f(); var s27 = vec4f(); var s28 = vec4f(); var s29 = vec4f(); var s30 = vec4f(); var s31 = vec4f();
+      for (var u = 0u; u < units; u++) {
+        let row0 = k[start0 + u]; let row1 = k[start1 + u]; let row2 = k[start2 + u]; let row3 = k[start3 + u];
+        let q0 = q[query_start0 + u]; let q1 = q[query_start1 + u]; let q2 = q[query_start2 + u]; let q3 = q[query_start3 + u];
+        let across0 = vec4f(q0.x, q1.x, q2.x, q3.x); let across1 = vec4f(q0.y, q1.y, q2.y, q3.y); let across2 = vec4f(q0.z, q1.z, q2.z, q3.z); let across3 = vec4f(q0.w, q1.w, q2.w, q3.w);
+        { let b = subgroupBroadcast(row0, 0u); s0 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s0)))); }
+        { let b = subgroupBroadcast(row0, 1u); s1 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s1)))); }
+        { let b = subgroupBroadcast(row0, 2u); s2 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s2)))); }
+        { let b = subgroupBroadcast(row0, 3u); s3 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s3)))); }
+        { let b = subgroupBroadcast(row0, 4u); s4 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s4)))); }
+        { let b = subgroupBroadcast(row0, 5u); s5 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s5)))); }
+        { let b = subgroupBroadcast(row0, 6u); s6 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s6)))); }
+        { let b = subgroupBroadcast(row0, 7u); s7 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s7)))); }
+        { let b = subgroupBroadcast(row1, 0u); s8 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s8)))); }
+        { let b = subgroupBroadcast(row1, 1u); s9 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s9)))); }
+        { let b = subgroupBroadcast(row1, 2u); s10 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s10)))); }
+        { let b = subgroupBroadcast(row1, 3u); s11 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s11)))); }
+        { let b = subgroupBroadcast(row1, 4u); s12 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s12)))); }
+        { let b = subgroupBroadcast(row1, 5u); s13 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s13)))); }
+        { let b = subgroupBroadcast(row1, 6u); s14 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s14)))); }
+        { let b = subgroupBroadcast(row1, 7u); s15 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s15)))); }
+        { let b = subgroupBroadcast(row2, 0u); s16 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s16)))); }
+        { let b = subgroupBroadcast(row2, 1u); s17 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s17)))); }
+        { let b = subgroupBroadcast(row2, 2u); s18 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s18)))); }
+        { let b = subgroupBroadcast(row2, 3u); s19 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s19)))); }
+        { let b = subgroupBroadcast(row2, 4u); s20 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s20)))); }
+        { let b = subgroupBroadcast(row2, 5u); s21 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s21)))); }
+        { let b = subgroupBroadcast(row2, 6u); s22 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s22)))); }
+        { let b = subgroupBroadcast(row2, 7u); s23 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s23)))); }
+        { let b = subgroupBroadcast(row3, 0u); s24 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s24)))); }
+        { let b = subgroupBroadcast(row3, 1u); s25 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s25)))); }
+        { let b = subgroupBroadcast(row3, 2u); s26 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s26)))); }
+        { let b = subgroupBroadcast(row3, 3u); s27 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s27)))); }
+        { let b = subgroupBroadcast(row3, 4u); s28 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s28)))); }
+        { let b = subgroupBroadcast(row3, 5u); s29 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s29)))); }
+        { let b = subgroupBroadcast(row3, 6u); s30 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s30)))); }
+        { let b = subgroupBroadcast(row3, 7u); s31 = fma(vec4f(b.w), across3, fma(vec4f(b.z), across2, fma(vec4f(b.y), across1, fma(vec4f(b.x), across0, s31)))); }
+      }
+      scores[0] = s0; scores[1] = s1; scores[2] = s2; scores[3] = s3; scores[4] = s4; scores[5] = s5; scores[6] = s6; scores[7] = s7; scores[8] = s8; scores[9] = s9; scores[10] = s10; scores[11] = s11; scores[12] = s12; scores[13] = s13; scores[14] = s14; scores[15] = s15; scores[16] = s16; scores[17] = s17; scores[18] = s18; scores[19] = s19; scores[20] = s20; scores[21] = s21; scores[22] = s22; scores[23] = s23; scores[24] = s24; scores[25] = s25; scores[26] = s26; scores[27] = s27; scores[28] = s28; scores[29] = s29; scores[30] = s30; scores[31] = s31;
+    for (var i = 0u; i < keys; i++) {
+      var score = scores[i] * params.scale;
+      
+      
+      
+      scores[i] = score;
+      higher = max(higher, score);
+    }
+    let fade = exp_(most - higher);
+    most = higher;
+    total *= fade;
+    for (var i = 0u; i < keys; i++) {
+      let score = scores[i];
+      let weight = select(vec4f(), exp_(score - most), score > vec4f(-1.0e38));
+      scores[i] = weight;
+      total += weight;
+    }
+    for (var unit0 = 0u; unit0 < units; unit0 += 8u) {
+      let unit = min(unit0 + lane, units - 1u);
+      var v0_0 = Unit(); var v0_1 = Unit(); var v0_2 = Unit(); var v0_3 = Unit(); var v1_0 = Unit(); var v1_1 = Unit(); var v1_2 = Unit(); var v1_3 = Unit(); var v2_0 = Unit(); var v2_1 = Unit(); var v2_2 = Unit(); var v2_3 = Unit(); var v3_0 = Unit(); var v3_1 = Unit(); var v3_2 = Unit(); var v3_3 = Unit(); var v4_0 = Unit(); var v4_1 = Unit(); var v4_2 = Unit(); var v4_3 = Unit(); var v5_0 = Unit(); var v5_1 = Unit(); var v5_2 = Unit(); var v5_3 = Unit(); var v6_0 = Unit(); var v6_1 = Unit(); var v6_2 = Unit(); var v6_3 = Unit(); var v7_0 = Unit(); var v7_1 = Unit(); var v7_2 = Unit(); var v7_3 = Unit();
+      for (var i = 0u; i < keys; i++) {
+        let row = v[((first + i) * params.kv_heads + kv_head) * units + unit];
+        let weight = scores[i];
+        { let b = subgroupBroadcast(row, 0u); v0_0 = fma(Unit(weight[0]), b, v0_0); v0_1 = fma(Unit(weight[1]), b, v0_1); v0_2 = fma(Unit(weight[2]), b, v0_2); v0_3 = fma(Unit(weight[3]), b, v0_3); }
+        { let b = subgroupBroadcast(row, 1u); v1_0 = fma(Unit(weight[0]), b, v1_0); v1_1 = fma(Unit(weight[1]), b, v1_1); v1_2 = fma(Unit(weight[2]), b, v1_2); v1_3 = fma(Unit(weight[3]), b, v1_3); }
+        { let b = subgroupBroadcast(row, 2u); v2_0 = fma(Unit(weight[0]), b, v2_0); v2_1 = fma(Unit(weight[1]), b, v2_1); v2_2 = fma(Unit(weight[2]), b, v2_2); v2_3 = fma(Unit(weight[3]), b, v2_3); }
+        { let b = subgroupBroadcast(row, 3u); v3_0 = fma(Unit(weight[0]), b, v3_0); v3_1 = fma(Unit(weight[1]), b, v3_1); v3_2 = fma(Unit(weight[2]), b, v3_2); v3_3 = fma(Unit(weight[3]), b, v3_3); }
+        { let b = subgroupBroadcast(row, 4u); v4_0 = fma(Unit(weight[0]), b, v4_0); v4_1 = fma(Unit(weight[1]), b, v4_1); v4_2 = fma(Unit(weight[2]), b, v4_2); v4_3 = fma(Unit(weight[3]), b, v4_3); }
+        { let b = subgroupBroadcast(row, 5u); v5_0 = fma(Unit(weight[0]), b, v5_0); v5_1 = fma(Unit(weight[1]), b, v5_1); v5_2 = fma(Unit(weight[2]), b, v5_2); v5_3 = fma(Unit(weight[3]), b, v5_3); }
+        { let b = subgroupBroadcast(row, 6u); v6_0 = fma(Unit(weight[0]), b, v6_0); v6_1 = fma(Unit(weight[1]), b, v6_1); v6_2 = fma(Unit(weight[2]), b, v6_2); v6_3 = fma(Unit(weight[3]), b, v6_3); }
+        { let b = subgroupBroadcast(row, 7u); v7_0 = fma(Unit(weight[0]), b, v7_0); v7_1 = fma(Unit(weight[1]), b, v7_1); v7_2 = fma(Unit(weight[2]), b, v7_2); v7_3 = fma(Unit(weight[3]), b, v7_3); }
+      }
+      sum_tile[0] = v0_0; sum_tile[1] = v0_1; sum_tile[2] = v0_2; sum_tile[3] = v0_3; sum_tile[4] = v1_0; sum_tile[5] = v1_1; sum_tile[6] = v1_2; sum_tile[7] = v1_3; sum_tile[8] = v2_0; sum_tile[9] = v2_1; sum_tile[10] = v2_2; sum_tile[11] = v2_3; sum_tile[12] = v3_0; sum_tile[13] = v3_1; sum_tile[14] = v3_2; sum_tile[15] = v3_3; sum_tile[16] = v4_0; sum_tile[17] = v4_1; sum_tile[18] = v4_2; sum_tile[19] = v4_3; sum_tile[20] = v5_0; sum_tile[21] = v5_1; sum_tile[22] = v5_2; sum_tile[23] = v5_3; sum_tile[24] = v6_0; sum_tile[25] = v6_1; sum_tile[26] = v6_2; sum_tile[27] = v6_3; sum_tile[28] = v7_0; sum_tile[29] = v7_1; sum_tile[30] = v7_2; sum_tile[31] = v7_3;
+      let end = 4u * min(8u, units - unit0);
+      for (var e = 0u; e < end; e++) {
+        let to = 4u * unit0 + e;
+        sums[to] = fma(sums[to], Unit(fade[e % 4u]), sum_tile[e]);
+      }
+    }
+  }
+  // To an end that is not constant, so that it is not unrolled.
+  let used = (tile.y - tile.x + 7u) / 8u;
+  for (var j = 0u; j < used; j++) {
+    let query = query0 + j * 8u;
+    if (query < tile.y) {
+      let start = (query * params.heads + head) * units;
+      let factor = select(0.0, 1.0 / total[j], total[j] > 0.0);
+      for (var u = 0u; u < units; u++) { y[start + u] = sums[4u * u + j] * factor; }
+    }
+  }
+}
