@@ -7,6 +7,7 @@ struct Params {
   group: u32,
   units: u32,
   tiles: u32,
+  key_tile: u32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -48,16 +49,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   // sums[4 u + j] is unit u of the lane's query j; scores[i] and the vec4f below are of its four queries.
   var sums: array<Unit, 32>;
   var sum_tile: array<Unit, 32>;
-  var scores: array<vec4f, 32>;
+  var scores: array<vec4f, 40>;
   var most = vec4f(-3.0e38);
   var total = vec4f();
-  for (var first = tile.z; first < tile.w; first += 32u) {
-    let keys = min(32u, tile.w - first);
+  for (var first = tile.z; first < tile.w; first += 16u) {
+    let keys = min(params.key_tile, tile.w - first);
     var higher = most;
-    let start0 = ((first + min(0u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start1 = ((first + min(8u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start2 = ((first + min(16u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start3 = ((first + min(24u + lane, keys - 1u)) * params.kv_heads + kv_head) * units;
-      var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f(); var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f(); var s8 = vec4f(); var s9 = vec4f(); var s10 = vec4f(); var s11 = vec4f(); var s12 = vec4f(); var s13 = vec4f(); var s14 = vec4f(); var s15 = vec4f(); var s16 = vec4f(); var s17 = vec4f(); var s18 = vec4f(); var s19 = vec4f(); var s20 = vec4f(); var s21 = vec4f(); var s22 = vec4f(); var s23 = vec4f(); var s24 = vec4f(); var s25 = vec4f(); var s26 = vec4f(); var s27 = vec4f(); var s28 = vec4f(); var s29 = vec4f(); var s30 = vec4f(); var s31 = vec4f();
+    let start0 = ((first + min(0u + lane, keys - 1u)) * params.kv_heads + kv_head) * units; let start1 = ((first + min(8u + lane, keys - 1u)) * params.kv_heads + kv_head) * units;
+      var s0 = vec4f(); var s1 = vec4f(); var s2 = vec4f(); var s3 = vec4f(); var s4 = vec4f(); var s5 = vec4f(); var s6 = vec4f(); var s7 = vec4f(); var s8 = vec4f(); var s9 = vec4f(); var s10 = vec4f(); var s11 = vec4f(); var s12 = vec4f(); var s13 = vec4f(); var s14 = vec4f(); var s15 = vec4f();
       for (var u = 0u; u < units; u++) {
-        let row0 = k[start0 + u]; let row1 = k[start1 + u]; let row2 = k[start2 + u]; let row3 = k[start3 + u];
+        let row0 = k[start0 + u]; let row1 = k[start1 + u];
         let q0 = q[query_start0 + u]; let q1 = q[query_start1 + u]; let q2 = q[query_start2 + u]; let q3 = q[query_start3 + u];
         let across0 = vec4f(q0, q1, q2, q3);
         { let b = subgroupBroadcast(row0, 0u); s0 = fma(vec4f(b), across0, s0); }
@@ -76,24 +77,8 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         { let b = subgroupBroadcast(row1, 5u); s13 = fma(vec4f(b), across0, s13); }
         { let b = subgroupBroadcast(row1, 6u); s14 = fma(vec4f(b), across0, s14); }
         { let b = subgroupBroadcast(row1, 7u); s15 = fma(vec4f(b), across0, s15); }
-        { let b = subgroupBroadcast(row2, 0u); s16 = fma(vec4f(b), across0, s16); }
-        { let b = subgroupBroadcast(row2, 1u); s17 = fma(vec4f(b), across0, s17); }
-        { let b = subgroupBroadcast(row2, 2u); s18 = fma(vec4f(b), across0, s18); }
-        { let b = subgroupBroadcast(row2, 3u); s19 = fma(vec4f(b), across0, s19); }
-        { let b = subgroupBroadcast(row2, 4u); s20 = fma(vec4f(b), across0, s20); }
-        { let b = subgroupBroadcast(row2, 5u); s21 = fma(vec4f(b), across0, s21); }
-        { let b = subgroupBroadcast(row2, 6u); s22 = fma(vec4f(b), across0, s22); }
-        { let b = subgroupBroadcast(row2, 7u); s23 = fma(vec4f(b), across0, s23); }
-        { let b = subgroupBroadcast(row3, 0u); s24 = fma(vec4f(b), across0, s24); }
-        { let b = subgroupBroadcast(row3, 1u); s25 = fma(vec4f(b), across0, s25); }
-        { let b = subgroupBroadcast(row3, 2u); s26 = fma(vec4f(b), across0, s26); }
-        { let b = subgroupBroadcast(row3, 3u); s27 = fma(vec4f(b), across0, s27); }
-        { let b = subgroupBroadcast(row3, 4u); s28 = fma(vec4f(b), across0, s28); }
-        { let b = subgroupBroadcast(row3, 5u); s29 = fma(vec4f(b), across0, s29); }
-        { let b = subgroupBroadcast(row3, 6u); s30 = fma(vec4f(b), across0, s30); }
-        { let b = subgroupBroadcast(row3, 7u); s31 = fma(vec4f(b), across0, s31); }
       }
-      scores[0] = s0; scores[1] = s1; scores[2] = s2; scores[3] = s3; scores[4] = s4; scores[5] = s5; scores[6] = s6; scores[7] = s7; scores[8] = s8; scores[9] = s9; scores[10] = s10; scores[11] = s11; scores[12] = s12; scores[13] = s13; scores[14] = s14; scores[15] = s15; scores[16] = s16; scores[17] = s17; scores[18] = s18; scores[19] = s19; scores[20] = s20; scores[21] = s21; scores[22] = s22; scores[23] = s23; scores[24] = s24; scores[25] = s25; scores[26] = s26; scores[27] = s27; scores[28] = s28; scores[29] = s29; scores[30] = s30; scores[31] = s31;
+      scores[0] = s0; scores[1] = s1; scores[2] = s2; scores[3] = s3; scores[4] = s4; scores[5] = s5; scores[6] = s6; scores[7] = s7; scores[8] = s8; scores[9] = s9; scores[10] = s10; scores[11] = s11; scores[12] = s12; scores[13] = s13; scores[14] = s14; scores[15] = s15;
     for (var i = 0u; i < keys; i++) {
       var score = scores[i] * params.scale;
       

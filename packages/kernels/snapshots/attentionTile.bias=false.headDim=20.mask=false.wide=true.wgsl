@@ -6,6 +6,7 @@ struct Params {
   group: u32,
   units: u32,
   tiles: u32,
+  key_tile: u32,
   scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;

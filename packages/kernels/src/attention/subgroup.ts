@@ -15,8 +15,13 @@ export interface SubgroupAttentionVariant extends AttentionVariant {
 }
 
 export const QUERIES_PER_LANE = 4;
-/** Keys of one unrolled tile of scores, after which the running maximum is adjusted. */
-const KEYS = 32;
+/**
+ * Keys of one unrolled tile of scores, after which the running maximum is adjusted. Loops over them take the number from
+ * a parameter: compilers unroll what has a constant end, which takes them seconds.
+ */
+export const KEYS = 16;
+/** Longer than it need be: Mesa takes a short array's length for a trip count, and unrolls the loops over keys. */
+const SCORES = 40;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 const FOUR = range(QUERIES_PER_LANE);
@@ -49,11 +54,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   // sums[4 u + j] is unit u of the lane's query j; scores[i] and the vec4f below are of its four queries.
   var sums: array<Unit, ${chunks * lanes * QUERIES_PER_LANE}>;
   var sum_tile: array<Unit, ${lanes * QUERIES_PER_LANE}>;
-  var scores: array<vec4f, ${KEYS}>;
+  var scores: array<vec4f, ${SCORES}>;
   var most = vec4f(${LOWEST});
   var total = vec4f();
   for (var first = tile.z; first < tile.w; first += ${KEYS}u) {
-    let keys = min(${KEYS}u, tile.w - first);
+    let keys = min(params.key_tile, tile.w - first);
     var higher = most;
     ${scoreTile(variant)}
     for (var i = 0u; i < keys; i++) {

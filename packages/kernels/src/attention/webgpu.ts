@@ -4,7 +4,7 @@ import { softwareLanes } from '../support/softwareLanes.ts';
 import { foldWorkgroups } from '../support/wgsl.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
-import { QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
+import { KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
 import { TILE_QUERIES, tileAttention } from './tile.ts';
 import { queryTiles } from './tiles.ts';
 
@@ -39,6 +39,7 @@ export const webgpu: NonNullable<
         group: heads / kvHeads,
         units,
         tiles: tiles.length / 4,
+        key_tile: KEYS,
         scale: params.scale,
       },
       workgroups: foldWorkgroups('attention', (tiles.length / 4) * heads, capabilities),

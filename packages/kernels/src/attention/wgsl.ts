@@ -20,6 +20,8 @@ export const ATTENTION_PARAMS = {
   units: 'u32',
   /** Rows of the tile table. */
   tiles: 'u32',
+  /** Keys that are taken together. */
+  key_tile: 'u32',
   scale: 'f32',
 } as const;
 
