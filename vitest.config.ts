@@ -3,15 +3,22 @@ import { defineConfig } from 'vitest/config';
 // Tests read the TypeScript sources: the `magi1-source` export condition of every workspace package.
 const conditions = ['magi1-source', 'node', 'import', 'module', 'default'];
 
+const include = ['packages/*/src/**/*.test.ts', 'tests/**/*.test.ts', 'scripts/**/*.test.mjs', 'benchmarks/*.test.ts'];
+const TIMED = 'tests/compile-time.test.ts';
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'tests/**/*.test.ts', 'scripts/**/*.test.mjs', 'benchmarks/*.test.ts'],
     globalSetup: ['scripts/adapter.mjs'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: 'tests', include, exclude: [TIMED], sequence: { groupOrder: 0 } } },
+      // Measures CPU time: it runs when nothing else does.
+      { extends: true, test: { name: 'timed', include: [TIMED], sequence: { groupOrder: 1 } } },
+    ],
   },
 });
