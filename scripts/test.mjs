@@ -132,7 +132,8 @@ export async function main(args) {
   await ensureInstalled();
   const system = await ensureSystem({ webgpu: !noWebgpu, installAdapter: args.includes('--install-adapter'), dryRun });
   if (dryRun) return 0;
-  const notice = '*** --no-webgpu: the WebGPU tests are left out ***';
+  const notice =
+    '*** --no-webgpu: tests/*-webgpu.test.ts and tests/compile-time.test.ts are left out, and the WebGPU devices of all other tests ***';
   if (noWebgpu) say(notice);
 
   const checked = await runChecks();

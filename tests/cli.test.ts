@@ -2,7 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findFfmpeg } from '@magi1/core';
+import { findFfmpeg, seededNoise } from '@magi1/core';
+import { writeSafetensors } from '@magi1/loaders';
+import type { HostTensor } from '@magi1/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { REPOSITORY, TINY_MODEL, runCli, runNode } from './support/cli.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
@@ -134,6 +136,85 @@ describe('generate', () => {
     expect(status).toBe(130);
     expect(stderr).toContain('nothing was finished yet');
     expect(readdirSync(folder).filter((file) => file.startsWith('nothing'))).toEqual([]);
+  });
+});
+
+/** A LoRA of rank 4 that changes one layer, or what is meant to be one. */
+async function writeLora(path: string, module = 'blocks.1.attn1.to_q', width = 256): Promise<string> {
+  const factor = (seed: number, ...shape: [number, number]): HostTensor => {
+    const data = Float32Array.from(seededNoise(seed, shape[0] * shape[1], 0), (value) => value / 4);
+    return { dtype: 'f32', shape, data };
+  };
+  const name = `transformer.${module}`;
+  const factors = { 'lora_A.weight': factor(1, 4, width), 'lora_B.weight': factor(2, 256, 4) };
+  await writeSafetensors(path, new Map(Object.entries(factors).map(([kind, value]) => [`${name}.${kind}`, value])));
+  return path;
+}
+
+describe('--lora', () => {
+  const frames = (name: string) => readdirSync(out(name)).map((file) => readFileSync(join(out(name), file)));
+  const record = (name: string) => JSON.parse(readFileSync(`${out(name)}.json`, 'utf8')) as object;
+
+  it('changes the video, each with its weight, and is recorded', { timeout: 60_000 }, async () => {
+    const style = await writeLora(out('style.safetensors'));
+    mkdirSync(out('other'));
+    await writeLora(join(out('other'), 'style.safetensors'), 'videodit_blocks.layers.2.self_attention.linear_qkv.q');
+    const both = ['--lora', `${style}:-0.5`, '--lora', out('other')];
+    const { status, stdout } = await runCli(generate(out('styled'), ...both));
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/lora +style, weight -0\.5: 1 layers, rank up to 4\nlora +other, weight 1: 1 layers/);
+    expect(record('styled')).toMatchObject({
+      loras: [
+        { name: 'style', source: style, weight: -0.5, fused: false },
+        { name: 'other', weight: 1 },
+      ],
+    });
+    expect(await runCli(generate(out('plain')))).toMatchObject({ status: 0 });
+    expect(await runCli(generate(out('off'), '--lora', `${style}:0`))).toMatchObject({ status: 0 });
+    expect(frames('off')).toEqual(frames('plain'));
+    expect(frames('styled')).not.toEqual(frames('plain'));
+    expect(record('plain')).toMatchObject({ loras: [] });
+  });
+
+  it('goes with a config of the original, whose inert settings are said once', async () => {
+    const style = await writeLora(out('style2.safetensors'));
+    const config = JSON.parse(readFileSync(join(TINY_MODEL, 'configs', 't2v.json'), 'utf8')) as {
+      engine_config: Record<string, unknown>;
+    };
+    config.engine_config.kv_offload = true;
+    writeFileSync(out('offload.json'), JSON.stringify(config));
+    const args = ['generate', '--config_file', out('offload.json'), '--output', out('by-config'), ...SMALL];
+    const environment = { cwd: TINY_MODEL, env: { OFFLOAD_VAE_CACHE: 'true' } };
+    const { status, stdout, stderr } = await runCli([...args, '--lora', style], environment);
+    expect(status).toBe(0);
+    for (const note of ['kv_offload is without effect here', 'OFFLOAD_VAE_CACHE is without effect here'])
+      expect(`${stderr}${stdout}`.split(note)).toHaveLength(2);
+    expect(record('by-config')).toMatchObject({ loras: [{ name: 'style2', weight: 1 }] });
+  });
+
+  it.each<[string, () => Promise<string>, RegExp]>([
+    [
+      'a missing file',
+      () => Promise.resolve(out('no.safetensors:0.5')),
+      /no\.safetensors: .*(ENOENT|not exist|no such)/,
+    ],
+    ['a weight that is no number', () => Promise.resolve(out('no.safetensors:half')), /no\.safetensors:half/],
+    [
+      'a layer that is not there',
+      () => writeLora(out('stray.safetensors'), 'blocks.9.attn1.to_q'),
+      /stray\.safetensors: transformer\.blocks\.9\.attn1\.to_q is no linear layer of this model/,
+    ],
+    [
+      'the wrong width',
+      () => writeLora(out('wide.safetensors'), 'blocks.1.attn1.to_q', 128),
+      /wide\.safetensors: .*lora_A takes 128 features, the layer 256/,
+    ],
+  ])('refuses %s before any work', async (_, file, message) => {
+    const { status, stdout, stderr } = await runCli(generate(out('x.mp4'), '--lora', await file()));
+    const lines = stderr.trim().split('\n');
+    expect(lines.at(-1)).toMatch(message);
+    expect(lines.filter((line) => /loading|denoising|^ +at /.test(line))).toEqual([]);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   });
 });
 

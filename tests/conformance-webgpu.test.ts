@@ -1,9 +1,6 @@
-// Every golden on the first WebGPU adapter that the tests use: a GPU, or lavapipe.
-import { describe, test } from 'vitest';
+// Every golden on the first WebGPU adapter that the tests use: a GPU, or lavapipe. Left out whole by MAGI1_NO_WEBGPU=1.
 import { conformanceSuite } from './support/conformance-suite.ts';
-import { testAdapters, testDevices } from './support/devices.ts';
+import { firstWebGpuDevice } from './support/devices.ts';
 
-const [first] = testAdapters();
-const device = testDevices().find(({ name }) => name === first);
-if (device) await conformanceSuite(device.name, () => device.open());
-else describe('WebGPU', () => test('is left out: MAGI1_NO_WEBGPU=1', () => undefined));
+const { name, open } = firstWebGpuDevice();
+await conformanceSuite(name, () => open());

@@ -214,7 +214,7 @@ describe('stream', () => {
 });
 
 describe('zstd', () => {
-  /** Same generator as wrote fixtures/loaders/words-200000.zst. */
+  /** Same generator as wrote files/words-200000.zst. */
   function words(length: number): Uint8Array {
     const list = ['alpha ', 'beta ', 'gamma ', 'delta ', 'epsilon ', 'zeta ', 'eta ', 'theta '];
     let state = 12345;
@@ -229,7 +229,7 @@ describe('zstd', () => {
   const source = (bytes: Uint8Array) => new ZstdSource(bytesSource(bytes, 'test.zst'));
 
   test('a frame of the real compressor, forwards, backwards and in pieces', async () => {
-    const zst = source(await readFile(join(import.meta.dirname, 'fixtures', 'loaders', 'words-200000.zst')));
+    const zst = source(await readFile(join(import.meta.dirname, 'files', 'words-200000.zst')));
     const expected = words(200_000);
     expect(Buffer.compare(await zst.read(0, 200_000), expected)).toBe(0);
     await zst.expectEnd(200_000);
@@ -261,7 +261,7 @@ describe('zstd', () => {
   });
 
   test('corrupt data is refused, wherever it is damaged', async () => {
-    const good = new Uint8Array(await readFile(join(import.meta.dirname, 'fixtures', 'loaders', 'words-200000.zst')));
+    const good = new Uint8Array(await readFile(join(import.meta.dirname, 'files', 'words-200000.zst')));
     const expected = words(200_000);
     for (let at = 0; at < good.length; at += 7) {
       const bad = good.slice();

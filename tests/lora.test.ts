@@ -271,7 +271,7 @@ describe('a LoRA', () => {
     const [plain, before] = [await forward(dit), await bits(dit)];
     const loras = newSet();
     const info = await loras.load(file, { name: 'style', weight: 0.7 });
-    expect(info).toEqual({ name: 'style', weight: 0.7, fused: false, layers: changes.length, rank: 5 });
+    expect(info).toEqual({ name: 'style', source: file, weight: 0.7, fused: false, layers: changes.length, rank: 5 });
     await loras.attach(dit, restore);
     expect(await bits(dit)).toEqual(before);
     loras.fuse();

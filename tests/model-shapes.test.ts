@@ -1,4 +1,4 @@
-// The published models against lists of every tensor's name and shape (fixtures/shapes), and against their parameter counts.
+// The published models against lists of every tensor's name and shape (files/shapes), and against their parameter counts.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -21,7 +21,7 @@ interface ShapeList {
 }
 
 function readShapes(name: string): ShapeList {
-  return JSON.parse(readFileSync(join(import.meta.dirname, 'fixtures/shapes', `${name}.json`), 'utf8')) as ShapeList;
+  return JSON.parse(readFileSync(join(import.meta.dirname, 'files/shapes', `${name}.json`), 'utf8')) as ShapeList;
 }
 
 function expand({ blocks, tensors, quantized = {} }: ShapeList): Map<string, string> {

@@ -235,6 +235,17 @@ describe('memory', () => {
     expect(facts.peakDeviceBytes).toBeGreaterThan(memory.total / 2);
   });
 
+  it('of the denoiser is estimated closely, and a block frees what its next step does not need', async () => {
+    const prompt = 'a long way to go '.repeat(300);
+    const request = { ...SMALL, prompt, height: 96, width: 96, numFrames: 120, outputType: 'latents' as const };
+    const { memory } = pipe.plan(request);
+    const { facts } = await pipe(request);
+    const weights = memory.weights.textEncoder + memory.weights.transformer + memory.weights.vae;
+    const estimate = memory.keyValueCache + memory.denoising;
+    expect(facts.peakDeviceBytes - weights).toBeLessThan(estimate);
+    expect(facts.peakDeviceBytes - weights).toBeGreaterThan(0.8 * estimate);
+  });
+
   it('frees the text encoder where the budget asks for it', async () => {
     const { memory } = pipe.plan(SMALL);
     const memoryBudget = (memory.total + memory.staged) / 2;

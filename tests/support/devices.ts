@@ -30,6 +30,14 @@ export function testDevices(): TestDevice[] {
   return [wasm, ...adapters, ...asHardware];
 }
 
+/** The best WebGPU adapter to test on: a GPU, or lavapipe. @throws Error where there is none */
+export function firstWebGpuDevice(): TestDevice {
+  const [first] = testAdapters();
+  const device = testDevices().find(({ name }) => name === first);
+  if (device === undefined) throw new Error('no WebGPU adapter was found; MAGI1_NO_WEBGPU=1 leaves these tests out');
+  return device;
+}
+
 /** Names of the WebGPU adapters to test on. */
 export function testAdapters(): string[] {
   if (process.env['MAGI1_NO_WEBGPU'] === '1') return [];

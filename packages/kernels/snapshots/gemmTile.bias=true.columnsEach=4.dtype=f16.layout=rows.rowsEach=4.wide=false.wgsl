@@ -4,6 +4,7 @@ struct Params {
   depth: u32,
   firstColumn: u32,
   stride: u32,
+  depth_tile: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f32>;
@@ -73,7 +74,7 @@ fn main(
       b_tile[(i % DEPTH) * COLUMNS + i / DEPTH] = load_b(column0 + i / DEPTH, first + 4u * (i % DEPTH));
     }
     workgroupBarrier();
-    let end = min(DEPTH, (params.depth - first + 3u) / 4u);
+    let end = min(params.depth_tile, (params.depth - first + 3u) / 4u);
     for (var d = 0u; d < end; d++) {
       let a0 = a_tile[d * ROWS + 0u + place.y];
       let a1 = a_tile[d * ROWS + 16u + place.y];

@@ -30,7 +30,7 @@ export * from './config/index.ts';
 export * from './media/index.ts';
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
-export type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from './lora/index.ts';
+export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSpec } from './lora/index.ts';
 export { cleanPrompt } from './t5/clean-caption.ts';
 export { seededNoise } from './sampler/index.ts';
 export type { SamplingStep } from './sampler/index.ts';

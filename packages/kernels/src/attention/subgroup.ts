@@ -1,7 +1,7 @@
 // Flash attention for adapters without fast workgroup memory (software adapters): one subgroup per workgroup, no barriers.
 // Every lane owns four queries, so softmax needs no exchange; rows of k and v are loaded once per subgroup and broadcast.
-// What is unrolled is two tiles of sums in scalars; arrays are slow there and only take what leaves a tile, in loops that
-// are not unrolled, since every access to an array or a buffer is long code there.
+// What is unrolled is two tiles of sums in scalars; the sums of earlier keys are kept in y. Arrays are slow there and only
+// take what leaves a tile, and they are neither large nor zeroed, as that is a store per element for the compiler.
 import type { WgslProgram } from '@magi1/tensor';
 import { EXP, valueType } from '../support/wgslFunctions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl.ts';
@@ -10,18 +10,17 @@ import type { AttentionVariant } from './wgsl.ts';
 
 export interface SubgroupAttentionVariant extends AttentionVariant {
   readonly lanes: number;
-  /** Groups of `lanes` units (vec4 or f32) in a row of one head. */
-  readonly chunks: number;
 }
 
 export const QUERIES_PER_LANE = 4;
 /**
- * Keys of one unrolled tile of scores, after which the running maximum is adjusted. Loops over them take the number from
- * a parameter: compilers unroll what has a constant end, which takes them seconds.
+ * Keys of one unrolled tile of scores, after which the running maximum is adjusted. Compilers unroll loops whose end is a
+ * constant, `min(constant, ...)` or guessed from the length of an array that is indexed by the variable of the loop, which
+ * takes them seconds: ends are parameters, and indices differences.
  */
-export const KEYS = 16;
-/** Longer than it need be: Mesa takes a short array's length for a trip count, and unrolls the loops over keys. */
-const SCORES = 40;
+const KEYS = 16;
+/** Keys whose weights are kept, after which sums are added to y. */
+export const KEPT_KEYS = 64;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 const FOUR = range(QUERIES_PER_LANE);
@@ -29,16 +28,18 @@ const FOUR = range(QUERIES_PER_LANE);
 export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {
   name: 'attentionSubgroup',
   enables: () => ['subgroups'],
-  bindings: attentionBindings,
-  params: ATTENTION_PARAMS,
+  bindings: (variant) => attentionBindings(variant, false),
+  params: { ...ATTENTION_PARAMS, head_dim: 'u32', unit_tile: 'u32' },
   source: (variant) => {
-    const { wide, mask, bias, lanes, chunks } = variant;
+    const { wide, mask, bias, lanes } = variant;
     const biasOf = (j: number) => `relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)]`;
     return /* wgsl */ `
 alias Unit = ${wide ? 'vec4f' : 'f32'};
 ${valueType(true)}
 ${EXP}
 ${WORKGROUP_INDEX}
+// Scores, then weights, of a lane's queries; a lane touches its own only.
+var<workgroup> kept: array<vec4f, ${KEPT_KEYS * lanes}>;
 
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
@@ -49,52 +50,57 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let kv_head = head / params.group;
   let tile = tiles[index % params.tiles];
   let query0 = tile.x + lane;
-  ${FOUR.map((j) => `let query_start${j} = (min(query0 + ${j * lanes}u, tile.y - 1u) * params.heads + head) * units;`).join('\n  ')}
+  ${FOUR.map((j) => `let query_start${j} = (min(query0 + ${j * lanes}u, tile.y - 1u) * params.heads + head) * params.head_dim;`).join('\n  ')}
   ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u;' : ''}
-  // sums[4 u + j] is unit u of the lane's query j; scores[i] and the vec4f below are of its four queries.
-  var sums: array<Unit, ${chunks * lanes * QUERIES_PER_LANE}>;
-  var sum_tile: array<Unit, ${lanes * QUERIES_PER_LANE}>;
-  var scores: array<vec4f, ${SCORES}>;
+  // Queries that some lane has.
+  let used = (tile.y - tile.x + ${lanes - 1}u) / ${lanes}u;
+  // Every vec4f below is of the lane's four queries.
   var most = vec4f(${LOWEST});
   var total = vec4f();
-  for (var first = tile.z; first < tile.w; first += ${KEYS}u) {
-    let keys = min(params.key_tile, tile.w - first);
+  for (var kept0 = tile.z; kept0 < tile.w; kept0 += ${KEPT_KEYS}u) {
+    let kept_end = min(kept0 + params.key_tile, tile.w);
     var higher = most;
-    ${scoreTile(variant)}
-    for (var i = 0u; i < keys; i++) {
-      var score = scores[i] * params.scale;
-      ${mask || bias ? 'let key = first + i;' : ''}
-      ${bias ? `score += vec4f(${FOUR.map(biasOf).join(', ')});` : ''}
-      ${mask ? `score = select(score, vec4f(${LOWEST}), keyMask[key] == 0);` : ''}
-      scores[i] = score;
-      higher = max(higher, score);
+    for (var first = kept0; first < kept_end; first += ${KEYS}u) {
+      let end = min(first + ${KEYS}u, kept_end);
+      ${scoreTile(variant)}
+      for (var key = first; key < end; key++) {
+        var score = scores[key - first] * params.scale;
+        ${bias ? `score += vec4f(${FOUR.map(biasOf).join(', ')});` : ''}
+        ${mask ? `score = select(score, vec4f(${LOWEST}), keyMask[key] == 0);` : ''}
+        kept[(key - kept0) * ${lanes}u + lane] = score;
+        higher = max(higher, score);
+      }
     }
     let fade = exp_(most - higher);
     most = higher;
     total *= fade;
-    for (var i = 0u; i < keys; i++) {
-      let score = scores[i];
+    for (var key = kept0; key < kept_end; key++) {
+      let at = (key - kept0) * ${lanes}u + lane;
+      let score = kept[at];
       let weight = select(vec4f(), exp_(score - most), score > vec4f(${VISIBLE}));
-      scores[i] = weight;
+      kept[at] = weight;
       total += weight;
     }
     for (var unit0 = 0u; unit0 < units; unit0 += ${lanes}u) {
       ${valueTile(variant)}
-      let end = ${QUERIES_PER_LANE}u * min(${lanes}u, units - unit0);
-      for (var e = 0u; e < end; e++) {
-        let to = ${QUERIES_PER_LANE}u * unit0 + e;
-        sums[to] = fma(sums[to], Unit(fade[e % ${QUERIES_PER_LANE}u]), sum_tile[e]);
+      let unit_end = min(unit0 + params.unit_tile, units);
+      for (var j = 0u; j < used; j++) {
+        let query = query0 + j * ${lanes}u;
+        if (query < tile.y) {
+          let start = (query * params.heads + head) * units;
+          for (var unit = unit0; unit < unit_end; unit++) {
+            let sum = select(y[start + unit] * fade[j], Unit(), kept0 == tile.z);
+            y[start + unit] = sum + sum_tile[${QUERIES_PER_LANE}u * (unit - unit0) + j];
+          }
+        }
       }
     }
   }
-  // To an end that is not constant, so that it is not unrolled.
-  let used = (tile.y - tile.x + ${lanes - 1}u) / ${lanes}u;
   for (var j = 0u; j < used; j++) {
     let query = query0 + j * ${lanes}u;
     if (query < tile.y) {
       let start = (query * params.heads + head) * units;
-      let factor = select(0.0, 1.0 / total[j], total[j] > 0.0);
-      for (var u = 0u; u < units; u++) { y[start + u] = sums[${QUERIES_PER_LANE}u * u + j] * factor; }
+      for (var u = 0u; u < units; u++) { y[start + u] = select(Unit(), y[start + u] / total[j], total[j] > 0.0); }
     }
   }
 }
@@ -102,28 +108,25 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-/** Products of the lane's queries with the keys from `first` on, to scores. Past the last key it is read again. */
-function scoreTile({ wide, lanes }: SubgroupAttentionVariant): string {
-  const parts = wide ? ['.x', '.y', '.z', '.w'] : [''];
+/**
+ * Products of the lane's queries with the keys from `first` on, to scores. Past the last key it is read again. One element
+ * at a time: a load of four is no faster there, and four times the code.
+ */
+function scoreTile({ lanes }: SubgroupAttentionVariant): string {
   const loads = range(KEYS / lanes);
-  const start = (n: number) => `((first + min(${n * lanes}u + lane, keys - 1u)) * params.kv_heads + kv_head) * units`;
-  const multiply = (key: number) => {
-    const sum = parts.reduce((inner, part, i) => `fma(vec4f(b${part}), across${i}, ${inner})`, `s${key}`);
-    return `{ let b = subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u); s${key} = ${sum}; }`;
-  };
+  const keys = range(KEYS);
+  const start = (n: number) =>
+    `(min(first + ${n * lanes}u + lane, end - 1u) * params.kv_heads + kv_head) * params.head_dim`;
+  const multiply = (key: number) =>
+    `s${key} = fma(vec4f(subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u)), across, s${key});`;
   return `${loads.map((n) => `let start${n} = ${start(n)};`).join(' ')}
-      ${range(KEYS)
-        .map((key) => `var s${key} = vec4f();`)
-        .join(' ')}
-      for (var u = 0u; u < units; u++) {
-        ${loads.map((n) => `let row${n} = k[start${n} + u];`).join(' ')}
-        ${FOUR.map((j) => `let q${j} = q[query_start${j} + u];`).join(' ')}
-        ${parts.map((part, i) => `let across${i} = vec4f(${FOUR.map((j) => `q${j}${part}`).join(', ')});`).join(' ')}
-        ${range(KEYS).map(multiply).join('\n        ')}
+      ${keys.map((key) => `var s${key} = vec4f();`).join(' ')}
+      for (var d = 0u; d < params.head_dim; d++) {
+        ${loads.map((n) => `let row${n} = k[start${n} + d];`).join(' ')}
+        let across = vec4f(${FOUR.map((j) => `q[query_start${j} + d]`).join(', ')});
+        ${keys.map(multiply).join('\n        ')}
       }
-      ${range(KEYS)
-        .map((key) => `scores[${key}] = s${key};`)
-        .join(' ')}`;
+      var scores = array<vec4f, ${KEYS}>(${keys.map((key) => `s${key}`).join(', ')});`;
 }
 
 /** Weighted sums of `lanes` units of the values from `unit0` on, to sum_tile. */
@@ -135,10 +138,10 @@ function valueTile({ lanes }: SubgroupAttentionVariant): string {
   };
   return `let unit = min(unit0 + lane, units - 1u);
       ${sums.map((sum) => `var ${sum} = Unit();`).join(' ')}
-      for (var i = 0u; i < keys; i++) {
-        let row = v[((first + i) * params.kv_heads + kv_head) * units + unit];
-        let weight = scores[i];
+      for (var key = kept0; key < kept_end; key++) {
+        let row = v[(key * params.kv_heads + kv_head) * units + unit];
+        let weight = kept[(key - kept0) * ${lanes}u + lane];
         ${range(lanes).map(multiply).join('\n        ')}
       }
-      ${sums.map((sum, i) => `sum_tile[${i}] = ${sum};`).join(' ')}`;
+      var sum_tile = array<Unit, ${sums.length}>(${sums.join(', ')});`;
 }

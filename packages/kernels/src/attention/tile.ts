@@ -9,47 +9,48 @@ import type { AttentionVariant } from './wgsl.ts';
 
 export const TILE_QUERIES = 64;
 const SIDE = 16;
-const KEYS = 32;
+export const TILE_KEYS = 32;
 const ROWS_EACH = TILE_QUERIES / SIDE;
-const KEYS_EACH = KEYS / SIDE;
+const KEYS_EACH = TILE_KEYS / SIDE;
 /** Vectors of a row of q and k that are staged at a time. */
-const SLICE = 4;
+export const SLICE = 4;
 /** Keys whose values are staged at a time: 8 rows of 32 vectors. */
-const VALUE_KEYS = 8;
+export const VALUE_KEYS = 8;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 
 export interface TileAttentionVariant extends AttentionVariant {
-  readonly headDim: number;
+  /** Vectors of a row of sums that one invocation makes: rows have up to 16 of them. */
+  readonly parts: number;
 }
+
+/** `parts` of a program for rows of `headDim` elements. */
+export const tileParts = (headDim: number): number => Math.ceil(headDim / (4 * SIDE));
 
 export const tileAttention: WgslProgram<TileAttentionVariant> = {
   name: 'attentionTile',
-  bindings: attentionBindings,
-  params: ATTENTION_PARAMS,
-  source: ({ headDim, wide, mask, bias }) => {
-    const vectors = Math.ceil(headDim / 4);
+  bindings: (variant) => attentionBindings(variant, true),
+  // Ends of loops are parameters: compilers unroll what has a constant end, even `min(constant, ...)`, which takes seconds.
+  params: { ...ATTENTION_PARAMS, slice: 'u32', value_keys: 'u32' },
+  source: ({ parts, wide, mask, bias }) => {
     const rows = range(ROWS_EACH);
     const keys = range(KEYS_EACH);
-    const parts = range(Math.ceil(vectors / SIDE));
-    const sums = rows.flatMap((r) => parts.map((c) => `sum${r}_${c}`));
+    const columns = range(parts);
+    const sums = rows.flatMap((r) => columns.map((c) => `sum${r}_${c}`));
     return /* wgsl */ `
 ${valueType(false)}
 ${EXP}
 ${WORKGROUP_INDEX}
 const QUERIES = ${TILE_QUERIES}u;
-const KEYS = ${KEYS}u;
+const KEYS = ${TILE_KEYS}u;
 const SLICE = ${SLICE}u;
-const VECTORS = ${vectors}u;
-const VALUE_KEYS = ${VALUE_KEYS}u;
-var<workgroup> scores: array<f32, ${TILE_QUERIES * KEYS}>;
-var<workgroup> stage: array<vec4f, ${SLICE * (TILE_QUERIES + KEYS)}>;
+var<workgroup> scores: array<f32, ${TILE_QUERIES * TILE_KEYS}>;
+var<workgroup> stage: array<vec4f, ${Math.max(SLICE * (TILE_QUERIES + TILE_KEYS), VALUE_KEYS * SIDE * parts)}>;
 var<workgroup> shares: array<f32, ${SIDE * SIDE}>;
 var<workgroup> fade: array<f32, ${TILE_QUERIES}>;
 
-// Vector \`i\` of a row of one head; zero past its end.
-${wide ? 'fn row_start(row: u32) -> u32 { return row * VECTORS; }' : `fn row_start(row: u32) -> u32 { return row * ${headDim}u; }`}
-${['q', 'k', 'v'].map((name) => loader(name, headDim, wide)).join('\n')}
+// Vector \`i\` of the row that starts at unit \`start\`; the part of it past the row's end is zero.
+${['q', 'k', 'v'].map((name) => loader(name, wide)).join('\n')}
 
 @compute @workgroup_size(${SIDE}, ${SIDE})
 fn main(
@@ -64,27 +65,26 @@ fn main(
   let kv_head = head / params.group;
   let tile = tiles[index % params.tiles];
   let last = tile.y - 1u;
+  let units = params.units;
+  let vectors = ${wide ? 'units' : '(units + 3u) / 4u'};
   // In softmax steps four invocations share a row; each keeps its maximum and its share of the total.
   let row = lane / 4u;
   var most = ${LOWEST};
   var total = 0.0;
   ${sums.map((name) => `var ${name} = vec4f();`).join(' ')}
-  ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u;' : ''}
+  ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u - min(tile.x + row, last);' : ''}
   for (var first = tile.z; first < tile.w; first += KEYS) {
     ${rows.map((r) => keys.map((c) => `var z${r}_${c} = 0.0;`).join(' ')).join(' ')}
-    for (var slice = 0u; slice < VECTORS; slice += SLICE) {
-      for (var i = lane; i < SLICE * (QUERIES + KEYS); i += ${SIDE * SIDE}u) {
-        let at = slice + i % SLICE;
-        let r = i / SLICE;
-        if (r < QUERIES) {
-          stage[(i % SLICE) * QUERIES + r] = load_q(row_start(min(tile.x + r, last) * params.heads + head), at) * params.scale;
-        } else {
-          let key = min(first + r - QUERIES, tile.w - 1u);
-          stage[SLICE * QUERIES + (i % SLICE) * KEYS + r - QUERIES] = load_k(row_start(key * params.kv_heads + kv_head), at);
-        }
+    for (var slice = 0u; slice < vectors; slice += SLICE) {
+      // As many invocations as vectors of q, twice as many as of k.
+      let query = min(tile.x + lane / SLICE, last);
+      stage[(lane % SLICE) * QUERIES + lane / SLICE] = load_q((query * params.heads + head) * units, slice + lane % SLICE) * params.scale;
+      if (lane < SLICE * KEYS) {
+        let key = min(first + lane / SLICE, tile.w - 1u);
+        stage[SLICE * QUERIES + (lane % SLICE) * KEYS + lane / SLICE] = load_k((key * params.kv_heads + kv_head) * units, slice + lane % SLICE);
       }
       workgroupBarrier();
-      let depth = min(SLICE, VECTORS - slice);
+      let depth = min(params.slice, vectors - slice);
       for (var d = 0u; d < depth; d++) {
         ${keys.map((c) => `let k${c} = stage[SLICE * QUERIES + d * KEYS + ${SIDE * c}u + place.x];`).join(' ')}
         ${rows
@@ -96,26 +96,16 @@ fn main(
       }
       workgroupBarrier();
     }
-    ${keys
-      .map(
-        (c) => `{
-      let key = first + ${SIDE * c}u + place.x;
-      ${mask ? 'let visible = key < tile.w && keyMask[min(key, tile.w - 1u)] != 0;' : 'let visible = key < tile.w;'}
-      ${rows
-        .map((r) => {
-          const extra = bias
-            ? ` + relativeBias[bias_start + min(key, tile.w - 1u) - min(tile.x + ${SIDE * r}u + place.y, last)]`
-            : '';
-          return `scores[(${SIDE * r}u + place.y) * KEYS + ${SIDE * c}u + place.x] = select(${LOWEST}, z${r}_${c}${extra}, visible);`;
-        })
-        .join('\n      ')}
-    }`,
-      )
-      .join('\n    ')}
+    ${rows.map((r) => keys.map((c) => `scores[(${SIDE * r}u + place.y) * KEYS + ${SIDE * c}u + place.x] = z${r}_${c};`).join(' ')).join('\n    ')}
     workgroupBarrier();
-    let start = row * KEYS + lane % 4u;
     var higher = most;
-    for (var i = 0u; i < KEYS; i += 4u) { higher = max(higher, scores[start + i]); }
+    for (var i = lane % 4u; i < params.key_tile; i += 4u) {
+      let key = min(first + i, tile.w - 1u);
+      let visible = first + i < tile.w${mask ? ' && keyMask[key] != 0' : ''};
+      let z = select(${LOWEST}, scores[row * KEYS + i]${bias ? ' + relativeBias[bias_start + key]' : ''}, visible);
+      scores[row * KEYS + i] = z;
+      higher = max(higher, z);
+    }
     shares[lane] = higher;
     workgroupBarrier();
     higher = max(max(shares[4u * row], shares[4u * row + 1u]), max(shares[4u * row + 2u], shares[4u * row + 3u]));
@@ -123,25 +113,25 @@ fn main(
     most = higher;
     total *= factor;
     if (lane % 4u == 0u) { fade[row] = factor; }
-    for (var i = 0u; i < KEYS; i += 4u) {
-      let z = scores[start + i];
+    for (var i = lane % 4u; i < params.key_tile; i += 4u) {
+      let z = scores[row * KEYS + i];
       let p = select(0.0, exp_(z - most), z > ${VISIBLE});
-      scores[start + i] = p;
+      scores[row * KEYS + i] = p;
       total += p;
     }
     workgroupBarrier();
-    ${rows.map((r) => parts.map((c) => `sum${r}_${c} *= fade[${SIDE * r}u + place.y];`).join(' ')).join(' ')}
-    for (var value0 = 0u; value0 < KEYS; value0 += VALUE_KEYS) {
-      for (var i = lane; i < VALUE_KEYS * VECTORS; i += ${SIDE * SIDE}u) {
-        let key = min(first + value0 + i / VECTORS, tile.w - 1u);
-        stage[i] = load_v(row_start(key * params.kv_heads + kv_head), i % VECTORS);
+    ${rows.map((r) => `{ let factor = fade[${SIDE * r}u + place.y]; ${columns.map((c) => `sum${r}_${c} *= factor;`).join(' ')} }`).join('\n    ')}
+    for (var value0 = 0u; value0 < params.key_tile; value0 += params.value_keys) {
+      for (var i = lane; i < params.value_keys * vectors; i += ${SIDE * SIDE}u) {
+        let key = min(first + value0 + i / vectors, tile.w - 1u);
+        stage[i] = load_v((key * params.kv_heads + kv_head) * units, i % vectors);
       }
       workgroupBarrier();
-      for (var i = 0u; i < VALUE_KEYS; i++) {
-        ${parts.map((c) => `let v${c} = stage[i * VECTORS + min(${SIDE * c}u + place.x, VECTORS - 1u)];`).join(' ')}
+      for (var i = 0u; i < params.value_keys; i++) {
+        ${columns.map((c) => `let v${c} = stage[i * vectors + min(${SIDE * c}u + place.x, vectors - 1u)];`).join(' ')}
         ${rows
           .map((r) => {
-            const adds = parts.map((c) => `sum${r}_${c} += p * v${c};`).join(' ');
+            const adds = columns.map((c) => `sum${r}_${c} += p * v${c};`).join(' ');
             return `{ let p = scores[(${SIDE * r}u + place.y) * KEYS + value0 + i]; ${adds} }`;
           })
           .join('\n        ')}
@@ -151,40 +141,32 @@ fn main(
   }
   shares[lane] = total;
   workgroupBarrier();
-  ${rows
-    .map(
-      (r) => `{
-    let r = ${SIDE * r}u + place.y;
-    let total = (shares[4u * r] + shares[4u * r + 1u]) + (shares[4u * r + 2u] + shares[4u * r + 3u]);
-    let factor = select(0.0, 1.0 / total, total > 0.0);
+  var sums: array<vec4f, ${sums.length}>;
+  ${sums.map((name, i) => `sums[${i}] = ${name};`).join(' ')}
+  // Not unrolled, as its end is not constant: unrolled stores would take seconds to compile.
+  let end = ${parts}u * ((tile.y - tile.x + ${SIDE - 1}u) / ${SIDE}u);
+  for (var i = 0u; i < end; i++) {
+    let r = ${SIDE}u * (i / ${parts}u) + place.y;
+    let vector = ${SIDE}u * (i % ${parts}u) + place.x;
     let query = tile.x + r;
-    if (query < tile.y) {
-      let to = row_start(query * params.heads + head);
-      ${parts.map((c) => `store_y(to, ${SIDE * c}u + place.x, sum${r}_${c} * factor);`).join(' ')}
+    if (query < tile.y && vector < vectors) {
+      let total = (shares[4u * r] + shares[4u * r + 1u]) + (shares[4u * r + 2u] + shares[4u * r + 3u]);
+      let value = sums[i] * select(0.0, 1.0 / total, total > 0.0);
+      let start = (query * params.heads + head) * units;
+      ${wide ? 'y[start + vector] = value;' : 'for (var c = 0u; c < min(params.slice, units - 4u * vector); c++) { y[start + 4u * vector + c] = value[c]; }'}
     }
-  }`,
-    )
-    .join('\n  ')}
-}
-
-${
-  wide
-    ? 'fn store_y(start: u32, i: u32, value: vec4f) { if (i < VECTORS) { y[start + i] = value; } }'
-    : `fn store_y(start: u32, i: u32, value: vec4f) {
-  for (var c = 0u; c < 4u && 4u * i + c < ${headDim}u; c++) { y[start + 4u * i + c] = value[c]; }
-}`
+  }
 }
 `;
   },
 };
 
-function loader(name: string, headDim: number, wide: boolean): string {
-  if (wide) {
-    return `fn load_${name}(start: u32, i: u32) -> vec4f { if (i >= VECTORS) { return vec4f(); } return ${name}[start + i]; }`;
-  }
-  return `fn load_${name}(start: u32, i: u32) -> vec4f {
-  var loaded = vec4f();
-  for (var c = 0u; c < 4u && 4u * i + c < ${headDim}u; c++) { loaded[c] = ${name}[start + 4u * i + c]; }
-  return loaded;
+function loader(name: string, wide: boolean): string {
+  if (wide) return `fn load_${name}(start: u32, i: u32) -> vec4f { return ${name}[start + i]; }`;
+  return `fn one_${name}(start: u32, i: u32) -> f32 { return select(0.0, ${name}[start + min(i, params.units - 1u)], i < params.units); }
+fn load_${name}(start: u32, i: u32) -> vec4f {
+  return vec4f(${range(4)
+    .map((c) => `one_${name}(start, 4u * i + ${c}u)`)
+    .join(', ')});
 }`;
 }

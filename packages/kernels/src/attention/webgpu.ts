@@ -4,8 +4,8 @@ import { softwareLanes } from '../support/softwareLanes.ts';
 import { foldWorkgroups } from '../support/wgsl.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
-import { KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
-import { TILE_QUERIES, tileAttention } from './tile.ts';
+import { KEPT_KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
+import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './tile.ts';
 import { queryTiles } from './tiles.ts';
 
 export const webgpu: NonNullable<
@@ -21,7 +21,7 @@ export const webgpu: NonNullable<
   return [
     {
       program: bySubgroup ? subgroupAttention : tileAttention,
-      variant: bySubgroup ? { ...switches, lanes, chunks: Math.ceil(units / lanes) } : { ...switches, headDim },
+      variant: bySubgroup ? { ...switches, lanes } : { ...switches, parts: tileParts(headDim) },
       bindings: {
         q,
         k,
@@ -39,8 +39,9 @@ export const webgpu: NonNullable<
         group: heads / kvHeads,
         units,
         tiles: tiles.length / 4,
-        key_tile: KEYS,
+        key_tile: bySubgroup ? KEPT_KEYS : TILE_KEYS,
         scale: params.scale,
+        ...(bySubgroup ? { head_dim: headDim, unit_tile: lanes } : { slice: SLICE, value_keys: VALUE_KEYS }),
       },
       workgroups: foldWorkgroups('attention', (tiles.length / 4) * heads, capabilities),
     },

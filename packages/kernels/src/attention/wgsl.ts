@@ -30,11 +30,13 @@ export const LOWEST = '-3.0e38';
 /** Scores above it are real ones. */
 export const VISIBLE = '-1.0e38';
 
-export function attentionBindings({ wide, mask, bias }: AttentionVariant): BindingDeclaration[] {
+/** `wideScores`: a wide program reads q and k as vec4, too. */
+export function attentionBindings({ wide, mask, bias }: AttentionVariant, wideScores: boolean): BindingDeclaration[] {
   const rows = wide ? 'array<vec4f>' : 'array<f32>';
+  const factors = wideScores ? rows : 'array<f32>';
   return [
-    { name: 'q', type: rows, access: 'read' },
-    { name: 'k', type: rows, access: 'read' },
+    { name: 'q', type: factors, access: 'read' },
+    { name: 'k', type: factors, access: 'read' },
     { name: 'v', type: rows, access: 'read' },
     // query start, query end, key start, key end
     { name: 'tiles', type: 'array<vec4u>', access: 'read' },

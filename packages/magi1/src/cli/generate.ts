@@ -3,12 +3,13 @@ import type { DType } from '@magi1/tensor';
 import { readEnvironment } from '../config/index.ts';
 import { checkOutputPath, findFfmpeg, openVideoWriter, writeSidecar } from '../media/index.ts';
 import type { VideoFile, VideoWriter } from '../media/index.ts';
+import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
 import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts } from '../pipelines/result.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, UsageError, choice, requiredText, text } from './command.ts';
+import { DEVICE_OPTIONS, UsageError, choice, requiredText, text, texts } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './device-options.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
@@ -27,6 +28,11 @@ export const generate: Command = {
     output: { value: 'PATH', help: 'a file ending in .mp4, or a folder for PNGs' },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
+    lora: {
+      value: 'PATH[:WEIGHT]',
+      help: 'a LoRA for the transformer, file or folder; WEIGHT 1 where left out; may be repeated',
+      repeats: true,
+    },
     dtype: {
       value: 'DTYPE',
       help: 'of the weights of transformer and text encoder: f32, f16 or bf16; default as stored',
@@ -41,6 +47,7 @@ async function run(values: Values): Promise<number> {
   const output = requiredText(values, 'output');
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
+  const loras = loraOptions(values);
   const { request: wanted, inputs, open } = readRequest(values);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   if ((await checkOutputPath(output)) === 'mp4') {
@@ -61,7 +68,7 @@ async function run(values: Values): Promise<number> {
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
   try {
-    pipe = await open(where, { device, dtype, environment, signal, onProgress: display.listener }, given);
+    pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
     request = await pipe.prepare(given);
     const { settings, notes } = pipe.plan(request);
     const { width, height, fps, frames } = settings;
@@ -101,6 +108,23 @@ export function modelOption(values: Values): ModelOption {
   );
 }
 
+/** `style.safetensors:0.7`: what follows the last colon is the weight if it is a number, so that C:\\x is a path. */
+export function loraOptions(values: Values): LoraSpec[] {
+  const names = new Set<string>();
+  return texts(values, 'lora').map((given) => {
+    const [, source = given, weight = '1'] = /^(.+):([+-]?(?:\d+\.?\d*|\.\d+))$/.exec(given) ?? [];
+    if (source === '') throw new UsageError('--lora: PATH or PATH:WEIGHT expected, as in style.safetensors:0.7');
+    const stem = source
+      .replace(/[\\/]+$/, '')
+      .replace(/^.*[\\/]/, '')
+      .replace(/\.\w+$/, '');
+    let name = stem;
+    for (let i = 2; names.has(name); i++) name = `${stem} ${i}`;
+    names.add(name);
+    return { source, name, weight: Number(weight) };
+  });
+}
+
 async function writeFrames(
   pipe: Magi1Base<GenerationOptions>,
   request: GenerationOptions,
@@ -136,6 +160,7 @@ async function keep(
     mode: pipe.mode,
     prompt: request.prompt,
     settings,
+    loras: pipe.loras,
     versions: { magi1: VERSION, node: process.versions.node },
     device: { backend, name: info.name, reason: info.reason },
   });
@@ -163,6 +188,8 @@ function printResult(file: VideoFile, facts: Facts, encoder: string): void {
     ],
     ['memory', `${formatBytes(facts.peakDeviceBytes)} at most on the device`],
   ];
+  for (const { name, weight, layers, rank } of facts.loras)
+    rows.push(['lora', `${name}, weight ${weight}: ${layers} layers, rank up to ${rank}`]);
   for (const note of facts.notes) rows.push(['note', note]);
   process.stdout.write(rows.map(([name, value]) => `${name!.padEnd(8)}${value!}\n`).join(''));
 }

@@ -66,7 +66,7 @@ describe('parseConfig', () => {
 
   it('notes what has no effect, once, and unknown keys by name', () => {
     const json = withChange((c) => {
-      Object.assign(c.engine_config, { cp_size: 8, tensor_parallel: 2 });
+      Object.assign(c.engine_config, { cp_size: 8, tensor_parallel: 2, kv_offload: true });
       Object.assign(c, { extra: {} });
     });
     const config = parseConfig(json, 'config.json');
@@ -74,6 +74,7 @@ describe('parseConfig', () => {
     expect(config.notes).toEqual([
       'unknown settings, ignored: extra, engine_config.tensor_parallel',
       'without effect here, everything runs on one device: cp_size 8',
+      expect.stringMatching(/^kv_offload is without effect here/),
     ]);
     expect(
       parseConfig(

@@ -137,6 +137,8 @@ function collectNotes(
     ...(engine.enable_cuda_graph ? ['enable_cuda_graph true'] : []),
   ];
   if (inert.length > 0) notes.push(`without effect here, everything runs on one device: ${inert.join(', ')}`);
+  if (engine.kv_offload)
+    notes.push('kv_offload is without effect here: keys and values stay on the device, of chunks still looked at only');
   const nativeFps = runtime.chunk_width * runtime.temporal_downsample_factor;
   if (runtime.fps !== nativeFps)
     notes.push(

@@ -60,7 +60,7 @@ export function baseConfig() {
       distill_nearly_clean_chunk_threshold: 0.3,
       shortcut_mode: '8,16,16',
       distill: false,
-      kv_offload: true,
+      kv_offload: false,
       enable_cuda_graph: false,
     },
   };

@@ -96,7 +96,7 @@ export function originalConfig(json: unknown, source: string): unknown {
       distill_nearly_clean_chunk_threshold: 0.3,
       shortcut_mode: '8,16,16',
       distill,
-      kv_offload: true,
+      kv_offload: false,
       enable_cuda_graph: false,
     },
   };

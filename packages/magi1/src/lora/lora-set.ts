@@ -21,6 +21,12 @@ export interface LoadLoraOptions {
   readonly weight?: number | undefined;
 }
 
+/** A LoRA to load when a pipeline is opened. */
+export interface LoraSpec extends LoadLoraOptions {
+  /** A safetensors or torch file, a folder with one, or the bytes of a safetensors file. */
+  readonly source: string | Uint8Array;
+}
+
 export interface FuseLoraOptions {
   /** Which to fuse; all that act when left out. */
   readonly names?: readonly string[] | undefined;
@@ -31,6 +37,8 @@ export interface FuseLoraOptions {
 /** A loaded LoRA, as a user sees it. */
 export interface LoraInfo {
   readonly name: string;
+  /** Its file. */
+  readonly source: string;
   readonly weight: number;
   readonly fused: boolean;
   /** Changes of linear layers that it holds. */
@@ -40,6 +48,7 @@ export interface LoraInfo {
 }
 
 interface Lora {
+  readonly source: string;
   readonly layers: readonly LoraLayer[];
   weight: number;
   /** The strength it was fused with. */
@@ -73,13 +82,21 @@ export class LoraSet {
   }
 
   list(): LoraInfo[] {
-    return [...this.#loras].map(([name, { layers, weight, fused }]) => ({
+    return [...this.#loras].map(([name, { source, layers, weight, fused }]) => ({
       name,
+      source,
       weight,
       fused: fused !== undefined,
       layers: layers.length,
       rank: layers.reduce((largest, { a }) => Math.max(largest, a.rows), 0),
     }));
+  }
+
+  /** Bytes on the device of the LoRAs that act without being fused. */
+  get deviceBytes(): number {
+    const acting = [...this.#loras.values()].filter(({ weight, fused }) => fused === undefined && weight !== 0);
+    const values = acting.flatMap(({ layers }) => layers).map(({ a, b }) => a.data.length + b.data.length);
+    return Float32Array.BYTES_PER_ELEMENT * values.reduce((sum, count) => sum + count, 0);
   }
 
   /**
@@ -95,7 +112,7 @@ export class LoraSet {
     const file = await readLora(source);
     const layers = resolveLora(file.name, parseLora(file), this.#specs, transformerLayouts(this.#model));
     this.#checkFree(name); // another may have come in the meantime
-    this.#loras.set(name, { layers, weight, fused: undefined });
+    this.#loras.set(name, { source: file.name, layers, weight, fused: undefined });
     return this.list().find((lora) => lora.name === name)!;
   }
 

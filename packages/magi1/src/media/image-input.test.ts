@@ -24,7 +24,7 @@ function noise(width: number, height: number): RgbFrames {
   let state = 12345;
   const data = Uint8Array.from({ length: width * height * 3 }, () => {
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
-    return 64 + (state >>> 25); // no values near the ends, where ffmpeg's fixed point saturates
+    return state >>> 24;
   });
   return { data, frameCount: 1, width, height };
 }
@@ -35,23 +35,20 @@ function filterByFfmpeg({ data, width, height }: RgbFrames, filters: string): Ui
   return execFileSync('ffmpeg', ['-v', 'error', ...input, ...output], { input: data });
 }
 
-function differences(a: Uint8Array, b: Uint8Array): { max: number; mean: number; over: number } {
+function differences(a: Uint8Array, b: Uint8Array): { max: number; mean: number } {
   expect(a.length).toBe(b.length);
-  let [max, sum, over] = [0, 0, 0];
+  let [max, sum] = [0, 0];
   for (let i = 0; i < a.length; i++) {
     const d = Math.abs(a[i]! - b[i]!);
     max = Math.max(max, d);
     sum += d;
-    if (d > 1) over++;
   }
-  return { max, mean: sum / a.length, over };
+  return { max, mean: sum / a.length };
 }
 
-/** ffmpeg is in fixed point and drops small weights: on noise, one value in a hundred may be more than 1 level away. */
+/** ffmpeg is in fixed point. */
 function expectAlike(actual: Uint8Array, expected: Uint8Array): void {
-  const { max, over } = differences(actual, expected);
-  expect(max).toBeLessThanOrEqual(4);
-  expect(over / expected.length).toBeLessThan(0.01);
+  expect(differences(actual, expected).max).toBeLessThanOrEqual(1);
 }
 
 describe('the scaler', () => {
@@ -64,15 +61,18 @@ describe('the scaler', () => {
     [42, 31, 21, 62],
     [90, 70, 12, 9],
     [300, 40, 11, 16],
+    [64, 48, 96, 64],
+    [50, 38, 100, 19],
+    [4, 4, 32, 24],
   ])('gives what ffmpeg gives, to 1 level: %ix%i to %ix%i', (fromWidth, fromHeight, width, height) => {
     const picture = noise(fromWidth, fromHeight);
     const { data } = scaleFrames(picture, { width, height });
     expectAlike(data, filterByFfmpeg(picture, `scale=${width}:${height}`));
   });
 
-  it('halves the colour of odd widths as ffmpeg does, save in the last column: there ffmpeg reads past the row', () => {
+  it('halves the colour of odd widths as ffmpeg does, save in the last columns: ffmpeg reads past the row there', () => {
     const picture = noise(41, 31);
-    const inner = (rgb: Uint8Array) => rgb.filter((_, i) => i % (20 * 3) < 19 * 3);
+    const inner = (rgb: Uint8Array) => rgb.filter((_, i) => i % (20 * 3) < 18 * 3);
     const { data } = scaleFrames(picture, { width: 20, height: 25 });
     expectAlike(inner(data), inner(filterByFfmpeg(picture, 'scale=20:25')));
   });

@@ -1,7 +1,8 @@
 // Scales RGB frames as ffmpeg's default scaler does: bicubic with a = -0.6, whose support widens when shrinking, edges
-// repeated, and half the horizontal colour resolution when shrinking to half the width or less. In float64 throughout,
-// where ffmpeg is in fixed point: within 1 level of it for RGB input, save single values of pure noise. Photographs and videos store colour at half the
-// resolution to start with; ffmpeg scales those planes as they are, which this cannot see.
+// repeated, and half the horizontal colour resolution when shrinking to half the width or less. In float64 where ffmpeg is
+// in fixed point: within 1 level of it for RGB input (save the last columns where an odd width is halved: ffmpeg reads past
+// the row there). Photographs and videos store colour at half the resolution to start with; ffmpeg scales those planes as
+// they are, which this cannot see.
 import { Magi1Error } from '@magi1/tensor';
 import { MAX_PIXELS, checkFrames, checkSides, frameAt } from './rgb-frames.ts';
 import type { RgbFrames } from './rgb-frames.ts';
@@ -74,20 +75,21 @@ function bicubic(x: number): number {
   return 0;
 }
 
+/** ffmpeg's positions: steps in 16 bits, and a first tap that is rounded towards 0, which loses one at the near edge. */
 function bicubicTaps(from: number, to: number): Taps {
-  const ratio = from / to;
-  const widening = Math.max(1, ratio);
-  const count = Math.min(from, Math.ceil(4 * widening) + 1);
+  const increment = Math.floor((from * 65536 + (to >> 1)) / to);
+  const widening = Math.max(1, from / to);
+  const reach = Math.max(1, Math.min(1 + Math.ceil(4 * widening), from - 2));
+  const count = Math.min(from, reach);
   const starts = new Int32Array(to);
   const weights = new Float64Array(to * count);
   for (let i = 0; i < to; i++) {
-    const centre = (i + 0.5) * ratio - 0.5;
-    const first = Math.floor(centre - 2 * widening) + 1;
-    const last = Math.ceil(centre + 2 * widening) - 1;
+    const centre = ((2 * i + 1) * increment - 65536) / 131072;
+    const first = Math.trunc(centre - (reach - 2) / 2);
     const start = Math.min(Math.max(first, 0), from - count);
     starts[i] = start;
     let sum = 0;
-    for (let j = first; j <= last; j++) {
+    for (let j = first; j < first + reach; j++) {
       const weight = bicubic((j - centre) / widening);
       // Taps outside the picture read its edge.
       weights[i * count + Math.min(Math.max(j, 0), from - 1) - start]! += weight;

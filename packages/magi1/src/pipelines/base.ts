@@ -2,7 +2,7 @@
 import { Magi1Error } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
-import { LoraSet } from '../lora/index.ts';
+import type { LoraSet } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingStep } from '../sampler/index.ts';
@@ -22,6 +22,7 @@ import type { MemoryNeed } from './memory.ts';
 import type { Mode } from './mode.ts';
 import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
 import type { OpenedModel } from './open-model.ts';
+import { modelNotes } from './model-folder.ts';
 import { StageProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
@@ -50,8 +51,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   constructor(model: OpenedModel<Request>) {
     super();
     this.#model = model;
-    const { model_config, engine_config } = model.parts.source.config;
-    this.#loras = new LoraSet(model_config, engine_config);
+    this.#loras = model.loras;
   }
 
   /** `t2v`, `i2v` or `v2v`. */
@@ -75,7 +75,8 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   plan(request: Request): RunPlan {
     const checked = this.#check(request);
     const { settings, videos, notes } = checked;
-    return { settings, memory: estimateMemory(this.#model.parts, checked.plan, sizeOf(checked)), videos, notes };
+    const size = sizeOf(checked, this.#loras.deviceBytes);
+    return { settings, memory: estimateMemory(this.#model.parts, checked.plan, size), videos, notes };
   }
 
   /** Checks a request and reads its picture or clip: the same request with decoded frames. */
@@ -127,7 +128,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       const prepared = await this.prepare(request);
       const checked = this.#check(prepared);
       const { networks, device, parts } = this.#model;
-      networks.residency = chooseResidency(device, parts, checked.plan, sizeOf(checked));
+      networks.residency = chooseResidency(device, parts, checked.plan, sizeOf(checked, this.#loras.deviceBytes));
       return yield* this.#run(prepared, checked) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
     } finally {
       this.#running = false;
@@ -291,6 +292,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         textTokens: texts.caption.length,
         settings,
         model: { config: parts.source.paths.config, name: this.config.model_config.model_name },
+        loras: this.loras,
         versions: versions(),
         device: { backend: device.backend, name: device.info.name, reason: device.info.reason },
         seconds: {
@@ -303,7 +305,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         },
         peakDeviceBytes: device.memory().peak,
         chunkForwards: { run: forwards.planned, full: forwards.full },
-        notes: [...this.config.notes, ...checked.notes, ...texts.notes],
+        notes: [...modelNotes(parts.source), ...checked.notes, ...texts.notes],
       };
     } finally {
       prefix?.dispose();

@@ -1,6 +1,7 @@
 // What a model folder holds and what it needs, without loading it.
 import { estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
+import { modelNotes } from './model-folder.ts';
 import type { ModelSource } from './model-folder.ts';
 import { defaultsOf } from './open-model.ts';
 import { openParts } from './parts.ts';
@@ -48,6 +49,6 @@ export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): P
     }),
     defaults: settings,
     memory: estimateMemory(parts, plan, size),
-    notes: config.notes,
+    notes: modelNotes(source),
   };
 }

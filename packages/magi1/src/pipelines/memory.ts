@@ -2,15 +2,18 @@
 import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { SamplingPlan } from '../sampler/index.ts';
+import { NULL_TEXT_ROWS } from '../text-conditioning/text-conditioning.ts';
 import { ropeBands } from '../transformer/weights.ts';
 import { unpatchedChannels } from '../vae/config.ts';
 import { defaultTiles } from '../vae/tiling.ts';
 import { formatBytes } from './format-bytes.ts';
 import type { ModelParts } from './parts.ts';
 
-/** Bytes on the device. Weights are exact, the rest counts every tensor that a block holds at its end. */
+/** Bytes on the device. Weights are exact, the rest counts the tensors that are alive at once. */
 export interface MemoryNeed {
   readonly weights: { readonly textEncoder: number; readonly transformer: number; readonly vae: number };
+  /** Factors of LoRAs that are not fused. */
+  readonly loras: number;
   /** Keys and values of finished chunks; does not grow with the length of the video. */
   readonly keyValueCache: number;
   /** Activations of each stage; only the largest counts, stages do not overlap. */
@@ -31,8 +34,10 @@ export interface RunSize {
   readonly height: number;
   readonly width: number;
   readonly prefixFrames: number;
-  /** Texts that chunks attend to, the null text not counted. */
+  /** Texts that differ, special tokens included; the null text is not counted. */
   readonly texts: number;
+  /** Bytes of the LoRAs that act without being fused. */
+  readonly loras: number;
 }
 
 const F32 = 4;
@@ -54,9 +59,10 @@ export function estimateMemory(parts: ModelParts, plan: SamplingPlan, size: RunS
   const encoding = encodingActivations(parts, size);
   // The cache is not there yet while the prefix is encoded.
   const generating =
-    weights.transformer + weights.vae + Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
+    weights.transformer + weights.vae + size.loras + Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
   return {
     weights,
+    loras: size.loras,
     keyValueCache,
     text,
     denoising,
@@ -76,21 +82,37 @@ function denoisingActivations(
   { source }: ModelParts,
   plan: SamplingPlan,
   tokensPerChunk: number,
-  { height, width, prefixFrames, texts: extraTexts }: RunSize,
+  { prefixFrames, texts, loras, ...video }: RunSize,
 ): number {
   const model = source.config.model_config;
   const chunks = Math.max(
     ...plan.steps.map(({ chunks, passes }) => chunks.length + (passes.nearlyClean === null ? 0 : 1)),
   );
+  const width = model.hidden_size;
   const inner = model.num_attention_heads * model.kv_channels;
   const shared = model.num_query_groups * model.kv_channels;
-  const hidden = model.ffn_hidden_size * (model.gated_linear_unit ? 3 : 2);
-  const perToken = 7 * model.hidden_size + 9 * inner + 4 * shared + hidden + 6 * ropeBands(model);
-  const keys = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
-  const texts = (chunks + extraTexts) * model.caption_max_length * (2 * model.hidden_size + 5 * shared);
+  const { ffn_hidden_size: activated } = model;
+  const hidden = activated * (model.gated_linear_unit ? 2 : 1); // out of fc1
+  const tokens = chunks * tokensPerChunk;
+  const rowsOf = (count: number) => count * model.caption_max_length + NULL_TEXT_ROWS;
+  const [held, packed] = [rowsOf(texts), rowsOf(Math.min(texts, chunks))]; // in the run, in a forward
+  const cached = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
+  // A block's steps, beside its input and what it has made so far (see block.ts); only the largest counts.
+  const { fp8_quant: fp8 } = source.config.engine_config;
+  const steps = [
+    tokens * (2 * width + 2 * inner + 2 * shared) + cached, // self attention: norm, q, k, v, result
+    tokens * (2 * width + 3 * inner) + packed * 5 * shared, // cross attention
+    tokens * (2 * width + 4 * inner), // both, joined
+    tokens * (3 * width + hidden + activated), // MLP
+    model.caption_max_length * (model.caption_channels + 2 * width), // a text is read before the first block
+    // A quantised layer holds its input as bytes and widened, and its result before and after scaling.
+    fp8 ? tokens * Math.max(3 * width + 4.5 * inner, 4.25 * width + 2 * hidden, 4 * width + 2.25 * activated) : 0,
+    // A LoRA's change beside what it is added to, and the sum.
+    loras > 0 ? tokens * Math.max(3 * width + 3 * hidden, 2 * width + 4 * inner, 4 * width + activated) : 0,
+  ];
   const given = prefixFrames === 0 ? 0 : plan.options.prefixLatentFrames;
-  const latents = 16 * (5 * chunks * plan.options.chunkWidth + given) * (height / 8) * (width / 8);
-  return F32 * (chunks * tokensPerChunk * perToken + keys + texts + latents);
+  const latents = 16 * (5 * chunks * plan.options.chunkWidth + given) * (video.height / 8) * (video.width / 8);
+  return F32 * (Math.max(...steps) + tokens * 6 * ropeBands(model) + (held + packed) * width + latents);
 }
 
 /** Of one tile in the VAE's transformer: pixels, patches, and values that a block holds. */

@@ -24,6 +24,13 @@ export interface ModelSource {
   readonly paths: ModelPaths;
 }
 
+/** Settings that are accepted and change nothing, and what else a user should be told once about config and environment. */
+export function modelNotes({ config, environment }: ModelSource): string[] {
+  const offload =
+    'OFFLOAD_VAE_CACHE is without effect here: the VAE stays loaded, as each chunk is decoded when it is done';
+  return [...config.notes, ...(environment.offloadVaeCache ? [offload] : [])];
+}
+
 /** The original's folder for the weights of one kind of checkpoint, below `load`. */
 export function weightFolder({ distill, fp8_quant }: EngineConfig): string {
   return `inference_weight${fp8_quant ? '.fp8' : ''}${distill ? '.distill' : ''}`;

@@ -2,6 +2,8 @@
 import { Device } from '@magi1/tensor';
 import type { DeviceOptions } from '@magi1/tensor';
 import type { Environment } from '../config/index.ts';
+import { LoraSet } from '../lora/index.ts';
+import type { LoraSpec } from '../lora/index.ts';
 import { checkRequest, planRequest } from './check-request.ts';
 import type { CheckedRequest, RequestContext } from './check-request.ts';
 import { chooseResidency } from './memory.ts';
@@ -14,12 +16,15 @@ import type { ModelParts, WeightDTypes } from './parts.ts';
 import { NO_PREFIX } from './prefix.ts';
 import type { ProgressListener } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
+import type { Settings } from './settings.ts';
 
 export interface PipelineOptions<Request> {
   /** An open device, which the caller disposes, or how to open one (`auto` by default), which the pipeline disposes. */
   readonly device?: Device | DeviceOptions | undefined;
   /** dtype of matrices on the device; as stored when left out. */
   readonly dtype?: WeightDTypes | undefined;
+  /** LoRAs for the transformer, as `loadLora` takes them; read and checked before weights are loaded. */
+  readonly loras?: readonly LoraSpec[] | undefined;
   /** Switches that the original reads from the environment. */
   readonly environment?: Environment | undefined;
   /** The first request, where it is known: it is checked, with the memory it needs, before anything is loaded. */
@@ -34,6 +39,7 @@ export interface OpenedModel<Request extends GenerationOptions> {
   readonly device: Device;
   readonly ownsDevice: boolean;
   readonly networks: Networks;
+  readonly loras: LoraSet;
 }
 
 /**
@@ -47,6 +53,8 @@ export async function openModel<Request extends GenerationOptions>(
 ): Promise<OpenedModel<Request>> {
   const { request } = options;
   const { settings, plan, size } = request ? await withRequest(request, mode, source) : defaultsOf(source);
+  const loras = new LoraSet(source.config.model_config, source.config.engine_config);
+  for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
   const parts = await openParts(source, options.dtype);
   if (Object.values(settings.specialTokens).some((on) => on)) await parts.specialTokens();
   options.signal?.throwIfAborted();
@@ -54,9 +62,9 @@ export async function openModel<Request extends GenerationOptions>(
   const device = isDevice(options.device) ? options.device : await Device.open(options.device);
   let networks: Networks | undefined;
   try {
-    networks = new Networks(parts, device, chooseResidency(device, parts, plan, size));
+    networks = new Networks(parts, device, chooseResidency(device, parts, plan, { ...size, loras: loras.deviceBytes }));
     await networks.loadResident(options);
-    return { mode, parts, device, ownsDevice, networks };
+    return { mode, parts, device, ownsDevice, networks, loras };
   } catch (error) {
     networks?.dispose();
     if (ownsDevice) await device.dispose();
@@ -70,7 +78,7 @@ async function withRequest<Request extends GenerationOptions>(
   source: ModelSource,
 ) {
   const checked = checkRequest(await prepareRequest(request, mode, source), mode, contextOf(source));
-  return { ...checked, size: sizeOf(checked) };
+  return { ...checked, size: sizeOf(checked, 0) };
 }
 
 /** Checks a request and reads its picture or clip: the same request with decoded frames. */
@@ -88,16 +96,22 @@ export function contextOf({ config, environment }: ModelSource): RequestContext 
 }
 
 /** What decides the memory of a run. */
-export function sizeOf({ settings, texts }: CheckedRequest): RunSize {
+export function sizeOf({ settings, texts }: CheckedRequest, loras: number): RunSize {
   const { height, width, prefixFrames } = settings;
-  return { height, width, prefixFrames, texts: 1 + texts.later.length + (texts.negative === undefined ? 0 : 1) };
+  const count = countTexts(settings, 1 + texts.later.length) + (texts.negative === undefined ? 0 : 1);
+  return { height, width, prefixFrames, texts: count, loras };
+}
+
+/** Captions that differ: the duration token is another one in each of the last eight chunks. */
+function countTexts({ chunks, specialTokens }: Settings, captions: number): number {
+  return specialTokens.duration ? Math.min(chunks, captions + 7) : captions;
 }
 
 /** A run by the config alone, without a prefix. */
 export function defaultsOf(source: ModelSource) {
   const { settings, plan } = planRequest({}, NO_PREFIX, contextOf(source));
   const { height, width } = settings;
-  return { settings, plan, size: { height, width, prefixFrames: 0, texts: 1 } };
+  return { settings, plan, size: { height, width, prefixFrames: 0, texts: countTexts(settings, 1), loras: 0 } };
 }
 
 function isDevice(device: Device | DeviceOptions | undefined): device is Device {

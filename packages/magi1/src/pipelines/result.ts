@@ -1,5 +1,6 @@
 // What a run gives: chunks as they are finished, the whole video, and the facts of the run.
 import type { TextRows } from '../text-conditioning/index.ts';
+import type { LoraInfo } from '../lora/index.ts';
 import type { OutputType, Settings } from './settings.ts';
 
 /** Values of frames: uint8, or float32 where outputType asks for 'float' or 'latents'. */
@@ -39,6 +40,7 @@ export interface Facts {
   readonly textTokens: number;
   readonly settings: Settings;
   readonly model: { readonly config: string; readonly name: string };
+  readonly loras: readonly LoraInfo[];
   readonly versions: { readonly magi1: string; readonly node?: string };
   readonly device: { readonly backend: string; readonly name: string; readonly reason: string };
   /** Wall time of each stage; loading is 0 where the networks were there already. */

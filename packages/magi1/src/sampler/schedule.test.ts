@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../config/parse.ts';
 import { baseConfig } from '../config/testing.ts';
 import { guidanceScales, withTextGuidance } from './guidance.ts';
+import { LINSPACE_ROUNDINGS, linspace } from './linspace.ts';
 import { samplingOptions, tokensPerChunk } from './options.ts';
 import { countChunkForwards, planSampling, type SamplingOptions } from './schedule.ts';
 import { countChunks } from './stages.ts';
@@ -45,6 +47,23 @@ describe('timesteps', () => {
         .map((interval) => distillDt(12, interval)),
     ).toEqual([8, 8, 4]);
     expect([8, 16, 32, 64].map((steps) => distillDt(steps, 1))).toEqual([4, 8, 16, 32]);
+  });
+
+  // SHA-256 over torch.linspace(0, 1, n + 1) for n = 1..200, from PyTorch 2.13 (AVX2 and AVX-512, then neither) and 1.13
+  // (neither, AVX2, AVX-512).
+  it('is spaced as PyTorch spaces it, bit by bit', () => {
+    const hashes = LINSPACE_ROUNDINGS.map((rounding) => {
+      const hash = createHash('sha256');
+      for (let n = 1; n <= 200; n++) hash.update(linspace(n, rounding));
+      return hash.digest('hex');
+    });
+    expect(hashes).toEqual([
+      '51ad544c411ed603f82bb7285f35b710141df366ed511ffda8a8faa0d7c8e576',
+      '14160ca40e9d97fc2f95a7fdefe02ae175c75f6dd5d34c6194ae487e71cff25b',
+      '38ffe9b2bf83bd740b5733b51aa3a1e3186585588b5544f26fa714d79dfa6283',
+      '6745a0ac71b1eb0aad37736ab2172015eea32f838118201ee83acca175bd0e57',
+      'a3b7c268d6bb5d2a565b2de4db195be3ab2374348bbf25d80b879cc6beee2e78',
+    ]);
   });
 
   it('refuses zero, negative and broken step counts', () => {

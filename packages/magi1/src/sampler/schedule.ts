@@ -2,6 +2,7 @@
 import { Magi1Error } from '@magi1/tensor';
 import { guidanceScales, type GuidanceScales, type GuidanceTable } from './guidance.ts';
 import { denoisingKeyRange, prefixKeyRanges, type ChunkRange, type KeyRangeSettings } from './key-ranges.ts';
+import type { LinspaceRounding } from './linspace.ts';
 import { checkSteps, planStages, type Stage } from './stages.ts';
 import { distillDt, distillIntervals, initT, type ShortcutMode, type TimestepSchedule } from './timesteps.ts';
 
@@ -24,6 +25,8 @@ export interface SamplingOptions extends KeyRangeSettings {
   /** No caption token at all: the null text takes the caption's place. */
   readonly emptyText?: boolean;
   readonly schedule?: TimestepSchedule;
+  /** How the steps are rounded; as PyTorch 2 does where left out. */
+  readonly rounding?: LinspaceRounding;
 }
 
 /** One chunk inside a forward. */
@@ -125,7 +128,7 @@ export interface SamplingPlan {
 export function planSampling(options: SamplingOptions): SamplingPlan {
   checkSteps(options.numSteps, options.windowSize, options.noise2cleanKvRange.length);
   const chunkOffset = checkChunks(options);
-  const times = initT(options.numSteps, options.shortcutMode, options.schedule);
+  const times = initT(options.numSteps, options.shortcutMode, options.schedule, undefined, options.rounding);
   const intervals = distillIntervals(options.numSteps, options.shortcutMode);
   const stepsPerStage = options.numSteps / options.windowSize;
   const conditioning = (stageStep: number) => ({
@@ -218,7 +221,7 @@ function planForward(
 }
 
 /** t is a float32 widened to double: the step at 0.30000001192 is above a threshold of 0.3. */
-export function isNearlyClean(t: number, threshold: number): boolean {
+function isNearlyClean(t: number, threshold: number): boolean {
   return t > threshold;
 }
 

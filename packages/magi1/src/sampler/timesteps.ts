@@ -1,5 +1,7 @@
 // When each denoising step happens: t from 0 (noise) to 1 (clean), in float32 as the original computes it.
 import { Magi1Error } from '@magi1/tensor';
+import { linspace } from './linspace.ts';
+import type { LinspaceRounding } from './linspace.ts';
 
 /** sd3 is what every shipped checkpoint uses; the others exist in the original's code. */
 export type TimestepSchedule = 'sd3' | 'square' | 'piecewise' | 'identity';
@@ -20,15 +22,16 @@ export function initT(
   shortcutMode: ShortcutMode,
   schedule: TimestepSchedule = 'sd3',
   shift: number = DEFAULT_SHIFT,
+  rounding?: LinspaceRounding,
 ): Float32Array {
   if (!Number.isInteger(numSteps) || numSteps < 1)
     throw new Magi1Error(`steps: expected a whole number from 1 up, got ${numSteps}`);
-  return progress(numSteps, shortcutMode).map((x) => warp(x, schedule, shift));
+  return progress(numSteps, shortcutMode, rounding).map((x) => warp(x, schedule, shift));
 }
 
 /** Evenly spaced in [0, 1], except for 12 steps: quarters, each split unevenly in three. */
-function progress(numSteps: number, shortcutMode: ShortcutMode): Float32Array {
-  if (numSteps !== 12) return Float32Array.from({ length: numSteps + 1 }, (_, i) => i / numSteps);
+function progress(numSteps: number, shortcutMode: ShortcutMode, rounding?: LinspaceRounding): Float32Array {
+  if (numSteps !== 12) return linspace(numSteps, rounding);
   const within = shortcutMode === LATE_SHORTCUT ? [0, 1 / 16, 1 / 8] : [0, 1 / 8, 3 / 16];
   return Float32Array.from({ length: 13 }, (_, i) => Math.floor(i / 3) / 4 + within[i % 3]!);
 }

@@ -1,5 +1,5 @@
 // One transformer block: self and cross attention side by side on one norm, then the MLP; each branch is gated, normed
-// and added.
+// and added. Scopes free what each step has made for itself before the next begins: memory.ts counts on it.
 import {
   attention,
   concat,
@@ -13,6 +13,7 @@ import {
   swiglu,
   tanh,
 } from '@magi1/kernels';
+import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
 import type { RunOptions } from '../run-options.ts';
@@ -59,9 +60,11 @@ export class TransformerBlock {
   forward(h: Tensor, context: BlockContext, firstOutput = 0): Tensor {
     const skipped = firstOutput * context.tokensPerChunk;
     const rows = (x: Tensor) => (skipped === 0 ? x : x.slice(skipped, x.shape[0]!));
-    const branch = this.attention(h, context, firstOutput);
-    const [attentionGate, mlpGate] = this.gates(context, firstOutput);
-    const attended = this.#addBranch(rows(h), branch, attentionGate, 'self_attn_post_norm', context);
+    const [attentionGate, mlpGate] = scope(() => this.gates(context, firstOutput));
+    const attended = scope(() => {
+      const branch = this.attention(h, context, firstOutput);
+      return this.#addBranch(rows(h), branch, attentionGate, 'self_attn_post_norm', context);
+    });
     this.#tap(context, 'after_attn', attended);
     const out = this.#addBranch(attended, this.mlp(attended, context), mlpGate, 'mlp_post_norm', context);
     this.#tap(context, 'out', out);
@@ -70,20 +73,12 @@ export class TransformerBlock {
 
   /** linear_proj of self and cross attention: h [tokens, width] -> [output tokens, width]. */
   attention(h: Tensor, context: BlockContext, firstOutput = 0): Tensor {
-    const weights = this.#weights.at('self_attention');
-    const norm = weights.at('linear_qkv.layer_norm');
-    const n = layerNorm(h, { weight: norm.get('weight'), bias: norm.get('bias'), eps: this.#model.layernorm_epsilon });
-    this.#tap(context, 'qkv_ln', n);
-    const skipped = firstOutput * context.tokensPerChunk;
-    const queries = skipped === 0 ? n : n.slice(skipped, n.shape[0]!);
-    const self = this.#selfAttention(n, queries, context, firstOutput);
-    const cross = this.#crossAttention(queries, context, firstOutput);
-    // "(n hn hd) -> (hn n hd)", n = self, cross: the two alternate in slices of the heads.
-    const slices = (x: Tensor) => x.reshape([x.shape[0]!, PROJ_SLICES, -1]);
-    const joined = concat([slices(self), slices(cross)], 2).reshape([queries.shape[0]!, -1]);
-    const out = project(joined, weights.at('linear_proj'));
-    this.#tap(context, 'attn_proj', out);
-    return out;
+    return scope(() => {
+      const joined = scope(() => this.#bothAttentions(h, context, firstOutput));
+      const out = project(joined, this.#weights.at('self_attention.linear_proj'));
+      this.#tap(context, 'attn_proj', out);
+      return out;
+    });
   }
 
   /** tanh gates of the attention and MLP branches, [output chunks, width] each. */
@@ -101,13 +96,27 @@ export class TransformerBlock {
   /** mlp.layer_norm, fc1, GELU or SwiGLU, fc2. */
   mlp(h: Tensor, context: BlockContext): Tensor {
     const weights = this.#weights.at('mlp');
-    const norm = weights.at('layer_norm');
-    const n = layerNorm(h, { weight: norm.get('weight'), bias: norm.get('bias'), eps: this.#model.layernorm_epsilon });
-    const hidden = project(n, weights.at('linear_fc1'));
-    const activated = this.#model.gated_linear_unit ? swiglu(hidden) : geluErf(hidden);
-    const out = project(activated, weights.at('linear_fc2'));
-    this.#tap(context, 'mlp', out);
-    return out;
+    return scope(() => {
+      const hidden = scope(() => project(this.#layerNorm(h, weights.at('layer_norm')), weights.at('linear_fc1')));
+      const activated = this.#model.gated_linear_unit ? swiglu(hidden) : geluErf(hidden);
+      hidden.dispose();
+      const out = project(activated, weights.at('linear_fc2'));
+      this.#tap(context, 'mlp', out);
+      return out;
+    });
+  }
+
+  /** Self and cross attention of one norm, as linear_proj reads them: [output tokens, 2 x heads x head_dim]. */
+  #bothAttentions(h: Tensor, context: BlockContext, firstOutput: number): Tensor {
+    const n = this.#layerNorm(h, this.#weights.at('self_attention.linear_qkv.layer_norm'));
+    this.#tap(context, 'qkv_ln', n);
+    const skipped = firstOutput * context.tokensPerChunk;
+    const queries = skipped === 0 ? n : n.slice(skipped, n.shape[0]!);
+    const self = scope(() => this.#selfAttention(n, queries, context, firstOutput));
+    const cross = scope(() => this.#crossAttention(queries, context, firstOutput));
+    // "(n hn hd) -> (hn n hd)", n = self, cross: the two alternate in slices of the heads.
+    const slices = (x: Tensor) => x.reshape([x.shape[0]!, PROJ_SLICES, -1]);
+    return concat([slices(self), slices(cross)], 2).reshape([queries.shape[0]!, -1]);
   }
 
   #selfAttention(n: Tensor, queries: Tensor, context: BlockContext, firstOutput: number): Tensor {
@@ -117,11 +126,11 @@ export class TransformerBlock {
     const skipped = firstOutput * tokensPerChunk;
     const tables = (first: number) => [context.cos, context.sin].map((table) => table.slice(first, table.shape[0]!));
     const [cosQ, sinQ] = tables(skipped) as [Tensor, Tensor];
-    const q = rope(this.#headNorm(this.#heads(project(queries, weights.at('q')), heads), 'q_layernorm'), cosQ, sinQ);
-    const k = rope(
-      this.#headNorm(this.#heads(project(n, weights.at('k')), groups), 'k_layernorm'),
-      context.cos,
-      context.sin,
+    const q = scope(() =>
+      rope(this.#headNorm(this.#heads(project(queries, weights.at('q')), heads), 'q_layernorm'), cosQ, sinQ),
+    );
+    const k = scope(() =>
+      rope(this.#headNorm(this.#heads(project(n, weights.at('k')), groups), 'k_layernorm'), context.cos, context.sin),
     );
     const v = this.#heads(project(n, weights.at('v')), groups);
     this.#tap(context, 'q', q);
@@ -143,7 +152,9 @@ export class TransformerBlock {
   #crossAttention(queries: Tensor, context: BlockContext, firstOutput: number): Tensor {
     const weights = this.#weights.at('self_attention');
     const { num_attention_heads: heads, num_query_groups: groups, kv_channels } = this.#model;
-    const qx = this.#headNorm(this.#heads(project(queries, weights.at('linear_qkv.qx')), heads), 'q_layernorm_xattn');
+    const qx = scope(() =>
+      this.#headNorm(this.#heads(project(queries, weights.at('linear_qkv.qx')), heads), 'q_layernorm_xattn'),
+    );
     // Rows are laid out per group as [k | v].
     const kv = project(context.text, weights.at('linear_kv_xattn')).reshape([-1, groups, 2 * kv_channels]);
     const kx = this.#headNorm(narrow(kv, 2, 0, kv_channels), 'k_layernorm_xattn');
@@ -164,6 +175,11 @@ export class TransformerBlock {
 
   #heads(x: Tensor, heads: number): Tensor {
     return x.reshape([x.shape[0]!, heads, this.#model.kv_channels]);
+  }
+
+  #layerNorm(x: Tensor, weights: Weights): Tensor {
+    const [weight, bias] = [weights.get('weight'), weights.get('bias')];
+    return layerNorm(x, { weight, bias, eps: this.#model.layernorm_epsilon });
   }
 
   #headNorm(x: Tensor, name: string): Tensor {

@@ -10,7 +10,11 @@ import type { Weights } from '../weights.ts';
  */
 export function project(x: Tensor, weights: Weights): Tensor {
   let y = projectStored(x, weights);
-  for (const { a, b, scale } of weights.updates()) y = add(y, linear(affine(linear(x, a), { scale, shift: 0 }), b));
+  for (const { a, b, scale } of weights.updates()) {
+    const before = y;
+    y = scope(() => add(before, linear(affine(linear(x, a), { scale, shift: 0 }), b)));
+    before.dispose();
+  }
   return y;
 }
 

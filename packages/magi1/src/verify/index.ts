@@ -1,3 +1,3 @@
-export { firstDifference, timeTolerance, type VerifyResult } from './json-difference.ts';
+export { firstDifference, type VerifyResult } from './json-difference.ts';
 export { verifyScheduler } from './scheduler.ts';
 export { verifySpecialTokens } from './special-tokens.ts';

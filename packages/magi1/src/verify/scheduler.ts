@@ -2,10 +2,11 @@
 import { z } from 'zod';
 import { guidanceScales } from '../sampler/guidance.ts';
 import { inTokens, prefixKeyRanges } from '../sampler/key-ranges.ts';
-import { isNearlyClean } from '../sampler/schedule.ts';
+import { LINSPACE_ROUNDINGS } from '../sampler/linspace.ts';
+import type { LinspaceRounding } from '../sampler/linspace.ts';
 import { planStages } from '../sampler/stages.ts';
 import { distillIntervals, initT, type TimestepSchedule } from '../sampler/timesteps.ts';
-import { firstDifference, timeTolerance, type VerifyResult } from './json-difference.ts';
+import { firstDifference, type VerifyResult } from './json-difference.ts';
 import { scenarioSchema, traceScenario } from './walk.ts';
 
 const numbers = z.array(z.number());
@@ -52,20 +53,35 @@ const fileSchema = z.strictObject({
 });
 type SchedulerFile = z.infer<typeof fileSchema>;
 
-/** Checks every entry of a scheduler file. A file in another format gives one failed entry that says what is wrong with it. */
+/**
+ * Checks every entry of a scheduler file, exactly. Times must be those of one machine that PyTorch runs on: where i/N is no
+ * float32, its versions and their vector units differ in the last bits. A file in another format gives one failed entry that
+ * says what is wrong with it.
+ */
 export function verifyScheduler(json: unknown): VerifyResult[] {
   const parsed = fileSchema.safeParse(json);
   if (!parsed.success) return [{ what: 'format', pass: false, detail: firstIssue(parsed.error) }];
   const file = parsed.data;
+  const alternatives = LINSPACE_ROUNDINGS.map((rounding) => compareWithTimes(file, rounding));
+  const failures = (results: readonly VerifyResult[]) => results.filter(({ pass }) => !pass).length;
+  const timed = alternatives.reduce((best, other) => (failures(other) < failures(best) ? other : best));
   return [
-    ...Object.entries(file.init_t).map(([key, expected]) => check(`init_t ${key}`, () => compareTimes(key, expected))),
+    ...timed,
     ...Object.entries(file.init_intervel).map(([key, expected]) =>
       check(`init_intervel ${key}`, () => compareIntervals(key, expected)),
     ),
     ...file.generate_sequences.map(compareSequence),
     ...compareGuidance(file.get_cfg_scale),
     ...file.prefix_kvrange.map(comparePrefix),
-    ...Object.entries(file.walk).map(([name, walk]) => check(`walk ${name}`, () => compareWalk(walk))),
+  ];
+}
+
+function compareWithTimes(file: SchedulerFile, rounding: LinspaceRounding): VerifyResult[] {
+  return [
+    ...Object.entries(file.init_t).map(([key, expected]) =>
+      check(`init_t ${key}`, () => compareTimes(key, expected, rounding)),
+    ),
+    ...Object.entries(file.walk).map(([name, walk]) => check(`walk ${name}`, () => compareWalk(walk, rounding))),
   ];
 }
 
@@ -87,13 +103,13 @@ function firstIssue(error: z.ZodError): string {
 const SCHEDULE_NAME = /^(sd3|square|piecewise|identity)(?:_shift(\d+(?:\.\d+)?))?$/;
 
 /** Keys read `steps|shortcut_mode|schedule`, the schedule optionally with `_shift<s>`. */
-function compareTimes(key: string, expected: number[]): string | null {
+function compareTimes(key: string, expected: number[], rounding: LinspaceRounding): string | null {
   const [steps, mode, schedule] = key.split('|');
   const match = SCHEDULE_NAME.exec(schedule ?? '');
   if (mode === undefined || !match) throw new Error(`unknown schedule "${schedule ?? ''}"`);
   const shift = match[2] === undefined ? undefined : Number(match[2]);
-  const times = Array.from(initT(Number(steps), mode, match[1] as TimestepSchedule, shift));
-  return firstDifference(expected, times, '', timeTolerance(Number(steps)));
+  const times = Array.from(initT(Number(steps), mode, match[1] as TimestepSchedule, shift, rounding));
+  return firstDifference(expected, times);
 }
 
 function compareIntervals(key: string, expected: number[]): string | null {
@@ -149,22 +165,8 @@ function comparePrefix(expected: SchedulerFile['prefix_kvrange'][number]): Verif
   );
 }
 
-const recordedTimes = z.object({
-  steps: z.array(z.object({ forward: z.object({ t: numbers }) })),
-});
-
-function compareWalk(walk: Record<string, unknown>): string | null {
-  const scenario = scenarioSchema.parse(walk);
-  const trace = traceScenario(scenario);
-  const threshold = scenario.engine.distill_nearly_clean_chunk_threshold;
-  const recorded = recordedTimes.parse(walk).steps;
-  // Where a time differs in its last bits (see json-difference.ts), the threshold is put to the time that the file itself records.
-  trace.steps.forEach(({ forward }, i) => {
-    const oldest = forward.fwd_extra_1st_chunk ? 1 : 0;
-    const t = recorded[i]?.forward.t[oldest];
-    if (t !== undefined && t !== forward.t[oldest]) forward.distill_nearly_clean_chunk = isNearlyClean(t, threshold);
-  });
+function compareWalk(walk: Record<string, unknown>, rounding: LinspaceRounding): string | null {
+  const trace = traceScenario(scenarioSchema.parse(walk), rounding);
   const { runtime, engine, prefix_len, env, txt_len, caption_max_length } = walk;
-  const actual = { runtime, engine, prefix_len, env, txt_len, caption_max_length, ...trace };
-  return firstDifference(walk, actual, '', timeTolerance(scenario.runtime.num_steps));
+  return firstDifference(walk, { runtime, engine, prefix_len, env, txt_len, caption_max_length, ...trace });
 }

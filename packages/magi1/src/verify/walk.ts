@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { readEnvironment } from '../config/environment.ts';
 import { inTokens, type ChunkRange } from '../sampler/key-ranges.ts';
 import { SPATIAL_DOWNSAMPLE, tokensPerChunk } from '../sampler/options.ts';
+import type { LinspaceRounding } from '../sampler/linspace.ts';
 import { planSampling, type SamplingPlan, type SamplingStep } from '../sampler/schedule.ts';
 import { countChunks } from '../sampler/stages.ts';
 import { captionTokenKeys } from '../text-conditioning/special-tokens.ts';
@@ -59,7 +60,7 @@ function countText({ env, txt_len, caption_max_length }: Scenario): TextCounts {
 }
 
 /** Plans a scenario of scheduler.json. */
-export function planScenario(scenario: Scenario): SamplingPlan {
+export function planScenario(scenario: Scenario, rounding?: LinspaceRounding): SamplingPlan {
   const { runtime, engine, prefix_len } = scenario;
   return planSampling({
     chunks: countChunks({
@@ -85,13 +86,14 @@ export function planScenario(scenario: Scenario): SamplingPlan {
       textScales: runtime.text_scales,
     },
     emptyText: countText(scenario).emptyText,
+    ...(rounding === undefined ? {} : { rounding }),
   });
 }
 
 /** The facts that a scenario's trace records, beside its inputs. */
-export function traceScenario(scenario: Scenario) {
+export function traceScenario(scenario: Scenario, rounding?: LinspaceRounding) {
   const { runtime } = scenario;
-  const plan = planScenario(scenario);
+  const plan = planScenario(scenario, rounding);
   const { chunks, chunkWidth } = plan.options;
   const tokens = tokensPerChunk(runtime.video_size_h, runtime.video_size_w, chunkWidth, PATCHES);
   const text = countText(scenario);

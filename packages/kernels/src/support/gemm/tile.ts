@@ -21,7 +21,7 @@ export interface TileGemmVariant {
 export const SIDE = 16;
 const INVOCATIONS = SIDE * SIDE;
 /** Vectors along the depth in one tile: 128 rows + 128 columns of 4 vectors fill 16 KiB. */
-const DEPTH_VECTORS = 4;
+export const DEPTH_VECTORS = 4;
 
 const range = (count: number): number[] => [...Array(count).keys()];
 
@@ -33,7 +33,8 @@ export const tileGemm: WgslProgram<TileGemmVariant> = {
     ...(bias ? [{ name: 'bias', type: 'array<f32>', access: 'read' } as const] : []),
     { name: 'y', type: 'array<f32>', access: 'read_write' },
   ],
-  params: GEMM_PARAMS,
+  // Ends of loops are parameters: compilers unroll what has a constant end, even `min(constant, ...)`, which takes seconds.
+  params: { ...GEMM_PARAMS, depth_tile: 'u32' },
   source: ({ layout, dtype, bias, wide, rowsEach, columnsEach }) => {
     const tileRows = SIDE * rowsEach;
     const tileColumns = SIDE * columnsEach;
@@ -79,7 +80,7 @@ fn main(
       }
     }
     workgroupBarrier();
-    let end = min(DEPTH, (params.depth - first + 3u) / 4u);
+    let end = min(params.depth_tile, (params.depth - first + 3u) / 4u);
     for (var d = 0u; d < end; d++) {
       ${rows.map((r) => `let a${r} = a_tile[d * ROWS + ${SIDE * r}u + place.y];`).join('\n      ')}
       ${columns

@@ -5,7 +5,7 @@ import { rowRanges } from '../rowRanges.ts';
 import { softwareLanes } from '../softwareLanes.ts';
 import { foldWorkgroups } from '../wgsl.ts';
 import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
-import { SIDE, tileGemm } from './tile.ts';
+import { DEPTH_VECTORS, SIDE, tileGemm } from './tile.ts';
 import type { BLayout } from './tiles.ts';
 
 export interface Gemm {
@@ -30,7 +30,7 @@ export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): We
   }
   return rowRanges(op, rows, [4 * depth, 4 * columns], capabilities).flatMap((range) =>
     parts.map((part): WebGpuDispatch => {
-      const { program, variant, tileRows, tileColumns } = choose(gemm, range.count, part.rows, capabilities);
+      const { program, variant, extra, tileRows, tileColumns } = choose(gemm, range.count, part.rows, capabilities);
       const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.rows / tileColumns);
       return {
         program,
@@ -41,7 +41,7 @@ export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): We
           ...(bias === undefined ? {} : { bias }),
           y: range.window(y, 4 * columns),
         },
-        params: { rows: range.count, columns: part.rows, depth, firstColumn: part.row, stride: columns },
+        params: { rows: range.count, columns: part.rows, depth, firstColumn: part.row, stride: columns, ...extra },
         workgroups: foldWorkgroups(op, tiles, capabilities),
       };
     }),
@@ -53,15 +53,17 @@ function choose(gemm: Gemm, rows: number, columns: number, capabilities: WebGpuC
   const common = { layout, dtype: gemm.b.dtype, bias: bias !== undefined };
   const lanes = softwareLanes(capabilities);
   if (lanes > 0) {
-    const tileRows = rows <= 8 ? 8 : rows <= 16 ? 16 : 32;
+    // Four lanes with 32 rows take the compiler too long.
+    const tileRows = rows <= 8 ? 8 : rows <= 16 || lanes === 4 ? 16 : 32;
     const wide = depth % 4 === 0 && (layout === 'rows' || columns % 4 === 0);
     const variant = { ...common, wide, tileRows, lanes };
-    return { program: subgroupGemm, variant, tileRows, tileColumns: COLUMNS_PER_LANE * lanes };
+    return { program: subgroupGemm, variant, extra: {}, tileRows, tileColumns: COLUMNS_PER_LANE * lanes };
   }
   // Large tiles where they still leave every core of a large GPU something to do.
   const largeTiles = Math.ceil(rows / 128) * Math.ceil(columns / 128);
   const large = largeTiles >= (capabilities.software ? 2 : 128);
   const [rowsEach, columnsEach] = rows <= 16 ? [1, 4] : large ? [8, 8] : [4, 4];
   const variant = { ...common, wide: depth % 4 === 0, rowsEach, columnsEach };
-  return { program: tileGemm, variant, tileRows: SIDE * rowsEach, tileColumns: SIDE * columnsEach };
+  const extra = { depth_tile: DEPTH_VECTORS };
+  return { program: tileGemm, variant, extra, tileRows: SIDE * rowsEach, tileColumns: SIDE * columnsEach };
 }
