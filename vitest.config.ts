@@ -3,8 +3,16 @@ import { defineConfig } from 'vitest/config';
 // Tests read the TypeScript sources: the `magi1-source` export condition of every workspace package.
 const conditions = ['magi1-source', 'node', 'import', 'module', 'default'];
 
-const include = ['packages/*/src/**/*.test.ts', 'tests/**/*.test.ts', 'scripts/**/*.test.mjs', 'benchmarks/*.test.ts'];
+const include = [
+  'packages/*/src/**/*.test.ts',
+  'tests/**/*.test.ts',
+  'scripts/**/*.test.mjs',
+  'benchmarks/*.test.ts',
+  'evaluation/**/*.test.ts',
+];
 const TIMED = 'tests/compile-time.test.ts';
+// Left out whole where there is to be no WebGPU: nothing in these could fail then. Other files leave out some devices.
+const WEBGPU_ONLY = process.env['MAGI1_NO_WEBGPU'] === '1' ? [TIMED, 'tests/*-webgpu.test.ts'] : [];
 
 export default defineConfig({
   resolve: { conditions },
@@ -16,9 +24,12 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: 'tests', include, exclude: [TIMED], sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: { name: 'tests', include, exclude: [TIMED, ...WEBGPU_ONLY], sequence: { groupOrder: 0 } },
+      },
       // Measures CPU time: it runs when nothing else does.
-      { extends: true, test: { name: 'timed', include: [TIMED], sequence: { groupOrder: 1 } } },
+      { extends: true, test: { name: 'timed', include: [TIMED], exclude: WEBGPU_ONLY, sequence: { groupOrder: 1 } } },
     ],
   },
 });

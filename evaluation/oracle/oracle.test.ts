@@ -1,0 +1,66 @@
+// The oracle must name what is really there, on clips whose contents are known, and nothing else.
+import { readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { directionOf, watch } from './clip.ts';
+import type { Clip } from './clip.ts';
+import { backgroundOf, thingsIn } from './frame.ts';
+import { BACKGROUNDS, nearestName } from './names.ts';
+
+interface Prompt {
+  readonly prompt: string;
+  readonly background: string;
+  readonly objects: readonly { readonly shape: string; readonly color: string; readonly kind: string }[];
+}
+
+const SIDE = 64;
+const FRAMES = 96;
+const FRAME_BYTES = SIDE * SIDE * 3;
+const data = (name: string) => readFileSync(new URL(`../data/${name}`, import.meta.url));
+const clips = new Uint8Array(gunzipSync(data('clips.u8.gz')));
+const prompts = (JSON.parse(data('prompts.json').toString()) as Prompt[]).slice(0, clips.length / FRAMES / FRAME_BYTES);
+
+function clip(index: number, numFrames: number): Clip {
+  const start = index * FRAMES * FRAME_BYTES;
+  return { frames: clips.subarray(start, start + numFrames * FRAME_BYTES), numFrames, width: SIDE, height: SIDE };
+}
+
+describe('on rendered clips', () => {
+  test.each(prompts.map((prompt, index) => ({ ...prompt, index })))('$prompt', ({ index, background, objects }) => {
+    const seen = watch(clip(index, 48));
+    expect(nearestName(seen.background, BACKGROUNDS)).toBe(background);
+    expect(seen.count).toBe(objects.length);
+    const names = (things: readonly { color: string; shape: string }[]) =>
+      things.map(({ color, shape }) => `${color} ${shape}`).sort();
+    expect(names(seen.things)).toEqual(names(objects));
+    for (const thing of seen.things) {
+      const { kind } = objects.find(({ color }) => color === thing.color)!;
+      if (/^(left|right|up|down)/.test(kind)) expect(directionOf(thing)).toBe(kind);
+      if (/^(grow|shrink|still|spin)$/.test(kind)) expect(directionOf(thing)).toBeNull();
+    }
+  });
+});
+
+test('an empty frame holds nothing', () => {
+  const frame = { data: new Uint8Array(FRAME_BYTES).fill(90), width: SIDE, height: SIDE };
+  expect(thingsIn(frame)).toEqual([]);
+  expect(backgroundOf(frame)).toEqual([90, 90, 90]);
+});
+
+test('noise is not taken for a thing that stays', () => {
+  const random = seeded(5);
+  const frames = Uint8Array.from({ length: 24 * FRAME_BYTES }, () => Math.floor(random() * 256));
+  const seen = watch({ frames, numFrames: 24, width: SIDE, height: SIDE });
+  // One blot as large as the frame may be seen, but no two things and no direction.
+  expect(seen.things.every((thing) => directionOf(thing) === null)).toBe(true);
+});
+
+/** mulberry32 */
+function seeded(seed: number): () => number {
+  return () => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,1 @@
+"""Trains the pocket MAGI-1: data world, tokenizer, T5 encoder, ViT VAE, transformer, distillation."""

@@ -1,0 +1,120 @@
+"""Trains transformer and text encoder together: flow matching on velocity over the stages of the sampler."""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from . import data
+from .curves import Log, total_steps
+from .dit import CHUNK, CLEAN_T, NULL_ROWS, VideoDiT, block_causal
+from .files import load_weights, save_weights
+from .optimizer import Average, Optimizer
+from .stages import sample_stage
+from .t5 import T5Encoder
+from .tokenizer import Tokenizer
+from .vit_vae import ViTVAE
+
+TOKENS = CHUNK * 16
+DROP_CAPTION = 0.12
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.t5 = T5Encoder()
+        self.dit = VideoDiT()
+
+    def texts(self, ids, null):
+        """ids [B, chunks, 50], null [B, chunks] -> features and mask, the learned null text where null is true."""
+        B, n, L = ids.shape
+        flat = ids.reshape(B * n, L)
+        distinct, place = torch.unique(flat, dim=0, return_inverse=True)
+        used = int((distinct > 0).sum(1).max())
+        short = self.t5(distinct[:, :used], distinct[:, :used] > 0)
+        features = nn.functional.pad(short, (0, 0, 0, L - used))[place].view(B, n, L, -1)
+        features = torch.where(null[..., None, None], self.dit.null_text(), features)
+        return features, null[..., None] | (ids > 0)
+
+
+def step_loss(model: Model, clips: data.Clips, rng: np.random.Generator, size: int):
+    """Mean squared error of the velocity over the noisy frames of a random stage."""
+    stage = sample_stage(rng)
+    x1, ids = clips.batch(size)
+    x1, ids = x1[:, :, : stage.end * CHUNK], ids[:, : stage.end]
+    noise = torch.randn_like(x1)
+    noisy_t = stage.times(torch.rand(size) * 0.25)
+    t = torch.cat([torch.full((size, stage.clean), CLEAN_T), noisy_t], 1)
+    frame_t = t.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
+    x = frame_t * x1 + (1 - frame_t) * noise
+    # Finished chunks come from the model itself: slightly wrong ones are practised.
+    blur = 0.15 * torch.rand(size, 1, 1, 1, 1) * (torch.rand(size, 1, 1, 1, 1) < 0.5)
+    kept = stage.clean * CHUNK
+    x[:, :, :kept] += blur * torch.randn_like(x[:, :, :kept])
+    x[:, :, : stage.prefix] = x1[:, :, : stage.prefix]
+    dropped = torch.rand(size, 1) < DROP_CAPTION
+    null = dropped.expand(-1, stage.end).clone()
+    null[:, : stage.clean] = True
+    text, text_mask = model.texts(ids, null)
+    row = dropped.expand(-1, stage.end).clone()
+    # Chunks that finished earlier were cached by a null-text pass.
+    row[:, : stage.clean] |= torch.rand(size, 1) < 0.8
+    v = model.dit(x, t, text, text_mask, block_causal(stage.ranges(), TOKENS), row)
+    first = max(stage.prefix, kept)
+    return (v - (x1 - noise))[:, :, first:].square().mean()
+
+
+def main() -> None:
+    args = argparse.ArgumentParser()
+    args.add_argument("--minutes", type=float, required=True)
+    args.add_argument("--vae", type=Path, required=True)
+    args.add_argument("--scale", type=float, required=True, help="scale_factor: latents are multiplied by it")
+    args.add_argument("--spiece", type=Path, required=True)
+    args.add_argument("--dit", type=Path, required=True, help="read if it is there, written every few minutes")
+    args.add_argument("--t5", type=Path, required=True, help="as --dit")
+    args.add_argument("--runs", type=Path, default=Path("runs"))
+    args.add_argument("--clips", type=int, default=12000)
+    args.add_argument("--batch", type=int, default=16)
+    args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
+    args.add_argument("--seed", type=int, default=1)
+    args = args.parse_args()
+    torch.manual_seed(time.time_ns())
+    rng = np.random.default_rng()
+
+    vae = ViTVAE()
+    vae.load_state_dict(load_weights(args.vae))
+    clips = data.build(args.runs / "data", vae, Tokenizer(args.spiece), args.seed, args.clips, args.scale)
+    model = Model()
+    if args.dit.exists():
+        model.dit.load_state_dict(load_weights(args.dit))
+        model.t5.load_state_dict(load_weights(args.t5))
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
+    average, log = Average(model, 0.999), Log(args.runs / "dit.jsonl")
+    hidden = lambda name: ".layers." in name and "ada_modulate" not in name or ".block." in name
+    optimizer = Optimizer(model, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden)
+    before, saved, recent = total_steps(log), time.monotonic(), []
+    while not optimizer.done:
+        loss = step_loss(model, clips, rng, args.batch)
+        optimizer.step(loss)
+        average.update(model)
+        recent.append(loss.item())
+        if optimizer.steps % 50 == 0:
+            log.add(total_steps=before + optimizer.steps, loss=float(np.mean(recent)), progress=optimizer.progress)
+            recent = []
+        if time.monotonic() - saved > 180 or optimizer.done:
+            save(average.weights, args)
+            saved = time.monotonic()
+    save(average.weights, args)
+    log.draw(args.runs / "dit.png", "transformer", ("loss",))
+
+
+def save(weights, args) -> None:
+    for part, path in (("dit", args.dit), ("t5", args.t5)):
+        save_weights(path, {k.removeprefix(f"{part}."): v for k, v in weights.items() if k.startswith(f"{part}.")})
+
+
+if __name__ == "__main__":
+    main()
