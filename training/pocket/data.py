@@ -58,4 +58,4 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
 
 
 def fingerprint(model: torch.nn.Module) -> float:
-    return float(sum(p.double().abs().sum() for p in model.parameters()))
+    return float(sum(p.detach().double().abs().sum() for p in model.parameters()))
