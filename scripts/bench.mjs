@@ -1,19 +1,5 @@
-// npm run bench [-- arguments of benchmarks/index.ts]: compiled, because Node 20 runs no TypeScript.
-import { existsSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { adapterEnvironment } from './adapter.mjs';
-import { ensureBuilt, ensureInstalled } from './bootstrap.mjs';
-import { foreground, ROOT, Stop } from './processes.mjs';
+// npm run bench [-- arguments of benchmarks/index.ts]
+import { runCompiled } from './compiled.mjs';
 
 /** @param {readonly string[]} args */
-export async function main(args) {
-  await ensureInstalled();
-  await ensureBuilt('benchmarks');
-  const compiled = join(ROOT, 'node_modules', '.cache', 'tsc', 'benchmarks');
-  const entry = join(compiled, 'index.js');
-  if (!existsSync(entry)) throw new Stop(`${entry} is missing after the build.`);
-  // Below node_modules no package.json further up counts, and .js would mean CommonJS.
-  writeFileSync(join(compiled, 'package.json'), '{ "type": "module" }\n');
-  const { env } = await adapterEnvironment();
-  return foreground(process.execPath, ['--expose-gc', entry, ...args], { env: { ...process.env, ...env } });
-}
+export const main = (args) => runCompiled('benchmarks', ['--expose-gc'], args);

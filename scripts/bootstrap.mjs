@@ -167,8 +167,8 @@ export async function ensureInstalled() {
  * @param {string} project e.g. `packages/magi1`, or `.` for all
  */
 export async function ensureBuilt(project) {
-  const folders =
-    project === '.' || project === 'benchmarks' ? ['packages', 'examples', 'benchmarks', 'tests'] : ['packages'];
+  const everything = ['packages', 'examples', 'benchmarks', 'evaluation', 'tests'];
+  const folders = ['.', 'benchmarks', 'evaluation'].includes(project) ? everything : ['packages'];
   const sources = folders
     .flatMap((folder) => filesBelow(join(ROOT, folder)))
     .filter((file) => /(\.ts|tsconfig[^/\\]*\.json|package\.json)$/.test(file));

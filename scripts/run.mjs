@@ -1,4 +1,4 @@
-// Entry of every npm script of this repository: node scripts/run.mjs demo | test | magi1 | bench | verify-all [args]
+// Entry of every npm script of this repository: node scripts/run.mjs demo | test | magi1 | bench | eval | verify-all [args]
 import { checkNode } from './bootstrap.mjs';
 import { Stop } from './processes.mjs';
 
@@ -7,6 +7,7 @@ const commands = {
   test: () => import('./test.mjs'),
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
+  eval: () => import('./eval.mjs'),
   'verify-all': () => import('./verify-all.mjs'),
 };
 

@@ -1,11 +1,12 @@
 // What all pipelines share: opening and checking a model, encoding text, and the loop from noise to frames.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, keep } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
 import type { LoraSet } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingStep } from '../sampler/index.ts';
+import type { RgbFrames } from '../media/rgb-frames.ts';
 import { sample } from '../sampler/sample.ts';
 import { cleanPrompt } from '../t5/clean-caption.ts';
 import { conditionText } from '../text-conditioning/index.ts';
@@ -16,13 +17,15 @@ import { checkRequest, singleRequests } from './check-request.ts';
 import type { CheckedRequest } from './check-request.ts';
 import { encodeTexts } from './encode-texts.ts';
 import type { EncodedTexts } from './encode-texts.ts';
-import { deliver, encodePrefix, joinFrames, joinLatents } from './frames.ts';
+import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents } from './frames.ts';
+import type { Latents } from './frames.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import type { Mode } from './mode.ts';
 import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
 import type { OpenedModel } from './open-model.ts';
 import { modelNotes } from './model-folder.ts';
+import type { NetworkOptions } from './networks.ts';
 import { StageProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
@@ -155,6 +158,29 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     } finally {
       hidden.dispose();
     }
+  }
+
+  /**
+   * Frames through the VAE, as a prefix is encoded: in tiles of half a second, times scale_factor.
+   * @throws Magi1Error for sides that are no multiples of 8, and where frames would be left over
+   */
+  async encodeFrames(pictures: RgbFrames, options: NetworkOptions = {}): Promise<Latents> {
+    const latentFrames = checkEncodable(pictures, this.config.runtime_config.fps);
+    const { vae } = await this.#model.networks.generators(options);
+    const { runtime_config: runtime } = this.config;
+    using z = keep(await encodePrefix(this.device, vae, pictures, pictures.frameCount, runtime, options.signal));
+    const { width, height } = pictures;
+    return { values: await z.toFloat32(), latentFrames, height: height / 8, width: width / 8 };
+  }
+
+  /** Latents to frames, as a chunk is decoded: those of `encodeFrames`, or of a run with outputType 'latents'. */
+  async decodeLatents(latents: Latents, options: NetworkOptions = {}): Promise<RgbFrames> {
+    const channels = this.#model.parts.vaeConfig.z_chans;
+    const shape = checkLatents(latents, channels);
+    const { vae } = await this.#model.networks.generators(options);
+    using z = keep(this.device.tensor(latents.values, shape, 'f32'));
+    const { frames, frameCount } = await deliver(vae, z, 'uint8', this.config.runtime_config, options.signal);
+    return { data: frames as Uint8Array, frameCount, width: 8 * latents.width, height: 8 * latents.height };
   }
 
   /** LoRAs that are loaded. */

@@ -1,13 +1,49 @@
 // Between frames and latents: a prefix into the VAE, finished latents out of it.
 import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
-import { keep, scope } from '@magi1/tensor';
+import { Magi1Error, keep, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { RuntimeConfig } from '../config/index.ts';
+import { usablePrefixFrames } from '../media/prefix-frames.ts';
+import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import type { OutputType } from './settings.ts';
 import type { FrameValues } from './result.ts';
+
+/** Latents of a video on the host, as the sampler has them: times scale_factor. */
+export interface Latents {
+  /** [C, latentFrames, height, width] */
+  readonly values: Float32Array;
+  readonly latentFrames: number;
+  /** In latents: an eighth of the pixels. */
+  readonly height: number;
+  readonly width: number;
+}
+
+const SPATIAL = 8;
+
+/** @returns the latent frames that all of the pictures become */
+export function checkEncodable(pictures: RgbFrames, fps: number): number {
+  checkFrames('encodeFrames', pictures);
+  const { frameCount, width, height } = pictures;
+  if (width % SPATIAL !== 0 || height % SPATIAL !== 0)
+    throw new Magi1Error(`encodeFrames: width and height must be multiples of ${SPATIAL}, got ${width}x${height}`);
+  const { used, latentFrames, note } = usablePrefixFrames(frameCount, fps);
+  if (used !== frameCount) throw new Magi1Error(`encodeFrames: ${note ?? `${frameCount} frames cannot be encoded`}`);
+  return latentFrames;
+}
+
+/** @returns the shape [1, C, t, h, w] */
+export function checkLatents({ values, latentFrames, height, width }: Latents, channels: number): number[] {
+  const shape = [1, channels, latentFrames, height, width];
+  const whole = shape.every((extent) => Number.isInteger(extent) && extent > 0);
+  if (!whole || values.length !== shape.reduce((product, extent) => product * extent, 1))
+    throw new Magi1Error(
+      `decodeLatents: ${values.length} values are no latents of shape [${shape.slice(1).join(', ')}] (C, t, h, w)`,
+    );
+  return shape;
+}
 
 type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;
 

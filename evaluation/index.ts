@@ -1,0 +1,131 @@
+// npm run -s eval: what the pocket model can do, column by column; goes on where an earlier run stopped.
+import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { Device, Magi1Error, Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '@magi1/core';
+import { COLUMNS } from './columns.ts';
+import type { Column, Models, Values } from './columns.ts';
+import { ROOT } from './root.ts';
+import { judge, line, markdown, show } from './table.ts';
+import type { ColumnResult, Goal } from './table.ts';
+
+const USAGE = `npm run -s eval -- --model DIR [options]
+  --model DIR       a model of the pocket kind: config.json is the distilled one, config.base.json the base one
+  --quick           40 clips of the distilled model only; exit status 1 if a goal is missed
+  --device NAME     auto (default), webgpu, wasm or reference
+  --column TEXT     only columns with this in their name
+  --clips N         at most N clips of each column
+  --fresh           forget the clips that earlier runs have measured
+Results are kept in evaluation/results, those of --quick too; a complete run writes docs/evaluation.md.`;
+
+class UsageError extends Error {}
+
+const GOALS: readonly Goal[] = [
+  { column: 'distilled, 8 steps', value: 'colour', least: 0.98 },
+  { column: 'distilled, 8 steps', value: 'shape', least: 0.9 },
+  { column: 'distilled, 8 steps', value: 'direction', least: 0.9 },
+  { column: 'VAE', value: 'PSNR', least: 30 },
+  { column: '8 chunks', value: 'colour at last', least: 0.95 },
+  { column: '8 chunks', value: 'shape at last', least: 0.9 },
+];
+const RESULTS = join(ROOT, 'evaluation', 'results');
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      model: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      device: { type: 'string', default: 'auto' },
+      column: { type: 'string' },
+      clips: { type: 'string' },
+      fresh: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(USAGE);
+    return 0;
+  }
+  if (values.model === undefined) throw new UsageError(`--model is missing\n${USAGE}`);
+  const most = values.clips === undefined ? Infinity : Number(values.clips);
+  if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
+  const model = resolve(process.env['INIT_CWD'] ?? '.', values.model);
+  if (values.fresh) rmSync(RESULTS, { recursive: true, force: true });
+  const device = await Device.open({ backend: values.device as 'auto' });
+  const models = openModels(model, device);
+  try {
+    const chosen = COLUMNS.filter(
+      ({ name, quick }) => (!values.quick || quick !== undefined) && name.includes(values.column ?? ''),
+    );
+    const results: ColumnResult[] = [];
+    for (const column of chosen) {
+      const count = Math.min(most, values.quick ? column.quick! : column.clips);
+      const clips = await measure(column, count, models);
+      results.push({ name: column.name, what: column.what, clips });
+      console.log(line(results.at(-1)!));
+    }
+    const measured = new Set(results.map(({ name }) => name));
+    const verdicts = judge(GOALS, results).filter(({ column }) => measured.has(column));
+    for (const { column, value, least, reached, met } of verdicts)
+      console.log(
+        `${met ? 'met   ' : 'MISSED'}  ${column}, ${value}: ${show(value, reached ?? 0)}, goal ${show(value, least)}`,
+      );
+    if (!values.quick && values.column === undefined && most === Infinity) {
+      const where = `Node ${process.versions.node}, ${cpus().length} cores, ${device.info.name}.`;
+      writeFileSync(join(ROOT, 'docs', 'evaluation.md'), markdown(results, verdicts, where));
+      console.log('written: docs/evaluation.md');
+    }
+    return verdicts.every(({ met }) => met) ? 0 : 1;
+  } finally {
+    await models.dispose();
+    await device.dispose();
+  }
+}
+
+/** One JSON line per clip, so that a run that is interrupted loses one clip at most. */
+async function measure(column: Column, count: number, models: Models): Promise<Values[]> {
+  const file = join(RESULTS, `${column.name.replace(/\W+/g, '-')}.jsonl`);
+  mkdirSync(dirname(file), { recursive: true });
+  const known = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
+  const clips = known.filter((text) => text !== '').map((text) => JSON.parse(text) as Values);
+  const started = performance.now();
+  for (let i = clips.length; i < count; i++) {
+    const values = await column.run(models, i);
+    clips.push(values);
+    appendFileSync(file, `${JSON.stringify(values)}\n`);
+    const seconds = ((performance.now() - started) / 1000).toFixed(0);
+    process.stderr.write(`\r${column.name}: ${i + 1} of ${count} clips, ${seconds} s `);
+  }
+  process.stderr.write('\n');
+  return clips.slice(0, count);
+}
+
+function openModels(model: string, device: Device): Models & { dispose(): Promise<void> } {
+  const open: { dispose(): Promise<void> }[] = [];
+  const once = <T extends { dispose(): Promise<void> }>(make: () => Promise<T>): (() => Promise<T>) => {
+    let made: Promise<T> | undefined;
+    return () =>
+      (made ??= make().then((pipe) => {
+        open.push(pipe);
+        return pipe;
+      }));
+  };
+  return {
+    distilled: once(() => Magi1Pipeline.fromPretrained(model, { device })),
+    base: once(() => Magi1Pipeline.fromConfigFile(join(model, 'config.base.json'), { device })),
+    imageToVideo: once(() => Magi1ImageToVideoPipeline.fromPretrained(model, { device })),
+    videoToVideo: once(() => Magi1VideoToVideoPipeline.fromPretrained(model, { device })),
+    dispose: async () => {
+      for (const pipe of open) await pipe.dispose();
+    },
+  };
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof UsageError || error instanceof Magi1Error)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}
