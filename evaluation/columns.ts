@@ -175,7 +175,7 @@ const TURNS = [
 ] as const satisfies readonly (readonly [Direction, Direction])[];
 const WORDS = { right: 'to the right', left: 'to the left', up: 'up', down: 'down' };
 
-/** Whether the largest thing keeps its colour, its shape and (within a third) its area. */
+/** Whether the thing that is there longest keeps its colour and its shape. */
 function identity(a: Clip, b: Clip, name = ''): Values {
   const [first, last] = [watch(a).things[0], watch(b).things[0]];
   if (first === undefined || last === undefined) return { [`${name}colour kept`]: 0, [`${name}shape kept`]: 0 };

@@ -1,7 +1,17 @@
 // npm run -s eval: what the pocket model can do, column by column; goes on where an earlier run stopped.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { cpus } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Device, Magi1Error, Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '@magi1/core';
 import { COLUMNS } from './columns.ts';
@@ -51,7 +61,7 @@ async function main(): Promise<number> {
   const most = values.clips === undefined ? Infinity : Number(values.clips);
   if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
   const model = resolve(process.env['INIT_CWD'] ?? '.', values.model);
-  if (values.fresh) rmSync(RESULTS, { recursive: true, force: true });
+  forgetOthers(model, values.fresh);
   const device = await Device.open({ backend: values.device as 'auto' });
   const models = openModels(model, device);
   try {
@@ -83,10 +93,23 @@ async function main(): Promise<number> {
   }
 }
 
+/** Clips of another model, or of other weights, say nothing of this one. */
+function forgetOthers(model: string, fresh: boolean): void {
+  const hash = createHash('sha256');
+  const files = existsSync(model) ? readdirSync(model, { recursive: true, encoding: 'utf8' }).sort() : [];
+  for (const path of files.map((name) => join(model, name)))
+    if (statSync(path).isFile()) hash.update(readFileSync(path));
+  const mark = join(RESULTS, 'model.sha256');
+  const print = hash.digest('hex');
+  if (fresh || !existsSync(mark) || readFileSync(mark, 'utf8') !== print)
+    rmSync(RESULTS, { recursive: true, force: true });
+  mkdirSync(RESULTS, { recursive: true });
+  writeFileSync(mark, print);
+}
+
 /** One JSON line per clip, so that a run that is interrupted loses one clip at most. */
 async function measure(column: Column, count: number, models: Models): Promise<Values[]> {
   const file = join(RESULTS, `${column.name.replace(/\W+/g, '-')}.jsonl`);
-  mkdirSync(dirname(file), { recursive: true });
   const known = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : [];
   const clips = known.filter((text) => text !== '').map((text) => JSON.parse(text) as Values);
   const started = performance.now();

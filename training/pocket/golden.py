@@ -4,14 +4,17 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .dit import CHUNK, VideoDiT
 from .files import load_weights, save_tensors
+from .render import render
 from .sampler import Settings, generate
+from .scenes import sample_scene
 from .t5 import T5Encoder
 from .tokenizer import Tokenizer
-from .vit_vae import ViTVAE, to_pixels
+from .vit_vae import ViTVAE, from_pixels, to_pixels
 
 STORED_EVERY = 7  # prime to 4: all four frames of a latent frame occur
 
@@ -43,18 +46,24 @@ def settings_of(config: dict) -> Settings:
 
 
 @torch.no_grad()
-def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int):
-    """Manifest and tensors of one text-to-video case."""
+def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int, prefix_frames: int = 0):
+    """Manifest and tensors of one case. `prefix_frames`: of a clip of the data world; 1 is image to video."""
     config = json.loads((folder / config_name).read_text())
     config["runtime_config"].update(num_frames=frames, seed=seed)
     model, runtime = config["model_config"], config["runtime_config"]
     tokenizer, t5, dit, vae = load_model(folder, config["engine_config"]["distill"])
-    chunks = -(-(frames // 4) // CHUNK)
+    prefix, given = None, {}
+    if prefix_frames > 0:
+        pictures = render([sample_scene(np.random.default_rng(seed), 48)], 0, prefix_frames)
+        prefix = vae.encode_tiled(from_pixels(pictures)) * runtime["scale_factor"]
+        given = {"prefix_frames": pictures[0], "prefix_latents": prefix}
+    prefix_length = 0 if prefix is None else prefix.shape[2]
+    chunks = -(-(frames // 4 + prefix_length) // CHUNK)
     ids = torch.tensor([tokenizer.ids(prompt)])
     features = t5(ids, torch.ones_like(ids, dtype=torch.bool))[0]
     side = (runtime["video_size_h"] // 8, runtime["video_size_w"] // 8)
     noise = torch.randn(1, 16, chunks * CHUNK, *side, generator=torch.Generator().manual_seed(seed))
-    latents = [z for _, z in generate(dit, [features] * chunks, noise, settings_of(config))]
+    latents = [z for _, z in generate(dit, [features] * chunks, noise, settings_of(config), prefix)]
     videos = [vae.decode_tiled(z / runtime["scale_factor"]) for z in latents]
     levels = torch.cat([to_pixels(v)[0] for v in videos])
     length = model["caption_max_length"]
@@ -66,7 +75,10 @@ def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int):
         "attention_mask": (torch.arange(length)[None] < ids.shape[1]).int(),
         "text_embeddings": features,
         "noise": noise,
-        "text_rows_valid": torch.tensor([[ids.shape[1]] * chunks, [50] * chunks], dtype=torch.int32),
+        "text_rows_valid": torch.tensor(
+            [[0 if c < prefix_length // CHUNK else ids.shape[1] for c in range(chunks)], [50] * chunks], dtype=torch.int32
+        ),
+        **given,
         **{f"chunk_{i}": z for i, z in enumerate(latents)},
         "frame_index": stored.int(),
         "frames": levels[stored],
@@ -74,7 +86,7 @@ def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int):
         "frame_std": flat.std(1),
     }
     manifest = {
-        "mode": "t2v",
+        "mode": {0: "t2v", 1: "i2v"}.get(prefix_frames, "v2v"),
         "prompt": prompt,
         "cleaned_prompt": prompt.lower(),
         "env": {},
@@ -91,10 +103,11 @@ def main() -> None:
     args.add_argument("--prompt", required=True)
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--frames", type=int, default=48)
+    args.add_argument("--prefix-frames", type=int, default=0, help="1: image to video, more: video to video")
     args.add_argument("--case", type=Path, required=True, help="<folder>/cases/<name>; the config goes to <folder>/configs")
     args.add_argument("--model-from-configs", default="..", help="path of the model folder, from the folder above configs")
     args = args.parse_args()
-    manifest, tensors, _ = run(args.model, args.config, args.prompt, args.seed, args.frames)
+    manifest, tensors, _ = run(args.model, args.config, args.prompt, args.seed, args.frames, args.prefix_frames)
     name, root = args.case.name, args.case.parent.parent
     for key in ("load", "t5_pretrained", "vae_pretrained"):
         part = manifest["config"]["runtime_config"][key].removeprefix("./")
