@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findFfmpeg, seededNoise } from '@magi1/core';
+import { findFfmpeg, loadImage, seededNoise } from '@magi1/core';
 import { writeSafetensors } from '@magi1/loaders';
 import type { HostTensor } from '@magi1/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -77,6 +77,25 @@ describe('generate', () => {
     const png = readFileSync(join(out('frames'), names[0]!));
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([32, 32]); // IHDR
     expect(existsSync(out('frames.json'))).toBe(true);
+  });
+
+  it('writes a contact sheet of twelve frames in a grid, the first and the last among them', async () => {
+    expect(await runCli(generate(out('shown'), '--contact-sheet', out('shown.png')))).toMatchObject({ status: 0 });
+    const [width, height] = [4 * 36 + 4, 3 * 36 + 4];
+    const png = readFileSync(out('shown.png'));
+    expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([width, height]); // IHDR
+    const sheet = await loadImage(out('shown.png'), { width, height });
+    for (const [name, left, top] of [
+      ['frame_00000.png', 4, 4],
+      ['frame_00023.png', 112, 76],
+    ] as const) {
+      const frame = await loadImage(join(out('shown'), name), { width: 32, height: 32 });
+      const rows = Array.from({ length: 32 }, (_, y) => {
+        const at = 3 * ((top + y) * width + left);
+        return [...sheet.data.subarray(at, at + 3 * 32)];
+      });
+      expect(rows.flat()).toEqual([...frame.data]);
+    }
   });
 
   it("runs a config of the original, with its option names, from the model's folder", async () => {
@@ -251,6 +270,7 @@ describe('bad input ends with one line and a status that is not 0', () => {
     ],
     ['no output folder', () => generate(join(folder, 'none', 'x.mp4')), 1, /does not exist; create it first/],
     ['another format', () => generate(out('x.gif')), 1, /\.gif is not written/],
+    ['no picture', () => generate(out('x.mp4'), '--contact-sheet', out('x.jpg')), 1, /a name ending in \.png expected/],
     ['a taken name', () => generate(out('taken.mp4')), 1, /it exists and is no regular file/],
     [
       'an odd size',

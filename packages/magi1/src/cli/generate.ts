@@ -1,13 +1,20 @@
 // magi1 generate: a prompt, with a picture or clip to start from, to an mp4 or a folder of PNGs, written chunk by chunk.
 import type { DType } from '@magi1/tensor';
 import { readEnvironment } from '../config/index.ts';
-import { checkOutputPath, findFfmpeg, openVideoWriter, writeSidecar } from '../media/index.ts';
+import {
+  checkOutputPath,
+  checkPngPath,
+  findFfmpeg,
+  openVideoWriter,
+  writeContactSheet,
+  writeSidecar,
+} from '../media/index.ts';
 import type { VideoFile, VideoWriter } from '../media/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
 import type { GenerationOptions } from '../pipelines/request.ts';
-import type { Facts } from '../pipelines/result.ts';
+import type { Facts, VideoChunk } from '../pipelines/result.ts';
 import { VERSION } from '../version.ts';
 import { DEVICE_OPTIONS, UsageError, choice, requiredText, text, texts } from './command.ts';
 import type { Command, Values } from './command.ts';
@@ -16,6 +23,7 @@ import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { formatSeconds, showProgress } from './progress.ts';
+import { SheetFrames } from './sheet-frames.ts';
 
 export const generate: Command = {
   name: 'generate',
@@ -26,6 +34,7 @@ export const generate: Command = {
     model: { value: 'DIR', help: 'model folder with a config.json' },
     'config-file': { value: 'FILE', help: 'a config of the original, run as it is; paths count from here' },
     output: { value: 'PATH', help: 'a file ending in .mp4, or a folder for PNGs' },
+    'contact-sheet': { value: 'FILE.png', help: 'also a picture of up to 12 frames, for a look' },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
     lora: {
@@ -49,6 +58,8 @@ async function run(values: Values): Promise<number> {
   const device = deviceOptions(values);
   const loras = loraOptions(values);
   const { request: wanted, inputs, open } = readRequest(values);
+  const sheetPath = text(values, 'contact-sheet');
+  if (sheetPath !== undefined) await checkPngPath(sheetPath);
   const say = (line: string) => process.stderr.write(`${line}\n`);
   if ((await checkOutputPath(output)) === 'mp4') {
     const ffmpeg = await findFfmpeg();
@@ -80,8 +91,13 @@ async function run(values: Values): Promise<number> {
     const metadata = { title: String(wanted.prompt), comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
     writer = await openVideoWriter({ path: output, width, height, fps, metadata });
-    const facts = await writeFrames(pipe, request, writer);
+    const sheet = new SheetFrames(frames, width * height * 3);
+    const facts = await writeFrames(pipe, request, async (chunk) => {
+      await writer!.write(chunk.frames, chunk.frameCount);
+      if (sheetPath !== undefined) sheet.add(chunk);
+    });
     const file = await writer.finish();
+    if (sheetPath !== undefined) await writeContactSheet(sheetPath, sheet.frames, sheet.count, { width, height });
     display.stop();
     await writeSidecar(output, { output: file.path, complete: true, encoder: writer.encoder, ...inputs, ...facts });
     printResult(file, facts, writer.encoder);
@@ -128,14 +144,14 @@ export function loraOptions(values: Values): LoraSpec[] {
 async function writeFrames(
   pipe: Magi1Base<GenerationOptions>,
   request: GenerationOptions,
-  writer: VideoWriter,
+  write: (chunk: VideoChunk) => Promise<void>,
 ): Promise<Facts> {
   const chunks = pipe.stream(request);
   try {
     for (;;) {
       const next = await chunks.next();
       if (next.done === true) return next.value;
-      await writer.write(next.value.frames, next.value.frameCount);
+      await write(next.value);
     }
   } finally {
     // A failed write leaves the run in the middle: this frees what it holds.

@@ -1,6 +1,5 @@
 // Pictures and videos to frames, and frames to files: mp4 by ffmpeg or WebAssembly, folders of PNGs, contact sheets, the
-// sidecar. What needs Node is
-// imported when it is called, so that a browser can import this file.
+// sidecar. What needs Node is imported when it is called, so that a browser can import this file.
 import type { Ffmpeg } from './node/ffmpeg.ts';
 import type { ContactSheetOptions } from './node/png.ts';
 import type { OutputKind } from './output-kind.ts';
@@ -67,6 +66,11 @@ export async function findFfmpeg(): Promise<Ffmpeg | { readonly unusable: string
 /** Throws, naming the path, unless it can be written. Leaves nothing behind. */
 export async function checkOutputPath(path: string): Promise<OutputKind> {
   return (await import('./node/output.ts')).checkOutputPath(path);
+}
+
+/** Throws, naming the path, unless a PNG file can be written there. Leaves nothing behind. */
+export async function checkPngPath(path: string): Promise<void> {
+  await (await import('./node/output.ts')).checkPngPath(path);
 }
 
 /** Writes `facts` to `<output>.json`; returns that path. */

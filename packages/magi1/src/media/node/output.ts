@@ -51,6 +51,18 @@ export async function checkOutputPath(path: string): Promise<OutputKind> {
   return kind;
 }
 
+/** Throws unless a PNG file can be written there: in an existing folder that is writable. Leaves nothing behind. */
+export async function checkPngPath(path: string): Promise<void> {
+  if (extname(path).toLowerCase() !== '.png') throw new Magi1Error(`output ${path}: a name ending in .png expected`);
+  const target = resolve(path);
+  const [existing, folder] = [await statOrUndefined(target), await statOrUndefined(dirname(target))];
+  if (existing !== undefined && !existing.isFile())
+    throw new Magi1Error(`output ${path}: it exists and is no regular file; name another file`);
+  if (folder?.isDirectory() !== true)
+    throw new Magi1Error(`output ${path}: the folder ${dirname(target)} does not exist; create it first`);
+  await requireWritableFolder(dirname(target), path);
+}
+
 /** `clip.mp4` -> `clip.<word>.mp4`, in the same folder so that a rename stays on one file system. */
 export function besides(path: string, word: string): string {
   const extension = extname(path);
