@@ -10,7 +10,7 @@ from torch import nn
 
 from . import data
 from .curves import Log, total_steps
-from .dit import CHUNK, CLEAN_T, NULL_ROWS, VideoDiT, block_causal
+from .dit import CHUNK, CLEAN_T, VideoDiT, block_causal
 from .files import load_weights, save_weights
 from .optimizer import Average, Optimizer
 from .stages import sample_stage
