@@ -22,7 +22,7 @@ export interface Column {
   readonly clips: number;
   /** Part of `--quick`. */
   readonly quick?: number;
-  /** Values between 0 and 1, or dB; the table shows their means. */
+  /** Values between 0 and 1, or in the unit that `show` gives them; the table shows their means. */
   run(models: Models, index: number): Promise<Values>;
 }
 
@@ -156,6 +156,15 @@ export const COLUMNS: readonly Column[] = [
         before: number(mainDirection(cut(video, 0, 24)) === turn[0]),
         after: number(mainDirection(cut(video, 28, 72)) === turn[1]),
       };
+    },
+  },
+  {
+    name: '10 seconds',
+    what: 'distilled, 240 frames: time of a run, most memory of the device',
+    clips: 5,
+    run: async (models, i) => {
+      const { facts } = await (await models.distilled())({ prompt: prompts[i]!.prompt, numFrames: 240, seed: i });
+      return { time: facts.seconds.total, memory: facts.peakDeviceBytes / 2 ** 20 };
     },
   },
 ];

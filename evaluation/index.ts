@@ -13,15 +13,23 @@ import {
 import { cpus } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { Device, Magi1Error, Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '@magi1/core';
+import {
+  Device,
+  Magi1Error,
+  Magi1ImageToVideoPipeline,
+  Magi1Pipeline,
+  Magi1VideoToVideoPipeline,
+  POCKET_MODEL,
+} from '@magi1/core';
 import { COLUMNS } from './columns.ts';
 import type { Column, Models, Values } from './columns.ts';
 import { ROOT } from './root.ts';
 import { judge, line, markdown, show } from './table.ts';
 import type { ColumnResult, Goal } from './table.ts';
 
-const USAGE = `npm run -s eval -- --model DIR [options]
-  --model DIR       a model of the pocket kind: config.json is the distilled one, config.base.json the base one
+const USAGE = `npm run -s eval [-- options]
+  --model DIR       a model of the pocket kind: config.json is the distilled one, config.base.json the base one;
+                    default the pocket model
   --quick           40 clips of the distilled model only; exit status 1 if a goal is missed
   --device NAME     auto (default), webgpu, wasm or reference
   --column TEXT     only columns with this in their name
@@ -57,11 +65,10 @@ async function main(): Promise<number> {
     console.log(USAGE);
     return 0;
   }
-  if (values.model === undefined) throw new UsageError(`--model is missing\n${USAGE}`);
   const most = values.clips === undefined ? Infinity : Number(values.clips);
   if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
-  const model = resolve(process.env['INIT_CWD'] ?? '.', values.model);
-  forgetOthers(model, values.fresh);
+  const model = values.model === undefined ? POCKET_MODEL : resolve(process.env['INIT_CWD'] ?? '.', values.model);
+  const size = forgetOthers(model, values.fresh);
   const device = await Device.open({ backend: values.device as 'auto' });
   const models = openModels(model, device);
   try {
@@ -76,14 +83,15 @@ async function main(): Promise<number> {
       console.log(line(results.at(-1)!));
     }
     const measured = new Set(results.map(({ name }) => name));
+    console.log(`model: ${(size / 1e6).toFixed(2)} MB on disk`);
     const verdicts = judge(GOALS, results).filter(({ column }) => measured.has(column));
     for (const { column, value, least, reached, met } of verdicts)
       console.log(
         `${met ? 'met   ' : 'MISSED'}  ${column}, ${value}: ${show(value, reached ?? 0)}, goal ${show(value, least)}`,
       );
     if (!values.quick && values.column === undefined && most === Infinity) {
-      const where = `Node ${process.versions.node}, ${cpus().length} cores, ${device.info.name}.`;
-      writeFileSync(join(ROOT, 'docs', 'evaluation.md'), markdown(results, verdicts, where));
+      const about = `The model takes ${(size / 1e6).toFixed(2)} MB on disk. Node ${process.versions.node}, ${cpus().length} cores, ${device.info.name}.`;
+      writeFileSync(join(ROOT, 'docs', 'evaluation.md'), markdown(results, verdicts, about));
       console.log('written: docs/evaluation.md');
     }
     return verdicts.every(({ met }) => met) ? 0 : 1;
@@ -93,18 +101,24 @@ async function main(): Promise<number> {
   }
 }
 
-/** Clips of another model, or of other weights, say nothing of this one. */
-function forgetOthers(model: string, fresh: boolean): void {
+/** Clips of another model, or of other weights, say nothing of this one. Returns the bytes of the model's files. */
+function forgetOthers(model: string, fresh: boolean): number {
+  let size = 0;
   const hash = createHash('sha256');
   const files = existsSync(model) ? readdirSync(model, { recursive: true, encoding: 'utf8' }).sort() : [];
-  for (const path of files.map((name) => join(model, name)))
-    if (statSync(path).isFile()) hash.update(readFileSync(path));
+  for (const path of files.map((name) => join(model, name))) {
+    if (!statSync(path).isFile() || path.endsWith('.md')) continue;
+    const bytes = readFileSync(path);
+    hash.update(bytes);
+    size += bytes.length;
+  }
   const mark = join(RESULTS, 'model.sha256');
   const print = hash.digest('hex');
   if (fresh || !existsSync(mark) || readFileSync(mark, 'utf8') !== print)
     rmSync(RESULTS, { recursive: true, force: true });
   mkdirSync(RESULTS, { recursive: true });
   writeFileSync(mark, print);
+  return size;
 }
 
 /** One JSON line per clip, so that a run that is interrupted loses one clip at most. */

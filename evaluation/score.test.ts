@@ -45,6 +45,11 @@ describe('the table', () => {
     expect(line(results[0]!)).toBe('a (2 clips): colour 50.0 %, PSNR 30.0 dB');
   });
 
+  test('shows times by median, least and most', () => {
+    const clips = [{ time: 4 }, { time: 2.04 }, { time: 9 }];
+    expect(line({ name: 'a', what: 'b', clips })).toBe('a (3 clips): time 4.0 s (2.0 to 9.0)');
+  });
+
   test('a goal is met only by a value that was measured', () => {
     const verdicts = judge(goals, results);
     expect(verdicts.map(({ met }) => met)).toEqual([true, false, false]);

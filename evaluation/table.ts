@@ -25,12 +25,26 @@ export function means(clips: readonly Values[]): Map<string, number> {
   );
 }
 
-export const show = (name: string, value: number): string =>
-  name.includes('PSNR') ? `${value.toFixed(1)} dB` : `${(100 * value).toFixed(1)} %`;
+/** A share in percent, or what the name says: PSNR in dB, time in seconds, memory in MiB. */
+export function show(name: string, value: number): string {
+  if (name.includes('PSNR')) return `${value.toFixed(1)} dB`;
+  if (name.includes('time')) return `${value.toFixed(1)} s`;
+  if (name.includes('memory')) return `${value.toFixed(1)} MiB`;
+  return `${(100 * value).toFixed(1)} %`;
+}
+
+/** Each value's mean; of a time the median, with the least and the most. */
+function cells(clips: readonly Values[]): string[] {
+  return [...means(clips)].map(([name, mean]) => {
+    if (!name.includes('time')) return `${name} ${show(name, mean)}`;
+    const sorted = clips.map((values) => values[name]!).sort((a, b) => a - b);
+    const median = (sorted[Math.floor((sorted.length - 1) / 2)]! + sorted[Math.ceil((sorted.length - 1) / 2)]!) / 2;
+    return `${name} ${show(name, median)} (${sorted[0]!.toFixed(1)} to ${sorted.at(-1)!.toFixed(1)})`;
+  });
+}
 
 export function line({ name, clips }: ColumnResult): string {
-  const values = [...means(clips)].map(([value, mean]) => `${value} ${show(value, mean)}`);
-  return `${name} (${clips.length} clips): ${values.join(', ')}`;
+  return `${name} (${clips.length} clips): ${cells(clips).join(', ')}`;
 }
 
 export interface Verdict extends Goal {
@@ -47,19 +61,21 @@ export function judge(goals: readonly Goal[], results: readonly ColumnResult[]):
   });
 }
 
-export function markdown(results: readonly ColumnResult[], verdicts: readonly Verdict[], machine: string): string {
-  const rows = results.map((result) => {
-    const values = [...means(result.clips)].map(([value, mean]) => `${value} ${show(value, mean)}`);
-    return `| ${result.name} | ${result.what} | ${result.clips.length} | ${values.join(' · ')} |`;
-  });
+/** `about`: the model and the machine, in words. */
+export function markdown(results: readonly ColumnResult[], verdicts: readonly Verdict[], about: string): string {
+  const rows = results.map(
+    ({ name, what, clips }) => `| ${name} | ${what} | ${clips.length} | ${cells(clips).join(' · ')} |`,
+  );
   const goals = verdicts.map(
     ({ column, value, least, reached, met }) =>
       `| ${column} | ${value} | ${show(value, least)} | ${reached === undefined ? '-' : show(value, reached)} | ${met ? 'met' : 'missed'} |`,
   );
   return [
     '# Evaluation of the pocket model',
-    `Written by \`npm run -s eval\`: an oracle looks at the decoded frames of clips from held-out prompts, whose combinations of colour, shape and motion were never trained on. ${machine}`,
-    ['| model | what | clips | share of clips |', '| --- | --- | --- | --- |', ...rows].join('\n'),
+    `Written by \`npm run -s eval\`: an oracle looks at the decoded frames of clips from held-out prompts, whose combinations of colour, shape and motion were never trained on. ${about}`,
+    ['| column | what | clips | share of clips, or what the name says |', '| --- | --- | --- | --- |', ...rows].join(
+      '\n',
+    ),
     '## Goals',
     ['| model | value | goal | reached | |', '| --- | --- | --- | --- | --- |', ...goals].join('\n'),
     '',

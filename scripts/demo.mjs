@@ -9,8 +9,7 @@ const OUTPUT = join('out', 'demo.mp4');
 /** What the demo asks the command line program for; the only place to change it. Paths count from the root. */
 const DEMO = [
   'generate',
-  ...['--model', join('tests', 'fixtures', 'e2e', 'tiny')],
-  ...['--prompt', 'A red fox walks through fresh snow at sunrise'],
+  ...['--prompt', 'A red circle moves to the right on a black background'],
   ...['--output', OUTPUT],
 ];
 

@@ -237,6 +237,31 @@ describe('--lora', () => {
   });
 });
 
+describe('with nothing but a prompt', () => {
+  const times = (text: string, part: string) => text.split(part).length - 1;
+
+  it('runs the pocket model, says once what it knows, and overwrites nothing', async () => {
+    const cwd = temporaryFolder();
+    const args = ['generate', '--prompt', 'a red circle moves to the right', '--num-frames', '24', '--device', BACKEND];
+    for (const name of ['magi1.mp4', 'magi1-2.mp4']) {
+      const { status, stdout, stderr } = await runCli(args, { cwd });
+      expect({ status, stdout }).toEqual({ status: 0, stdout: expect.stringMatching(`output +${name} `) as string });
+      expect(times(stdout + stderr, 'this model knows one or two objects')).toBe(1);
+      expect(stdout + stderr).not.toContain('does not know');
+      expect(existsSync(join(cwd, name))).toBe(true);
+    }
+  });
+
+  it('warns of sizes that the model was not trained on', async () => {
+    const args = ['generate', '--prompt', 'a red circle', '--width', '80', '--num-frames', '120', '--steps', '4'];
+    const { status, stdout } = await runCli([...args, '--output', out('odd.mp4'), '--device', BACKEND]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(
+      /note +a size this model does not know, .*: 80x64 where .* 64x64, 120 frames where .* up to 96/,
+    );
+  });
+});
+
 describe('bad input ends with one line and a status that is not 0', () => {
   const bad: [what: string, args: () => string[], status: number, message: RegExp][] = [
     ['no command', () => [], 2, /a command is missing/],
@@ -244,10 +269,10 @@ describe('bad input ends with one line and a status that is not 0', () => {
     ['another option', () => generate(out('x.mp4'), '--guidance', '3'), 2, /Unknown option '--guidance'/],
     ['an option twice', () => generate(out('x.mp4'), '--height=64'), 2, /--height was given 2 times/],
     [
-      'no model',
-      () => ['generate', '--prompt', 'x', '--output', out('x.mp4')],
+      'two models',
+      () => [...generate(out('x.mp4')), '--config-file', join(TINY_MODEL, 'config.json')],
       2,
-      /--model or --config-file is missing/,
+      /give --model or --config-file, not both/,
     ],
     [
       'no number',
@@ -375,10 +400,13 @@ describe('info', () => {
     expect(stdout).toMatch(/memory: about .* on the device/);
   });
 
-  it('as JSON', async () => {
+  it('as JSON, of the pocket model where none is named', async () => {
     const { status, stdout } = await runCli(['info', '--json', '--device', 'reference']);
     expect(status).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ chosen: { backend: 'reference', reason: 'asked for' } });
+    expect(JSON.parse(stdout)).toMatchObject({
+      chosen: { backend: 'reference', reason: 'asked for' },
+      model: { trained: { height: 64, width: 64, numFrames: 96 }, defaults: { frames: 48, numInferenceSteps: 8 } },
+    });
   });
 });
 

@@ -1,29 +1,16 @@
 // The oracle must name what is really there, on clips whose contents are known, and nothing else.
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { cut, heldOutClips, heldOutPrompts } from '../prompts.ts';
 import { directionOf, watch } from './clip.ts';
 import type { Clip } from './clip.ts';
 import { backgroundOf, thingsIn } from './frame.ts';
 import { BACKGROUNDS, nearestName } from './names.ts';
 
-interface Prompt {
-  readonly prompt: string;
-  readonly background: string;
-  readonly objects: readonly { readonly shape: string; readonly color: string; readonly kind: string }[];
-}
-
 const SIDE = 64;
-const FRAMES = 96;
 const FRAME_BYTES = SIDE * SIDE * 3;
-const data = (name: string) => readFileSync(new URL(`../data/${name}`, import.meta.url));
-const clips = new Uint8Array(gunzipSync(data('clips.u8.gz')));
-const prompts = (JSON.parse(data('prompts.json').toString()) as Prompt[]).slice(0, clips.length / FRAMES / FRAME_BYTES);
-
-function clip(index: number, numFrames: number): Clip {
-  const start = index * FRAMES * FRAME_BYTES;
-  return { frames: clips.subarray(start, start + numFrames * FRAME_BYTES), numFrames, width: SIDE, height: SIDE };
-}
+const clips = heldOutClips();
+const prompts = heldOutPrompts().slice(0, clips.length);
+const clip = (index: number, numFrames: number): Clip => cut(clips[index]!, 0, numFrames);
 
 describe('on rendered clips', () => {
   test.each(prompts.map((prompt, index) => ({ ...prompt, index })))('$prompt', ({ index, background, objects }) => {

@@ -1,14 +1,12 @@
 // A short video by the library: node examples/node-script/generate.mjs [model folder] [output.mp4 or folder]
-import { fileURLToPath } from 'node:url';
-import { Magi1Pipeline, openVideoWriter } from '@magi1/core';
+import { Magi1Pipeline, POCKET_MODEL, openVideoWriter } from '@magi1/core';
 
-const bundled = fileURLToPath(new URL('../../tests/fixtures/e2e/tiny', import.meta.url));
-const [folder = bundled, path = 'fox.mp4'] = process.argv.slice(2);
+const [folder = POCKET_MODEL, path = 'star.mp4'] = process.argv.slice(2);
 
 // A GPU if there is one, else WebAssembly. What the request leaves out comes from the model's config.
 const pipe = await Magi1Pipeline.fromPretrained(folder, { device: { backend: 'auto' } });
 try {
-  const request = { prompt: 'A red fox walks through fresh snow at sunrise', numFrames: 48, seed: 7 };
+  const request = { prompt: 'A yellow star spins on a black background', numFrames: 48, seed: 7 };
   const { width, height, fps, frames, chunks } = pipe.plan(request).settings;
   console.log(`${pipe.device.info.name}: ${frames} frames in ${chunks} chunks`);
 

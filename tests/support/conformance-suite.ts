@@ -22,8 +22,8 @@ export async function conformanceSuite(
   name: string,
   open: () => Promise<Device>,
   only: (path: string) => boolean = () => true,
+  { root, kind }: ReturnType<typeof conformanceRoots> = conformanceRoots(),
 ): Promise<void> {
-  const { root, kind } = conformanceRoots();
   const { cases, unaccounted } = await findGoldens(root);
   const chosen = cases.filter(({ path }) => only(path));
   describe(`${kind} conformance on ${name}`, () => {

@@ -26,9 +26,10 @@ class Clips:
         self.latents, self.ids = latents, ids
 
     def batch(self, size: int):
-        chosen = torch.randint(len(self.latents), (size,))
-        which = torch.randint(CAPTIONS, (size,))
-        return self.latents[chosen].float(), self.ids[chosen, which].long()
+        chosen = torch.randint(len(self.latents), (size,), device="cpu")
+        which = torch.randint(CAPTIONS, (size,), device="cpu")
+        device = torch.get_default_device()
+        return self.latents[chosen].to(device).float(), self.ids[chosen, which].to(device).long()
 
 
 def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int, scale: float) -> Clips:
@@ -50,7 +51,7 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
                 for c, caption in enumerate(caption_chunks(rng, scene)):
                     row = tokenizer.ids(caption)
                     ids[first + i, j, c] = row + [0] * (NULL_ROWS - len(row))
-        latents[first : first + count] = (vae.encode_tiled(from_pixels(render(scenes))) * scale).half().numpy()
+        latents[first : first + count] = (vae.encode_tiled(from_pixels(render(scenes))) * scale).half().cpu().numpy()
         mark_path.write_text(json.dumps({**mark, "done": first + count}))
         if first % 1000 == 0:
             print(f"latents of {first + count} of {clips} clips", flush=True)

@@ -53,7 +53,7 @@ def step_loss(student: VideoDiT, teacher: Model, clips: data.Clips, rng: np.rand
     noise = torch.randn_like(x1)
     ages = 0.25 * torch.tensor(stage.ages, dtype=torch.float32)[None]
     per_stage = steps // 4
-    u = ages + torch.from_numpy(rng.integers(per_stage, size=(size, 1))).float() / steps
+    u = ages + torch.tensor(rng.integers(per_stage, size=(size, 1))).float() / steps
     t = time_of(u)
     clean_t = torch.full((size, stage.clean), CLEAN_T)
     frame = lambda times: times.repeat_interleave(CHUNK, 1)[:, None, :, None, None]
@@ -100,7 +100,10 @@ def main() -> None:
     args.add_argument("--substeps", type=int, default=4)
     args.add_argument("--rate", type=float, default=0.3, help="factor of both learning rates")
     args.add_argument("--seed", type=int, default=1)
+    args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     args = args.parse_args()
+    torch.set_default_device(args.device)
+    torch.set_flush_denormal(True)
     torch.manual_seed(time.time_ns())
     rng = np.random.default_rng()
 

@@ -7,7 +7,10 @@ import shutil
 from pathlib import Path
 
 from . import dit, t5, vit_vae
+from .data import FRAMES
 from .files import load_tensors, save_tensors
+from .palette import BACKGROUNDS, COLORS, SHAPES
+from .scenes import SIDE
 
 CONFIG = {
     "model_config": dit.CONFIG,
@@ -50,6 +53,21 @@ CONFIG = {
     },
 }
 
+def one_of(words) -> str:
+    *most, last = words
+    return f"{', '.join(most)} or {last}"
+
+
+TRAINED = {
+    "knows": (
+        f"one or two objects, each a {one_of(SHAPES)} in {one_of(COLORS)}, on {one_of(BACKGROUNDS)}, that go in a "
+        f"direction, bounce, orbit, spin, grow, shrink, appear or stand still, slowly or fast"
+    ),
+    "height": SIDE,
+    "width": SIDE,
+    "numFrames": FRAMES,
+}
+
 
 def base_config(scale: float) -> dict:
     config = copy.deepcopy(CONFIG)
@@ -66,6 +84,7 @@ def distilled_config(scale: float, steps: int = 8) -> dict:
 
 def export(folder: Path, vae: Path, spiece: Path, t5_weights: Path, base: Path, distilled: Path | None, scale: float) -> None:
     """config.json runs the distilled model where there is one, config.base.json the base model."""
+    write_json(folder / "trained.json", TRAINED)
     write_json(folder / "config.base.json", base_config(scale))
     write_json(folder / "config.json", distilled_config(scale) if distilled else base_config(scale))
     copy_weights(base, folder / "magi/inference_weight/model.safetensors")

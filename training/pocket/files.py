@@ -24,7 +24,7 @@ def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     with open(partial, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for _, x in sorted(tensors.items()):
-            file.write(x.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            file.write(x.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     partial.replace(path)
 
 

@@ -16,7 +16,7 @@ from .t5 import T5Encoder
 from .tokenizer import Tokenizer
 from .vit_vae import ViTVAE, from_pixels, to_pixels
 
-STORED_EVERY = 7  # prime to 4: all four frames of a latent frame occur
+STORED_EVERY = 13  # prime to 4: all four frames of a latent frame occur
 
 
 def load_model(folder: Path, distilled: bool):
@@ -46,10 +46,12 @@ def settings_of(config: dict) -> Settings:
 
 
 @torch.no_grad()
-def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int, prefix_frames: int = 0):
+def run(folder: Path, config_name: str, prompt: str, seed: int, frames: int, steps: int | None = None, prefix_frames: int = 0):
     """Manifest and tensors of one case. `prefix_frames`: of a clip of the data world; 1 is image to video."""
     config = json.loads((folder / config_name).read_text())
     config["runtime_config"].update(num_frames=frames, seed=seed)
+    if steps is not None:
+        config["runtime_config"]["num_steps"] = steps
     model, runtime = config["model_config"], config["runtime_config"]
     tokenizer, t5, dit, vae = load_model(folder, config["engine_config"]["distill"])
     prefix, given = None, {}
@@ -103,11 +105,12 @@ def main() -> None:
     args.add_argument("--prompt", required=True)
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--frames", type=int, default=48)
+    args.add_argument("--steps", type=int, help="default from the config")
     args.add_argument("--prefix-frames", type=int, default=0, help="1: image to video, more: video to video")
     args.add_argument("--case", type=Path, required=True, help="<folder>/cases/<name>; the config goes to <folder>/configs")
     args.add_argument("--model-from-configs", default="..", help="path of the model folder, from the folder above configs")
     args = args.parse_args()
-    manifest, tensors, _ = run(args.model, args.config, args.prompt, args.seed, args.frames, args.prefix_frames)
+    manifest, tensors, _ = run(args.model, args.config, args.prompt, args.seed, args.frames, args.steps, args.prefix_frames)
     name, root = args.case.name, args.case.parent.parent
     for key in ("load", "t5_pretrained", "vae_pretrained"):
         part = manifest["config"]["runtime_config"][key].removeprefix("./")

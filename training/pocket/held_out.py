@@ -16,6 +16,7 @@ from .scenes import Scene, _sample, held_out
 SEED = 20261
 FRAMES = 96
 CLIPS = 24
+CLIP_FRAMES = 64
 
 
 def scenes_where(rng: np.random.Generator, count: int, wanted) -> list[Scene]:
@@ -55,7 +56,7 @@ def main() -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "prompts.json").write_text("[\n" + ",\n".join(json.dumps(p) for p in prompts) + "\n]\n")
-    clips = render([scenes[i] for i in order[:CLIPS]]).numpy()
+    clips = render([scenes[i] for i in order[:CLIPS]], 0, CLIP_FRAMES).numpy()
     with gzip.GzipFile(folder / "clips.u8.gz", "wb", 9, mtime=0) as file:
         file.write(clips.tobytes())
     print(f"{len(prompts)} prompts; clips {clips.shape}: those of the first {CLIPS} prompts")

@@ -6,6 +6,53 @@ import time
 import torch
 
 
+class Muon(torch.optim.Optimizer):
+    """
+    Momentum whose matrices are made orthogonal (https://kellerjordan.github.io/posts/muon, its five iterations), scaled
+    to the size of AdamW's updates. As torch.optim.Muon, in float32 and with equal shapes at once: there it works in
+    bfloat16, which takes a third of a step's time on a CPU without it.
+    """
+
+    MOMENTUM = 0.95
+    COEFFICIENTS = (3.4445, -4.775, 2.0315)
+
+    def __init__(self, matrices, lr: float, weight_decay: float):
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[torch.Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for shape, matrices in alike.items():
+                updates = orthogonal(torch.stack([self.momentum(p) for p in matrices]), self.COEFFICIENTS)
+                for p, update in zip(matrices, updates):
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(shape)))
+
+    def momentum(self, p: torch.Tensor) -> torch.Tensor:
+        """The gradient with Nesterov momentum."""
+        state = self.state[p]
+        if not state:
+            state["average"] = torch.zeros_like(p)
+        state["average"].lerp_(p.grad, 1 - self.MOMENTUM)
+        return p.grad.lerp(state["average"], self.MOMENTUM)
+
+
+def orthogonal(x: torch.Tensor, coefficients: tuple[float, float, float], iterations: int = 5) -> torch.Tensor:
+    """[n, rows, columns] -> about the nearest matrices with singular values 1."""
+    a, b, c = coefficients
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    for _ in range(iterations):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
 class Optimizer:
     """Steps both optimizers; `minutes` is the length of the run, after which `done` is true."""
 
@@ -17,7 +64,7 @@ class Optimizer:
             (matrices if p.ndim == 2 and hidden(name) else others).append(p)
         self.parameters = matrices + others
         self.parts = [
-            (torch.optim.Muon(matrices, lr=muon_rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"), muon_rate),
+            (Muon(matrices, lr=muon_rate, weight_decay=0.01), muon_rate),
             (torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0), adam_rate),
         ]
         self.seconds = minutes * 60

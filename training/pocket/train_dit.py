@@ -80,7 +80,10 @@ def main() -> None:
     args.add_argument("--batch", type=int, default=16)
     args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
     args.add_argument("--seed", type=int, default=1)
+    args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     args = args.parse_args()
+    torch.set_default_device(args.device)
+    torch.set_flush_denormal(True)
     torch.manual_seed(time.time_ns())
     rng = np.random.default_rng()
 

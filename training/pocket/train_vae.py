@@ -54,7 +54,10 @@ def main() -> None:
     args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
     args.add_argument("--kl", type=float, default=1e-4, help="weight of the KL divergence per latent value")
     args.add_argument("--seed", type=int, default=int(time.time()))
+    args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     args = args.parse_args()
+    torch.set_default_device(args.device)
+    torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
     np.random.seed(args.seed % 2**32)
 

@@ -15,8 +15,9 @@ import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
 import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/result.ts';
+import { POCKET_MODEL } from '../pocket.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, UsageError, choice, requiredText, text, texts } from './command.ts';
+import { DEVICE_OPTIONS, UsageError, choice, text, texts } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './device-options.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
@@ -24,16 +25,20 @@ import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { SheetFrames } from './sheet-frames.ts';
+import { unusedName } from './unused-name.ts';
 
 export const generate: Command = {
   name: 'generate',
   summary: 'Generates a video from a prompt, an image or the start of a video.',
-  usage: 'magi1 generate (--model DIR | --config-file FILE) --prompt TEXT --output (FILE.mp4 | DIR) [options]',
+  usage: 'magi1 generate --prompt TEXT [--model DIR | --config-file FILE] [--output (FILE.mp4 | DIR)] [options]',
   positionals: 0,
   options: {
-    model: { value: 'DIR', help: 'model folder with a config.json' },
+    model: { value: 'DIR', help: 'model folder with a config.json; default the pocket model that comes along' },
     'config-file': { value: 'FILE', help: 'a config of the original, run as it is; paths count from here' },
-    output: { value: 'PATH', help: 'a file ending in .mp4, or a folder for PNGs' },
+    output: {
+      value: 'PATH',
+      help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',
+    },
     'contact-sheet': { value: 'FILE.png', help: 'also a picture of up to 12 frames, for a look' },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
@@ -53,7 +58,7 @@ export const generate: Command = {
 
 async function run(values: Values): Promise<number> {
   const where = modelOption(values);
-  const output = requiredText(values, 'output');
+  const output = text(values, 'output') ?? unusedName('magi1');
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
@@ -84,6 +89,7 @@ async function run(values: Values): Promise<number> {
     const { settings, notes } = pipe.plan(request);
     const { width, height, fps, frames } = settings;
     for (const line of [
+      ...(pipe.trained === null ? [] : [`this model knows ${pipe.trained.knows}`]),
       `${frames} frames of ${width}x${height} come out, ${Number((frames / fps).toFixed(2))} s`,
       ...notes,
     ])
@@ -114,14 +120,14 @@ async function run(values: Values): Promise<number> {
   }
 }
 
+/** The pocket model where nothing is named. */
 export function modelOption(values: Values): ModelOption {
   const model = text(values, 'model');
   const configFile = text(values, 'config-file');
   if (model !== undefined && configFile === undefined) return { model, configFile };
   if (model === undefined && configFile !== undefined) return { model, configFile };
-  throw new UsageError(
-    model === undefined ? '--model or --config-file is missing' : 'give --model or --config-file, not both',
-  );
+  if (model === undefined) return { model: POCKET_MODEL, configFile: undefined };
+  throw new UsageError('give --model or --config-file, not both');
 }
 
 /** `style.safetensors:0.7`: what follows the last colon is the weight if it is a number, so that C:\\x is a path. */

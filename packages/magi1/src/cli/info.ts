@@ -14,11 +14,11 @@ import { modelOption } from './generate.ts';
 
 export const info: Command = {
   name: 'info',
-  summary: 'Shows adapters, the device that would be chosen, versions, and what a model folder holds and needs.',
+  summary: 'Shows adapters, the device that would be chosen, versions, and what a model holds and needs.',
   usage: 'magi1 info [--model DIR | --config-file FILE] [options]',
   positionals: 0,
   options: {
-    model: { value: 'DIR', help: 'model folder to look at' },
+    model: { value: 'DIR', help: 'model folder to look at; default the pocket model that comes along' },
     'config-file': { value: 'FILE', help: 'the same by a config of the original' },
     ...DEVICE_OPTIONS,
     json: { help: 'as JSON' },
@@ -36,7 +36,7 @@ interface AdapterFacts {
 
 async function run(values: Values): Promise<number> {
   const options = deviceOptions(values);
-  const model = values.model === undefined && values['config-file'] === undefined ? undefined : await readModel(values);
+  const model = await readModel(values);
   const ffmpeg = await findFfmpeg();
   const adapters = await describeAdapters();
   const device = await Device.open(options);
@@ -50,7 +50,7 @@ async function run(values: Values): Promise<number> {
     },
     adapters,
     chosen: { backend: device.backend, ...device.info },
-    ...(model === undefined ? {} : { model }),
+    model,
   };
   await device.dispose();
   if (values.json === true) {
@@ -68,7 +68,7 @@ async function run(values: Values): Promise<number> {
       `  ${name}${error === undefined ? '' : `: ${error}`}`,
       ...(error === undefined ? details(rest).map((line) => `  ${line}`) : []),
     ]),
-    ...(model === undefined ? [] : modelLines(model)),
+    ...modelLines(model),
   ];
   process.stdout.write(`${lines.join('\n')}\n`);
   return 0;
@@ -125,11 +125,12 @@ function details({ features, limits }: Pick<AdapterFacts, 'features' | 'limits'>
   ];
 }
 
-function modelLines({ config, name, parts, defaults, memory, notes }: ModelSummary): string[] {
+function modelLines({ config, name, trained, parts, defaults, memory, notes }: ModelSummary): string[] {
   const { width, height, frames, numInferenceSteps } = defaults;
   const activations = Math.max(memory.denoising, memory.decoding);
   return [
     `model ${name}: ${config}`,
+    ...(trained === null ? [] : [`  it knows ${trained.knows}`]),
     ...parts.map(({ name: part, tensors, parameters, dtypes, deviceBytes }) => {
       const stored = Object.entries(dtypes).map(([dtype, count]) => `${dtype} ${count.toLocaleString('en')}`);
       return `  ${part}: ${parameters.toLocaleString('en')} parameters in ${tensors} tensors (${stored.join(', ')}), ${formatBytes(deviceBytes)} on the device`;

@@ -29,6 +29,7 @@ import type { NetworkOptions } from './networks.ts';
 import { StageProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
+import type { Trained } from './trained.ts';
 import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './result.ts';
 
 /** What a request would give and need. */
@@ -69,6 +70,10 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   }
   get environment(): Environment {
     return this.#model.parts.source.environment;
+  }
+  /** What the model was trained on, where it says so. */
+  get trained(): Trained | null {
+    return this.#model.parts.source.trained;
   }
 
   /**

@@ -13,6 +13,8 @@ import type { GenerationOptions } from './request.ts';
 import type { OutputType, Settings } from './settings.ts';
 import { countPrompts, resolveTexts, textFaults } from './texts.ts';
 import type { Texts } from './texts.ts';
+import { untrainedSize } from './trained.ts';
+import type { Trained } from './trained.ts';
 
 export interface CheckedRequest {
   readonly settings: Settings;
@@ -30,6 +32,7 @@ export interface RequestContext {
   readonly config: Magi1Config;
   /** Switches of the environment. */
   readonly switches: SpecialTokenSwitches;
+  readonly trained: Trained | null;
 }
 
 const OUTPUT_TYPES: readonly OutputType[] = ['uint8', 'float', 'latents'];
@@ -85,7 +88,7 @@ export function checkRequest<Request extends GenerationOptions>(
 ): CheckedRequest {
   if (typeof request !== 'object' || request === null)
     throw new Magi1Error(`request: an object of options expected, got ${describe(request)}`);
-  const { config } = context;
+  const { config, trained } = context;
   const { model_config: model, runtime_config: runtime } = config;
   const inputs = mode.faults(request, runtime.fps);
   const known = [...Object.keys(inputs), ...GENERATION_OPTIONS];
@@ -112,7 +115,12 @@ export function checkRequest<Request extends GenerationOptions>(
     texts,
     prefix,
     videos,
-    notes: [...prefix.notes, ...withoutEffect(request, config), ...lostFrames(config)],
+    notes: [
+      ...prefix.notes,
+      ...withoutEffect(request, config),
+      ...lostFrames(config),
+      ...(trained === null ? [] : untrainedSize(trained, settings)),
+    ],
   };
 }
 

@@ -7,6 +7,7 @@ import { defaultsOf } from './open-model.ts';
 import { openParts } from './parts.ts';
 import type { WeightDTypes } from './parts.ts';
 import type { Settings } from './settings.ts';
+import type { Trained } from './trained.ts';
 
 export interface PartSummary {
   readonly name: string;
@@ -22,6 +23,8 @@ export interface PartSummary {
 export interface ModelSummary {
   readonly config: string;
   readonly name: string;
+  /** What it was trained on, where it says so. */
+  readonly trained: Trained | null;
   readonly parts: readonly PartSummary[];
   /** Settings that the config gives, and what they need on a device. */
   readonly defaults: Settings;
@@ -37,6 +40,7 @@ export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): P
   return {
     config: paths.config,
     name: config.model_config.model_name,
+    trained: source.trained,
     parts: [parts.textEncoder, parts.transformer, parts.vae].map(({ name, path, entries, deviceBytes }) => {
       const dtypes: Record<string, number> = {};
       let parameters = 0;

@@ -4,6 +4,8 @@ import { readJson } from '../checkpoint.ts';
 import { parseConfig, readEnvironment } from '../config/index.ts';
 import type { EngineConfig, Environment, Magi1Config } from '../config/index.ts';
 import { originalConfig } from '../layouts/port-config.ts';
+import { readTrained } from './trained.ts';
+import type { Trained } from './trained.ts';
 
 export interface ModelPaths {
   readonly config: string;
@@ -22,6 +24,8 @@ export interface ModelSource {
   readonly config: Magi1Config;
   readonly environment: Environment;
   readonly paths: ModelPaths;
+  /** What the model was trained on, where it says so. */
+  readonly trained: Trained | null;
 }
 
 /** Settings that are accepted and change nothing, and what else a user should be told once about config and environment. */
@@ -77,6 +81,7 @@ async function locateDiffusers(folder: string, environment: Environment): Promis
   return {
     config: parsed,
     environment,
+    trained: await readTrained(folder),
     paths: {
       config: path.resolve(config),
       transformer: part('transformer'),
@@ -150,7 +155,7 @@ async function locate(config: string, bases: readonly string[], environment: Env
       environment.specialTokenPath === null ? await findTokens() : path.resolve(environment.specialTokenPath),
   };
   if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
-  return { config: parsed, environment, paths };
+  return { config: parsed, environment, paths, trained: await readTrained(path.dirname(config)) };
 }
 
 /** Where weights of another kind are in the folder: what to set to run them. */

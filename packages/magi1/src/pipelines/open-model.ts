@@ -91,8 +91,8 @@ export async function prepareRequest<Request extends GenerationOptions>(
   return mode.decode(request, settings);
 }
 
-export function contextOf({ config, environment }: ModelSource): RequestContext {
-  return { config, switches: environment.specialTokens };
+export function contextOf({ config, environment, trained }: ModelSource): RequestContext {
+  return { config, switches: environment.specialTokens, trained };
 }
 
 /** What decides the memory of a run. */
