@@ -101,7 +101,7 @@ def grouped_attention(q, k, v, mask):
 def rotate(x, cos, sin):
     """[B, S, heads, hd]: the first 2R features of a head as R pairs (i, R + i)."""
     R = cos.shape[-1]
-    a, b, rest = x[..., :R], x[..., R : 2 * R], x[..., 2 * R :]
+    a, b, rest = x.split([R, R, x.shape[-1] - 2 * R], -1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
 
 
