@@ -312,6 +312,11 @@ describe('bad model folders', () => {
     ['no config', (folder) => rmSync(join(folder, 'config.json')), /config\.json: cannot be read/],
     ['a broken config', (folder) => writeFileSync(join(folder, 'config.json'), '{'), /is not valid JSON/],
     [
+      'a trained.json that says something else',
+      (folder) => writeFileSync(join(folder, 'trained.json'), '{ "knows": "a", "height": 64, "width": 0.5 }'),
+      /trained\.json: width: .*; numFrames: /,
+    ],
+    [
       'no weights',
       (folder) => rmSync(join(folder, 'magi'), { recursive: true }),
       /do not exist: runtime_config\.load: .*inference_weight/,

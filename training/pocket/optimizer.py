@@ -9,8 +9,8 @@ import torch
 class Muon(torch.optim.Optimizer):
     """
     Momentum whose matrices are made orthogonal (https://kellerjordan.github.io/posts/muon, its five iterations), scaled
-    to the size of AdamW's updates. As torch.optim.Muon, in float32 and with equal shapes at once: there it works in
-    bfloat16, which takes a third of a step's time on a CPU without it.
+    to the size of AdamW's updates. As torch.optim.Muon, but in float32 and with equal shapes at once: a CPU without
+    bfloat16 arithmetic is slow at what that does.
     """
 
     MOMENTUM = 0.95
