@@ -1,4 +1,5 @@
-// No program takes more than two seconds to compile on lavapipe with a cold cache, whichever kind of adapter it is for.
+// No program takes more than two seconds to compile on lavapipe with a cold cache, whichever kind of adapter it is for:
+// two seconds of the machine on which YARDSTICK_MS was measured, in proportion to a yardstick on any slower one.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defineOp, Device } from '@magi1/tensor';
 import type { Tensor, WebGpuDevice, WebGpuDispatch } from '@magi1/tensor';
@@ -12,6 +13,8 @@ import type { PlannedDispatch } from './support/programs.ts';
 process.env['MESA_SHADER_CACHE_DISABLE'] = 'true';
 
 const LIMIT_MS = 2000;
+/** What the yardstick takes to compile where the limit was set: 2 cores of a Xeon at 2.5 GHz, otherwise idle. */
+const YARDSTICK_MS = 300;
 /** Programs whose times are printed at the end. */
 const PRINTED = 5;
 
@@ -81,27 +84,37 @@ describe.each(lavapipe)('%s', (adapter) => {
 
   for (const [key, planned] of programs) {
     test(key, async () => {
-      let milliseconds = await compileMilliseconds(planned);
-      // Whatever else the machine does only adds to a time: the least of three is nearest to the truth.
-      for (let again = 0; again < 2 && milliseconds >= LIMIT_MS; again++) {
-        await device.dispose();
-        await open(); // a new device compiles anew
-        milliseconds = Math.min(milliseconds, await compileMilliseconds(planned));
-      }
+      const milliseconds = await compileMilliseconds(planned);
       times.push({ key, milliseconds });
-      expect(milliseconds).toBeLessThan(LIMIT_MS);
+      if (milliseconds < LIMIT_MS) return;
+      // A machine that is slow, or slowed by others, is slow at the yardstick too.
+      await device.dispose();
+      await open(); // a new device compiles anew
+      const again = await compileMilliseconds(planned);
+      const slowness = Math.max(1, (await compileMilliseconds(yardstick())) / YARDSTICK_MS);
+      expect(Math.min(milliseconds, again) / slowness).toBeLessThan(LIMIT_MS);
     });
   }
 });
 
 /** A trivial program, so that the first test does not pay for loading the driver. */
 function warmUp(): PlannedDispatch {
+  return plannedProgram('test.warmUp', 'y[0] = 1;');
+}
+
+/** A program of fixed length that has nothing to do with ours. */
+function yardstick(): PlannedDispatch {
+  const lines = Array.from({ length: 30 }, (_, i) => `s = fma(sin(s + y[${i}u]), cos(s * y[${i + 1}u]), s);`);
+  return plannedProgram('test.yardstick', `var s = y[0];\n${lines.join('\n')}\ny[0] = s;`);
+}
+
+function plannedProgram(name: string, body: string): PlannedDispatch {
   const program = {
-    name: 'test.warmUp',
+    name,
     bindings: () => [{ name: 'y', type: 'array<f32>', access: 'read_write' as const }],
     params: {},
-    source: () => '@compute @workgroup_size(1)\nfn main() { y[0] = 1; }',
+    source: () => `@compute @workgroup_size(1)\nfn main() { ${body} }`,
   };
   const dispatch: WebGpuDispatch = { program, variant: {}, bindings: {}, params: {}, workgroups: [1, 1, 1] };
-  return { op: 'warmUp', opCase: { name: '', inputs: {}, params: {} }, dispatch, expanded: expandProgram(program, {}) };
+  return { op: name, opCase: { name: '', inputs: {}, params: {} }, dispatch, expanded: expandProgram(program, {}) };
 }

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from .captions import caption_chunks
-from .dit import NULL_ROWS
+from .dit import CHUNK, NULL_ROWS
 from .render import render
 from .scenes import sample_scene
+from .stages import Stage
 from .tokenizer import Tokenizer
 from .vit_vae import ViTVAE, from_pixels
 
@@ -20,16 +21,23 @@ GROUP = 50
 
 
 class Clips:
-    """latents f16 [clips, 16, 24, 8, 8], scaled; ids i16 [clips, CAPTIONS, 4, 50], 0 where there is none."""
+    """
+    latents f16 [clips, 16, 24, 8, 8], scaled; stills f16 [clips, 16, 1, 8, 8]: first frames alone, as image-to-video
+    encodes them; ids i16 [clips, CAPTIONS, 4, 50], 0 where there is none.
+    """
 
-    def __init__(self, latents, ids):
-        self.latents, self.ids = latents, ids
+    def __init__(self, latents, stills, ids):
+        self.latents, self.stills, self.ids = latents, stills, ids
 
-    def batch(self, size: int):
+    def batch(self, size: int, stage: Stage):
+        """Latents and ids of the chunks of a stage; those of an image where the prefix is one."""
         chosen = torch.randint(len(self.latents), (size,), device="cpu")
         which = torch.randint(CAPTIONS, (size,), device="cpu")
         device = torch.get_default_device()
-        return self.latents[chosen].to(device).float(), self.ids[chosen, which].to(device).long()
+        x = self.latents[chosen, :, : stage.end * CHUNK].to(device).float()
+        if stage.prefix == 1:
+            x[:, :, :1] = self.stills[chosen].to(device).float()
+        return x, self.ids[chosen, which, : stage.end].to(device).long()
 
 
 def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int, scale: float) -> Clips:
@@ -40,6 +48,7 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
     known = json.loads(mark_path.read_text()) if mark_path.exists() else {}
     mode = "r+" if all(known.get(k) == v for k, v in mark.items()) else "w+"
     latents = np.memmap(folder / "latents.f16", np.float16, mode, shape=shape)
+    stills = np.memmap(folder / "stills.f16", np.float16, mode, shape=(clips, 16, 1, 8, 8))
     ids = np.memmap(folder / "ids.i16", np.int16, mode, shape=(clips, CAPTIONS, CHUNKS, NULL_ROWS))
     done = known.get("done", 0) if mode == "r+" else 0
     for first in range(done, clips, GROUP):
@@ -51,11 +60,12 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
                 for c, caption in enumerate(caption_chunks(rng, scene)):
                     row = tokenizer.ids(caption)
                     ids[first + i, j, c] = row + [0] * (NULL_ROWS - len(row))
-        latents[first : first + count] = (vae.encode_tiled(from_pixels(render(scenes))) * scale).half().cpu().numpy()
+        for kept, pictures in ((latents, render(scenes)), (stills, render(scenes, 0, 1))):
+            kept[first : first + count] = (vae.encode_tiled(from_pixels(pictures)) * scale).half().cpu().numpy()
         mark_path.write_text(json.dumps({**mark, "done": first + count}))
         if first % 1000 == 0:
             print(f"latents of {first + count} of {clips} clips", flush=True)
-    return Clips(torch.from_numpy(np.asarray(latents)), torch.from_numpy(np.asarray(ids)))
+    return Clips(*(torch.from_numpy(np.asarray(array)) for array in (latents, stills, ids)))
 
 
 def fingerprint(model: torch.nn.Module) -> float:

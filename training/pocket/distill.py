@@ -45,11 +45,11 @@ def text_scale(settings: Settings, t: torch.Tensor) -> torch.Tensor:
     return torch.tensor(settings.text_scales)[index]
 
 
-def step_loss(student: VideoDiT, teacher: Model, clips: data.Clips, rng: np.random.Generator, size: int, substeps: int):
+def step_loss(student: VideoDiT, teacher: Model, clips: data.Clips, rng: np.random.Generator, chunks: int, substeps: int):
     stage = sample_stage(rng)
+    size = round(chunks / stage.end)
     steps = int(rng.choice(STEPS, p=[0.7, 0.1, 0.1, 0.1]))
-    x1, ids = clips.batch(size)
-    x1, ids = x1[:, :, : stage.end * CHUNK], ids[:, : stage.end]
+    x1, ids = clips.batch(size, stage)
     noise = torch.randn_like(x1)
     ages = 0.25 * torch.tensor(stage.ages, dtype=torch.float32)[None]
     per_stage = steps // 4
@@ -96,7 +96,7 @@ def main() -> None:
     args.add_argument("--student", type=Path, required=True, help="read if it is there, else the teacher starts it")
     args.add_argument("--runs", type=Path, default=Path("runs"))
     args.add_argument("--clips", type=int, default=12000)
-    args.add_argument("--batch", type=int, default=12)
+    args.add_argument("--chunks", type=int, default=24, help="in a batch: fewer clips where they are longer")
     args.add_argument("--substeps", type=int, default=4)
     args.add_argument("--rate", type=float, default=0.3, help="factor of both learning rates")
     args.add_argument("--seed", type=int, default=1)
@@ -122,7 +122,7 @@ def main() -> None:
     optimizer = Optimizer(student, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden)
     before, saved, recent = total_steps(log), time.monotonic(), []
     while not optimizer.done:
-        loss = step_loss(student, teacher, clips, rng, args.batch, args.substeps)
+        loss = step_loss(student, teacher, clips, rng, args.chunks, args.substeps)
         optimizer.step(loss)
         average.update(student)
         recent.append(loss.item())

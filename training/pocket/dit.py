@@ -181,7 +181,8 @@ class Rope(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         n = c["kv_channels"] // 8
-        self.bands = nn.Parameter(torch.exp(torch.linspace(math.log(0.8), math.log(0.04), n)))
+        # Fixed: they cost more time to train than they give.
+        self.bands = nn.Parameter(torch.exp(torch.linspace(math.log(0.8), math.log(0.04), n)), requires_grad=False)
 
     def forward(self, frames, height: int, width: int):
         """Tables [1, tokens, 1, 3 n] for absolute latent frames; space is centred and scaled to 256 patches."""

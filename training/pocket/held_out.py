@@ -15,7 +15,7 @@ from .scenes import Scene, _sample, held_out
 
 SEED = 20261
 FRAMES = 96
-CLIPS = 24
+CLIPS = 16
 CLIP_FRAMES = 64
 
 

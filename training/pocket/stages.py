@@ -46,9 +46,9 @@ def plan(chunks: int, prefix: int) -> list[Stage]:
     return stages
 
 
-def sample_stage(rng: np.random.Generator, chunks: int = 4) -> Stage:
-    """A stage of a run over 1 to 4 chunks, a quarter of the runs with a prefix."""
-    n = int(rng.choice([1, 2, 3, 4], p=[0.1, 0.25, 0.15, 0.5])[()]) if chunks == 4 else chunks
+def sample_stage(rng: np.random.Generator) -> Stage:
+    """A stage of a run over 1 to 4 chunks, mostly 2; a quarter of the runs have a prefix."""
+    n = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.1, 0.25]))
     prefix = 0
     if rng.random() < 0.25:
         prefix = 1 if rng.random() < 0.5 else int(rng.integers(2, 6 * n)) if n > 1 else int(rng.integers(1, 6))

@@ -40,11 +40,11 @@ class Model(nn.Module):
         return features, null[..., None] | (ids > 0)
 
 
-def step_loss(model: Model, clips: data.Clips, rng: np.random.Generator, size: int):
-    """Mean squared error of the velocity over the noisy frames of a random stage."""
+def step_loss(model: Model, clips: data.Clips, rng: np.random.Generator, chunks: int):
+    """Mean squared error of the velocity over the noisy frames of a random stage, for about `chunks` chunks of clips."""
     stage = sample_stage(rng)
-    x1, ids = clips.batch(size)
-    x1, ids = x1[:, :, : stage.end * CHUNK], ids[:, : stage.end]
+    size = round(chunks / stage.end)
+    x1, ids = clips.batch(size, stage)
     noise = torch.randn_like(x1)
     noisy_t = stage.times(torch.rand(size) * 0.25)
     t = torch.cat([torch.full((size, stage.clean), CLEAN_T), noisy_t], 1)
@@ -77,7 +77,7 @@ def main() -> None:
     args.add_argument("--t5", type=Path, required=True, help="as --dit")
     args.add_argument("--runs", type=Path, default=Path("runs"))
     args.add_argument("--clips", type=int, default=12000)
-    args.add_argument("--batch", type=int, default=16)
+    args.add_argument("--chunks", type=int, default=32, help="in a batch: fewer clips where they are longer")
     args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
@@ -100,7 +100,7 @@ def main() -> None:
     optimizer = Optimizer(model, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden)
     before, saved, recent = total_steps(log), time.monotonic(), []
     while not optimizer.done:
-        loss = step_loss(model, clips, rng, args.batch)
+        loss = step_loss(model, clips, rng, args.chunks)
         optimizer.step(loss)
         average.update(model)
         recent.append(loss.item())
