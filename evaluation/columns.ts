@@ -73,7 +73,7 @@ export const COLUMNS: readonly Column[] = [
       const pipe = await models.distilled();
       const clip = cut(clips[i]!, 0, 48);
       const decoded = await pipe.decodeLatents(await pipe.encodeFrames(asInput(clip)));
-      return { PSNR: psnr(clip.frames, decoded.data) };
+      return { PSNR: psnr(clip.frames, decoded.data), ...scored({ ...clip, frames: decoded.data }, prompts[i]!) };
     },
   },
   {
