@@ -181,7 +181,7 @@ class Rope(nn.Module):
     def __init__(self, c: dict):
         super().__init__()
         n = c["kv_channels"] // 8
-        # Fixed: they cost more time to train than they give.
+        # Fixed: their gradients are sums over all queries and keys of all layers, which take their time.
         self.bands = nn.Parameter(torch.exp(torch.linspace(math.log(0.8), math.log(0.04), n)), requires_grad=False)
 
     def forward(self, frames, height: int, width: int):
