@@ -13,7 +13,7 @@ import type { PlannedDispatch } from './support/programs.ts';
 process.env['MESA_SHADER_CACHE_DISABLE'] = 'true';
 
 const LIMIT_MS = 2000;
-/** What the yardstick takes to compile where the limit was set: 2 cores of a Xeon at 2.5 GHz, otherwise idle. */
+/** What the yardstick takes to compile where the limit was set: about a fifth of the slowest program. */
 const YARDSTICK_MS = 300;
 /** Programs whose times are printed at the end. */
 const PRINTED = 5;
