@@ -81,7 +81,11 @@ export const COLUMNS: readonly Column[] = [
     what: 'text to video, 48 frames',
     clips: 240,
     quick: 40,
-    run: async (models, i) => fromPrompt(await models.distilled(), i),
+    run: async (models, i) => {
+      const values = await fromPrompt(await models.distilled(), i);
+      const objects = prompts[i % prompts.length]!.objects.length === 1 ? 'one object' : 'two objects';
+      return { ...values, [`shape of ${objects}`]: values['shape']! };
+    },
   },
   {
     name: 'distilled, 64 steps',

@@ -21,14 +21,14 @@ export interface HeldOutPrompt {
 }
 
 const SIDE = 64;
-const CLIP_FRAMES = 64;
+const CLIP_FRAMES = 56;
 const DATA = join(ROOT, 'evaluation', 'data');
 
 export function heldOutPrompts(): HeldOutPrompt[] {
   return JSON.parse(readFileSync(join(DATA, 'prompts.json'), 'utf8')) as HeldOutPrompt[];
 }
 
-/** Clips of the first prompts, 64 frames each. */
+/** Clips of the first prompts, 56 frames each. */
 export function heldOutClips(): Clip[] {
   const bytes = new Uint8Array(gunzipSync(readFileSync(join(DATA, 'clips.u8.gz'))));
   const size = CLIP_FRAMES * SIDE * SIDE * 3;

@@ -20,7 +20,7 @@ export interface Thing {
 
 /** How a shape's parts lie about its centre: what tells circles, squares, triangles, stars and rings apart. */
 export interface Outline {
-  /** Share of the area within the outer edge that is background. */
+  /** Share of background about the centre. */
   readonly hole: number;
   /** Strength of 3-, 4- and 5-fold symmetry of the outer edge: amplitude of the radius over its mean. */
   readonly symmetry: readonly [three: number, four: number, five: number];
@@ -31,6 +31,8 @@ const CONTRAST = 60;
 /** Fewer pixels are a speck. */
 const LEAST_AREA = 14;
 const ANGLES = 60;
+/** Radius of the disc that a hole would fill, as a part of the longest radius looked at. */
+const HOLE_REACH = 0.1;
 
 export function backgroundOf(frame: Frame): Rgb {
   const channels: number[][] = [[], [], []];
@@ -93,9 +95,20 @@ function describe({ data, width, height }: Frame, pixels: readonly number[], awa
     const angle = (2 * Math.PI * i) / ANGLES;
     return outerRadius((r) => inside(cx + r * Math.cos(angle), cy + r * Math.sin(angle)), reach);
   });
-  const enclosed = (radii.reduce((sum, r) => sum + r * r, 0) * Math.PI) / ANGLES;
   const symmetry = [3, 4, 5].map((fold) => harmonic(radii, fold)) as [number, number, number];
-  return { x: cx, y: cy, area, color, outline: { hole: 1 - area / enclosed, symmetry } };
+  return { x: cx, y: cy, area, color, outline: { hole: 1 - meanNear(cx, cy, HOLE_REACH * reach, inside), symmetry } };
+}
+
+/** Over a disc, in steps of half a pixel. */
+function meanNear(cx: number, cy: number, radius: number, value: (x: number, y: number) => number): number {
+  let [sum, count] = [0, 0];
+  for (let dy = -radius; dy <= radius; dy += 0.5)
+    for (let dx = -radius; dx <= radius; dx += 0.5) {
+      if (Math.hypot(dx, dy) > radius) continue;
+      sum += value(cx + dx, cy + dy);
+      count++;
+    }
+  return sum / count;
 }
 
 /** The furthest distance, in steps of a quarter pixel, at which the ray is still half inside. */

@@ -30,9 +30,9 @@ export function nearestName<T extends string>(color: Rgb, table: Readonly<Record
   return names.reduce((best, name) => (distance(color, table[name]) < distance(color, table[best]) ? name : best));
 }
 
-/** A hole makes a ring; else the strongest symmetry of the outline names the shape, and none at all a circle. */
+/** An empty centre makes a ring; else the strongest symmetry of the outline names the shape, and none at all a circle. */
 export function shapeName({ hole, symmetry: [three, four, five] }: Outline): ShapeName {
-  if (hole > 0.13) return 'ring';
+  if (hole > 0.5) return 'ring';
   const strongest = Math.max(three, four, five);
   if (strongest < 0.045) return 'circle';
   if (strongest === three) return 'triangle';

@@ -4,7 +4,7 @@ import { cut, heldOutClips, heldOutPrompts } from '../prompts.ts';
 import { directionOf, watch } from './clip.ts';
 import type { Clip } from './clip.ts';
 import { backgroundOf, thingsIn } from './frame.ts';
-import { BACKGROUNDS, nearestName } from './names.ts';
+import { BACKGROUNDS, nearestName, shapeName } from './names.ts';
 
 const SIDE = 64;
 const FRAME_BYTES = SIDE * SIDE * 3;
@@ -40,6 +40,23 @@ test('noise is not taken for a thing that stays', () => {
   const seen = watch({ frames, numFrames: 24, width: SIDE, height: SIDE });
   // One blot as large as the frame may be seen, but no two things and no direction.
   expect(seen.things.every((thing) => directionOf(thing) === null)).toBe(true);
+});
+
+test('only what is empty in the middle is a ring', () => {
+  const random = seeded(7);
+  /** Green on gray between two radii, more or less of it from pixel to pixel. */
+  const drawn = (inner: number, outer: number) => {
+    const data = new Uint8Array(FRAME_BYTES).fill(112);
+    for (let y = 0; y < SIDE; y++)
+      for (let x = 0; x < SIDE; x++) {
+        const far = Math.hypot(x - 30, y - 33);
+        const strength = far < inner || far > outer ? 0 : 0.65 + 0.35 * random();
+        [40, 180, 70].forEach((level, c) => (data[3 * (y * SIDE + x) + c] = 112 + strength * (level - 112)));
+      }
+    return thingsIn({ data, width: SIDE, height: SIDE }).map(({ outline }) => shapeName(outline));
+  };
+  expect(drawn(0, 11)).toEqual(['circle']);
+  expect(drawn(6, 11)).toEqual(['ring']);
 });
 
 /** mulberry32 */

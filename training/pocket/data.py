@@ -23,15 +23,15 @@ GROUP = 50
 class Clips:
     """
     latents f16 [clips, 16, 24, 8, 8], scaled; stills f16 [clips, 16, 1, 8, 8]: first frames alone, as image-to-video
-    encodes them; ids i16 [clips, CAPTIONS, 4, 50], 0 where there is none.
+    encodes them; ids i16 [clips, CAPTIONS, 4, 50], 0 where there is none; weights [clips]: how often each is drawn.
     """
 
-    def __init__(self, latents, stills, ids):
-        self.latents, self.stills, self.ids = latents, stills, ids
+    def __init__(self, latents, stills, ids, weights):
+        self.latents, self.stills, self.ids, self.weights = latents, stills, ids, weights
 
     def batch(self, size: int, stage: Stage):
         """Latents and ids of the chunks of a stage; those of an image where the prefix is one."""
-        chosen = torch.randint(len(self.latents), (size,), device="cpu")
+        chosen = torch.multinomial(self.weights, size, replacement=True)
         which = torch.randint(CAPTIONS, (size,), device="cpu")
         device = torch.get_default_device()
         x = self.latents[chosen, :, : stage.end * CHUNK].to(device).float()
@@ -40,8 +40,11 @@ class Clips:
         return x, self.ids[chosen, which, : stage.end].to(device).long()
 
 
-def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int, scale: float) -> Clips:
-    """Reads what an earlier call with the same arguments has written; goes on where it stopped."""
+def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int, scale: float, pairs: float) -> Clips:
+    """
+    Reads what an earlier call with the same arguments has written; goes on where it stopped. `pairs`: how often two
+    objects are drawn for each time that one is; they are harder to get right.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     mark = {"seed": seed, "clips": clips, "scale": scale, "vae": fingerprint(vae)}
     mark_path, shape = folder / "data.json", (clips, 16, FRAMES // 4, 8, 8)
@@ -51,10 +54,15 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
     stills = np.memmap(folder / "stills.f16", np.float16, mode, shape=(clips, 16, 1, 8, 8))
     ids = np.memmap(folder / "ids.i16", np.int16, mode, shape=(clips, CAPTIONS, CHUNKS, NULL_ROWS))
     done = known.get("done", 0) if mode == "r+" else 0
-    for first in range(done, clips, GROUP):
+    weights = torch.ones(clips, device="cpu")
+    for first in range(0, clips, GROUP):
         rng = np.random.default_rng([seed, 1, first])
         count = min(GROUP, clips - first)
         scenes = [sample_scene(rng, FRAMES) for _ in range(count)]
+        for i, scene in enumerate(scenes):
+            weights[first + i] = pairs if len(scene.objects) == 2 else 1
+        if first < done:
+            continue
         for i, scene in enumerate(scenes):
             for j in range(CAPTIONS):
                 for c, caption in enumerate(caption_chunks(rng, scene)):
@@ -65,7 +73,7 @@ def build(folder: Path, vae: ViTVAE, tokenizer: Tokenizer, seed: int, clips: int
         mark_path.write_text(json.dumps({**mark, "done": first + count}))
         if first % 1000 == 0:
             print(f"latents of {first + count} of {clips} clips", flush=True)
-    return Clips(*(torch.from_numpy(np.asarray(array)) for array in (latents, stills, ids)))
+    return Clips(*(torch.from_numpy(np.asarray(array)) for array in (latents, stills, ids)), weights)
 
 
 def fingerprint(model: torch.nn.Module) -> float:

@@ -92,10 +92,18 @@ class SelfAttention(nn.Module):
 
 
 def grouped_attention(q, k, v, mask):
-    """[B, S, heads, hd] with fewer key heads; mask true where a query sees a key."""
-    repeat = q.shape[2] // k.shape[2]
-    q, k, v = q.transpose(1, 2), k.repeat_interleave(repeat, 2).transpose(1, 2), v.repeat_interleave(repeat, 2).transpose(1, 2)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+    """
+    [B, S, heads, hd] with fewer key heads; mask true where a query sees a key. Written out, the query heads of a group as
+    rows of one product: compiled, this is faster on a CPU than the fused operator.
+    """
+    B, S, heads, size = q.shape
+    groups = k.shape[2]
+    rows = q.view(B, S, groups, heads // groups, size).permute(0, 2, 3, 1, 4).reshape(B, groups, -1, size)
+    keys, values = k.permute(0, 2, 3, 1), v.transpose(1, 2)
+    scores = (rows @ keys).view(B, groups, heads // groups, S, -1).float() * size**-0.5
+    weights = scores.masked_fill(~mask[..., None, :, :], float("-inf")).softmax(-1).to(v.dtype)
+    out = weights.view(B, groups, -1, weights.shape[-1]) @ values
+    return out.view(B, groups, heads // groups, S, size).permute(0, 3, 1, 2, 4).reshape(B, S, heads, size)
 
 
 def rotate(x, cos, sin):
@@ -220,7 +228,7 @@ class VideoDiT(nn.Module):
         rows = self.y_embedder.y_proj_adaln(self.y_embedder.null_caption_embedding[-2:])
         condition = self.t_embedder(t) + rows[null_pass.long()]
         if dt is not None:
-            condition = condition + self.t_embedder(torch.as_tensor(float(dt)))
+            condition = condition + self.t_embedder(torch.as_tensor(dt, dtype=torch.float32))
         cos, sin = self.rope(torch.arange(T) if frames is None else frames, H // 2, W // 2)
         readings = self.y_embedder.y_proj_xattn(text)
         chunks = t.shape[1]

@@ -16,7 +16,7 @@ from .t5 import T5Encoder
 from .tokenizer import Tokenizer
 from .vit_vae import ViTVAE, from_pixels, to_pixels
 
-STORED_EVERY = 13  # prime to 4: all four frames of a latent frame occur
+STORED_EVERY = 25
 
 
 def load_model(folder: Path, distilled: bool):

@@ -3,7 +3,6 @@
 import argparse
 import gzip
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from .scenes import Scene, _sample, held_out
 SEED = 20261
 FRAMES = 96
 CLIPS = 16
-CLIP_FRAMES = 64
+CLIP_FRAMES = 56
 
 
 def scenes_where(rng: np.random.Generator, count: int, wanted) -> list[Scene]:
@@ -50,7 +49,7 @@ def main() -> None:
                 "prompt": caption_chunks(rng, scene)[0],
                 "background": scene.background,
                 "objects": [
-                    {"shape": o.shape, "color": o.color, "size": o.size, **asdict(o.motions[0])} for o in scene.objects
+                    {"shape": o.shape, "color": o.color, "size": o.size, "kind": o.motions[0].kind} for o in scene.objects
                 ],
             }
         )

@@ -9,15 +9,15 @@ import torch
 class Muon(torch.optim.Optimizer):
     """
     Momentum whose matrices are made orthogonal (https://kellerjordan.github.io/posts/muon, its five iterations), scaled
-    to the size of AdamW's updates. As torch.optim.Muon, but in float32 and with equal shapes at once: a CPU without
-    bfloat16 arithmetic is slow at what that does.
+    to the size of AdamW's updates. As torch.optim.Muon, but with equal shapes at once.
     """
 
     MOMENTUM = 0.95
     COEFFICIENTS = (3.4445, -4.775, 2.0315)
 
-    def __init__(self, matrices, lr: float, weight_decay: float):
+    def __init__(self, matrices, lr: float, weight_decay: float, dtype: torch.dtype):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self):
@@ -27,7 +27,8 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     alike.setdefault(p.shape, []).append(p)
             for shape, matrices in alike.items():
-                updates = orthogonal(torch.stack([self.momentum(p) for p in matrices]), self.COEFFICIENTS)
+                averages = torch.stack([self.momentum(p) for p in matrices]).to(self.dtype)
+                updates = orthogonal(averages, self.COEFFICIENTS)
                 for p, update in zip(matrices, updates):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.sub_(update, alpha=group["lr"] * 0.2 * math.sqrt(max(shape)))
@@ -54,17 +55,18 @@ def orthogonal(x: torch.Tensor, coefficients: tuple[float, float, float], iterat
 
 
 class Optimizer:
-    """Steps both optimizers; `minutes` is the length of the run, after which `done` is true."""
+    """Steps both optimizers; `minutes` is the length of the run, after which `done` is true. `fast`: Muon in bfloat16."""
 
-    def __init__(self, model: torch.nn.Module, minutes: float, muon_rate: float, adam_rate: float, hidden=lambda name: True):
+    def __init__(self, model: torch.nn.Module, minutes: float, muon_rate: float, adam_rate: float, hidden, fast=False):
         matrices, others = [], []
         for name, p in model.named_parameters():
             if not p.requires_grad:
                 continue
             (matrices if p.ndim == 2 and hidden(name) else others).append(p)
         self.parameters = matrices + others
+        dtype = torch.bfloat16 if fast else torch.float32
         self.parts = [
-            (Muon(matrices, lr=muon_rate, weight_decay=0.01), muon_rate),
+            (Muon(matrices, lr=muon_rate, weight_decay=0.01, dtype=dtype), muon_rate),
             (torch.optim.AdamW(others, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0), adam_rate),
         ]
         self.seconds = minutes * 60

@@ -28,7 +28,7 @@ BACKGROUNDS = {
 }
 
 # Radius in pixels of a 64 pixel frame.
-SIZES = {"small": 6.5, "medium": 9.5, "large": 13.0}
+SIZES = {"small": 8.0, "medium": 11.0, "large": 14.5}
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "medium": ("",), "large": ("big", "large")}
 
 # Pixels per second.

@@ -10,7 +10,7 @@ from .palette import BACKGROUNDS, COLORS, DIRECTIONS, OTHER_MOTIONS, SHAPES, SIZ
 SIDE = 64
 FPS = 24
 CHUNK = 24
-MARGIN = 2.0
+MARGIN = 3.0
 
 
 @dataclass
@@ -85,7 +85,7 @@ def _pair(rng: np.random.Generator, frames: int, background: str) -> Scene:
         motion = Motion(kind, _speed(rng), bool(rng.random() < 0.5))
         size = str(rng.choice(["small", "medium"]))
         thing = _object(rng, shape, str(color), size, [motion])
-        thing.y = (17.0 if row == 0 else 47.0) + rng.uniform(-2, 2)
+        thing.y = (15.5 if row == 0 else 48.5) + rng.uniform(-1, 1)
         objects.append(thing)
     return Scene(frames, background, objects)
 
@@ -170,9 +170,9 @@ def track(thing: Object, frames: int, change: int | None) -> dict[str, np.ndarra
             if i > began:
                 angle += speed * 7 / FPS * (1 if motion.clockwise else -1)
         elif motion.kind == "grow":
-            r = radius * (0.5 + 1.1 * min(1.0, seconds * speed / 40))
+            r = radius * (0.5 + 0.9 * min(1.0, seconds * speed / 40))
         elif motion.kind == "shrink":
-            r = radius * (1.6 - 1.1 * min(1.0, seconds * speed / 40))
+            r = radius * (1.4 - 0.9 * min(1.0, seconds * speed / 40))
         elif motion.kind == "appear":
             opacity = float(np.clip((i - 10) / 6, 0, 1))
         for name, value in (("x", x), ("y", y), ("radius", r), ("angle", angle), ("opacity", opacity)):

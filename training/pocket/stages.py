@@ -48,10 +48,10 @@ def plan(chunks: int, prefix: int) -> list[Stage]:
 
 def sample_stage(rng: np.random.Generator, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Stage:
     """
-    A stage of a run over 1 to 4 chunks, mostly 2; a quarter of the runs have a prefix. `weights` of the ages: a stage is
+    A stage of a run over 1 to 4 chunks, mostly one or two; a quarter of the runs have a prefix. `weights` of the ages: a stage is
     as likely as the mean of its chunks'.
     """
-    n = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.45, 0.1, 0.25]))
+    n = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.35, 0.1, 0.2]))
     prefix = 0
     if rng.random() < 0.25:
         prefix = 1 if rng.random() < 0.5 else int(rng.integers(2, 6 * n)) if n > 1 else int(rng.integers(1, 6))

@@ -8,20 +8,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import data
+from . import data, fast
 from .curves import Log, total_steps
 from .dit import CHUNK, CLEAN_T, VideoDiT, block_causal
 from .files import load_weights, save_weights
 from .optimizer import Average, Optimizer
-from .stages import sample_stage
+from .stages import Stage, sample_stage
 from .t5 import T5Encoder
 from .tokenizer import Tokenizer
 from .vit_vae import ViTVAE
 
 TOKENS = CHUNK * 16
 DROP_CAPTION = 0.12
-# By a chunk's age. Outlines appear while t goes from 0.1 to 0.3, in the third quarter; of the first little can be known.
-AGE_WEIGHTS = (0.4, 1.0, 2.0, 1.2)
+# By a chunk's age. Outlines appear while t goes from 0.02 to 0.3, in the middle quarters; of the first little can be known.
+AGE_WEIGHTS = (0.5, 1.5, 2.0, 1.0)
+# Objects fill a tenth of a frame and are all that is hard about it; the weight comes in while t tells where they are.
+OBJECT_WEIGHT = 4.0
+OBJECT_FROM = (0.04, 0.14)
+OBJECT_AWAY = 0.05  # squared distance from the background; background cells have 0.002
 
 
 class Model(nn.Module):
@@ -65,10 +69,20 @@ def step_loss(model: Model, clips: data.Clips, rng: np.random.Generator, chunks:
     # Chunks that finished earlier were cached by a null-text pass.
     row[:, : stage.clean] |= torch.rand(size, 1) < 0.8
     v = model.dit(x, t, text, text_mask, block_causal(stage.ranges(), TOKENS), row)
-    first = max(stage.prefix, kept)
-    error = (v - (x1 - noise))[:, :, first:].square().mean((0, 1, 3, 4))
-    weights = torch.tensor([AGE_WEIGHTS[age] for age in stage.ages]).repeat_interleave(CHUNK)[first - kept :]
-    return (error * weights).sum() / weights.sum()
+    weights = cell_weights(stage, AGE_WEIGHTS, frame_t, x1)
+    return ((v - (x1 - noise))[:, :, kept:].square() * weights).sum() / (weights.sum() * x1.shape[1])
+
+
+def cell_weights(stage: Stage, age_weights: tuple[float, ...], frame_t, x1):
+    """Of the noisy frames, [B, 1, frames, h, w]: by age, and more for objects; given frames have none."""
+    kept = stage.clean * CHUNK
+    ages = torch.tensor([age_weights[age] for age in stage.ages]).repeat_interleave(CHUNK)
+    ages[: max(0, stage.prefix - kept)] = 0
+    low, high = OBJECT_FROM
+    known = ((frame_t[:, :, kept:] - low) / (high - low)).clamp(0, 1)
+    background = x1.flatten(2).median(2).values[:, :, None, None, None]
+    objects = ((x1 - background).square().mean(1, keepdim=True) > OBJECT_AWAY)[:, :, kept:]
+    return ages[:, None, None] * (1 + OBJECT_WEIGHT * known * objects)
 
 
 def main() -> None:
@@ -80,11 +94,13 @@ def main() -> None:
     args.add_argument("--dit", type=Path, required=True, help="read if it is there, written every few minutes")
     args.add_argument("--t5", type=Path, required=True, help="as --dit")
     args.add_argument("--runs", type=Path, default=Path("runs"))
-    args.add_argument("--clips", type=int, default=12000)
-    args.add_argument("--chunks", type=int, default=32, help="in a batch: fewer clips where they are longer")
+    args.add_argument("--clips", type=int, default=9000)
+    args.add_argument("--chunks", type=int, default=48, help="in a batch: fewer clips where they are longer")
     args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
+    args.add_argument("--pairs", type=float, default=2, help="clips of two objects, for each of one")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    args.add_argument("--fast", action="store_true", help=fast.HELP)
     args = args.parse_args()
     torch.set_default_device(args.device)
     torch.set_flush_denormal(True)
@@ -93,7 +109,7 @@ def main() -> None:
 
     vae = ViTVAE()
     vae.load_state_dict(load_weights(args.vae))
-    clips = data.build(args.runs / "data", vae, Tokenizer(args.spiece), args.seed, args.clips, args.scale)
+    clips = data.build(args.runs / "data", vae, Tokenizer(args.spiece), args.seed, args.clips, args.scale, args.pairs)
     model = Model()
     if args.dit.exists():
         model.dit.load_state_dict(load_weights(args.dit))
@@ -101,10 +117,13 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     average, log = Average(model, 0.999), Log(args.runs / "dit.jsonl")
     hidden = lambda name: ".layers." in name and "ada_modulate" not in name or ".block." in name
-    optimizer = Optimizer(model, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden)
+    optimizer = Optimizer(model, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden, args.fast)
+    if args.fast:
+        fast.compiled(model.dit)
     before, saved, recent = total_steps(log), time.monotonic(), []
     while not optimizer.done:
-        loss = step_loss(model, clips, rng, args.chunks)
+        with fast.products(args):
+            loss = step_loss(model, clips, rng, args.chunks)
         optimizer.step(loss)
         average.update(model)
         recent.append(loss.item())
