@@ -22,7 +22,7 @@ TOKENS = CHUNK * 16
 DROP_CAPTION = 0.12
 # By a chunk's age. Outlines appear while t goes from 0.02 to 0.3, in the middle quarters; of the first little can be known.
 AGE_WEIGHTS = (0.5, 1.5, 2.0, 1.0)
-# Objects fill a tenth of a frame and are all that is hard about it; the weight comes in while t tells where they are.
+# Objects are all that is hard about a frame; the weight comes in while t tells where they are.
 OBJECT_WEIGHT = 4.0
 OBJECT_FROM = (0.04, 0.14)
 OBJECT_AWAY = 0.05  # squared distance from the background; background cells have 0.002
