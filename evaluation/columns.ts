@@ -60,7 +60,9 @@ async function fromPrompt(
   request: Parameters<Magi1Pipeline['plan']>[0] = {},
 ): Promise<Values> {
   const prompt = prompts[index % prompts.length]!;
-  return scored(await pipe({ prompt: prompt.prompt, numFrames: 48, seed: index, ...request }), prompt);
+  const values = scored(await pipe({ prompt: prompt.prompt, numFrames: 48, seed: index, ...request }), prompt);
+  const objects = prompt.objects.length === 1 ? 'one object' : 'two objects';
+  return { ...values, [`shape of ${objects}`]: values['shape']! };
 }
 
 export const COLUMNS: readonly Column[] = [
@@ -81,11 +83,7 @@ export const COLUMNS: readonly Column[] = [
     what: 'text to video, 48 frames',
     clips: 240,
     quick: 40,
-    run: async (models, i) => {
-      const values = await fromPrompt(await models.distilled(), i);
-      const objects = prompts[i % prompts.length]!.objects.length === 1 ? 'one object' : 'two objects';
-      return { ...values, [`shape of ${objects}`]: values['shape']! };
-    },
+    run: async (models, i) => fromPrompt(await models.distilled(), i),
   },
   {
     name: 'distilled, 64 steps',

@@ -42,21 +42,22 @@ test('noise is not taken for a thing that stays', () => {
   expect(seen.things.every((thing) => directionOf(thing) === null)).toBe(true);
 });
 
-test('only what is empty in the middle is a ring', () => {
-  const random = seeded(7);
-  /** Green on gray between two radii, more or less of it from pixel to pixel. */
-  const drawn = (inner: number, outer: number) => {
+test('a star with soft edges is no ring; what is empty in the middle is', () => {
+  /** Green on gray, from an inner radius to one that waves by the angle, fading over five pixels. */
+  const drawn = (inner: number, tips: number) => {
     const data = new Uint8Array(FRAME_BYTES).fill(112);
     for (let y = 0; y < SIDE; y++)
       for (let x = 0; x < SIDE; x++) {
         const far = Math.hypot(x - 30, y - 33);
-        const strength = far < inner || far > outer ? 0 : 0.65 + 0.35 * random();
+        const outer = 10 + tips * Math.cos(5 * Math.atan2(x - 30, 33 - y));
+        const strength = far < inner ? 0 : Math.max(0, Math.min(1, 0.5 - (far - outer) / 5));
         [40, 180, 70].forEach((level, c) => (data[3 * (y * SIDE + x) + c] = 112 + strength * (level - 112)));
       }
     return thingsIn({ data, width: SIDE, height: SIDE }).map(({ outline }) => shapeName(outline));
   };
-  expect(drawn(0, 11)).toEqual(['circle']);
-  expect(drawn(6, 11)).toEqual(['ring']);
+  expect(drawn(0, 4)).toEqual(['star']);
+  expect(drawn(0, 0)).toEqual(['circle']);
+  expect(drawn(5, 0)).toEqual(['ring']);
 });
 
 /** mulberry32 */

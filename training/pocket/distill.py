@@ -4,23 +4,18 @@ The student's step of 1/N of the way must land where the guided teacher lands in
 the length of its step as the original's distilled models are: dt = 2 N / 4.
 """
 
-import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from . import data, fast
-from .curves import Log, total_steps
+from .data import Clips
 from .dit import CHUNK, CLEAN_T, VideoDiT, block_causal
 from .files import load_weights, save_weights
-from .optimizer import Average, Optimizer
+from .run import arguments, prepare, train
 from .sampler import Settings
 from .stages import sample_stage, time_of
-from .tokenizer import Tokenizer
 from .train_dit import TOKENS, Model, cell_weights
-from .vit_vae import ViTVAE
 
 STEPS = (8, 16, 32, 64)
 # The first quarter counts more than in training: what the noise will become is known here, the teacher decides it.
@@ -47,7 +42,7 @@ def text_scale(settings: Settings, t: torch.Tensor) -> torch.Tensor:
     return torch.tensor(settings.text_scales)[index]
 
 
-def step_loss(student: VideoDiT, teacher: Model, clips: data.Clips, rng: np.random.Generator, chunks: int, substeps: int):
+def step_loss(student: VideoDiT, teacher: Model, clips: Clips, rng: np.random.Generator, chunks: int, substeps: int):
     stage = sample_stage(rng, AGE_WEIGHTS)
     size = round(chunks / stage.end)
     steps = int(rng.choice(STEPS, p=[0.7, 0.1, 0.1, 0.1]))
@@ -88,59 +83,21 @@ def step_loss(student: VideoDiT, teacher: Model, clips: data.Clips, rng: np.rand
 
 
 def main() -> None:
-    args = argparse.ArgumentParser()
-    args.add_argument("--minutes", type=float, required=True)
-    args.add_argument("--vae", type=Path, required=True)
-    args.add_argument("--scale", type=float, required=True)
-    args.add_argument("--spiece", type=Path, required=True)
+    args = arguments(chunks=32, rate=0.6, pairs=4)
     args.add_argument("--teacher", type=Path, required=True)
-    args.add_argument("--t5", type=Path, required=True)
     args.add_argument("--student", type=Path, required=True, help="read if it is there, else the teacher starts it")
-    args.add_argument("--runs", type=Path, default=Path("runs"))
-    args.add_argument("--clips", type=int, default=9000)
-    args.add_argument("--chunks", type=int, default=32, help="in a batch: fewer clips where they are longer")
     args.add_argument("--substeps", type=int, default=2)
-    args.add_argument("--rate", type=float, default=0.6, help="factor of both learning rates")
-    args.add_argument("--pairs", type=float, default=4, help="clips of two objects, for each of one")
-    args.add_argument("--seed", type=int, default=1)
-    args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    args.add_argument("--fast", action="store_true", help=fast.HELP)
     args = args.parse_args()
-    torch.set_default_device(args.device)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(time.time_ns())
-    rng = np.random.default_rng()
-
-    vae = ViTVAE()
-    vae.load_state_dict(load_weights(args.vae))
-    clips = data.build(args.runs / "data", vae, Tokenizer(args.spiece), args.seed, args.clips, args.scale, args.pairs)
-    teacher, student = Model(), VideoDiT()
+    clips, teacher, student = prepare(args), Model(), VideoDiT()
     teacher.dit.load_state_dict(load_weights(args.teacher))
     teacher.t5.load_state_dict(load_weights(args.t5))
     teacher.requires_grad_(False)
     student.load_state_dict(load_weights(args.student if args.student.exists() else args.teacher))
     # The text is read as the teacher reads it: both share the text encoder and the null text.
     student.y_embedder.null_caption_embedding.requires_grad_(False)
-    average, log = Average(student, 0.998), Log(args.runs / "distill.jsonl")
-    hidden = lambda name: ".layers." in name and "ada_modulate" not in name
-    optimizer = Optimizer(student, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden, args.fast)
-    if args.fast:
-        fast.compiled(teacher.dit, student)
-    before, saved, recent = total_steps(log), time.monotonic(), []
-    while not optimizer.done:
-        with fast.products(args):
-            loss = step_loss(student, teacher, clips, rng, args.chunks, args.substeps)
-        optimizer.step(loss)
-        average.update(student)
-        recent.append(loss.item())
-        if optimizer.steps % 25 == 0:
-            log.add(total_steps=before + optimizer.steps, loss=float(np.mean(recent)), progress=optimizer.progress)
-            recent = []
-        if time.monotonic() - saved > 180:
-            save_weights(args.student, average.weights)
-            saved = time.monotonic()
-    save_weights(args.student, average.weights)
-    log.draw(args.runs / "distill.png", "distilled", ("loss",))
+    loss = lambda rng: step_loss(student, teacher, clips, rng, args.chunks, args.substeps)
+    save = lambda weights: save_weights(args.student, weights)
+    train(args, "distill", student, [teacher.dit, student], loss, save, decay=0.998)
 
 
 if __name__ == "__main__":

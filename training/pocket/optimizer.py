@@ -55,7 +55,7 @@ def orthogonal(x: torch.Tensor, coefficients: tuple[float, float, float], iterat
 
 
 class Optimizer:
-    """Steps both optimizers; `minutes` is the length of the run, after which `done` is true. `fast`: Muon in bfloat16."""
+    """Steps both optimizers until `minutes` have passed, when `done` is true. `fast`: Muon in bfloat16."""
 
     def __init__(self, model: torch.nn.Module, minutes: float, muon_rate: float, adam_rate: float, hidden, fast=False):
         matrices, others = [], []

@@ -48,8 +48,8 @@ def plan(chunks: int, prefix: int) -> list[Stage]:
 
 def sample_stage(rng: np.random.Generator, weights: tuple[float, ...] = (1, 1, 1, 1)) -> Stage:
     """
-    A stage of a run over 1 to 4 chunks, mostly one or two; a quarter of the runs have a prefix. `weights` of the ages: a stage is
-    as likely as the mean of its chunks'.
+    A stage of a run over 1 to 4 chunks, mostly one or two; a quarter of the runs have a prefix. `weights` of the ages:
+    a stage is as likely as the mean of its chunks'.
     """
     n = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.35, 0.1, 0.2]))
     prefix = 0

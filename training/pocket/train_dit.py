@@ -1,26 +1,21 @@
 """Trains transformer and text encoder together: flow matching on velocity over the stages of the sampler."""
 
-import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import data, fast
-from .curves import Log, total_steps
+from .data import Clips
 from .dit import CHUNK, CLEAN_T, VideoDiT, block_causal
 from .files import load_weights, save_weights
-from .optimizer import Average, Optimizer
+from .run import arguments, prepare, train
 from .stages import Stage, sample_stage
 from .t5 import T5Encoder
-from .tokenizer import Tokenizer
-from .vit_vae import ViTVAE
 
 TOKENS = CHUNK * 16
 DROP_CAPTION = 0.12
-# By a chunk's age. Outlines appear while t goes from 0.02 to 0.3, in the middle quarters; of the first little can be known.
+# By a chunk's age. Outlines appear while t goes from 0.02 to 0.3, in the middle quarters; of the first little is known.
 AGE_WEIGHTS = (0.5, 1.5, 2.0, 1.0)
 # Objects are all that is hard about a frame; the weight comes in while t tells where they are.
 OBJECT_WEIGHT = 4.0
@@ -46,8 +41,8 @@ class Model(nn.Module):
         return features, null[..., None] | (ids > 0)
 
 
-def step_loss(model: Model, clips: data.Clips, rng: np.random.Generator, chunks: int):
-    """Weighted squared error of the velocity over the noisy frames of a random stage, for about `chunks` chunks of clips."""
+def step_loss(model: Model, clips: Clips, rng: np.random.Generator, chunks: int):
+    """Weighted squared error of the velocity over the noisy frames of a random stage, for about `chunks` chunks."""
     stage = sample_stage(rng, AGE_WEIGHTS)
     size = round(chunks / stage.end)
     x1, ids = clips.batch(size, stage)
@@ -86,60 +81,20 @@ def cell_weights(stage: Stage, age_weights: tuple[float, ...], frame_t, x1):
 
 
 def main() -> None:
-    args = argparse.ArgumentParser()
-    args.add_argument("--minutes", type=float, required=True)
-    args.add_argument("--vae", type=Path, required=True)
-    args.add_argument("--scale", type=float, required=True, help="scale_factor: latents are multiplied by it")
-    args.add_argument("--spiece", type=Path, required=True)
-    args.add_argument("--dit", type=Path, required=True, help="read if it is there, written every few minutes")
-    args.add_argument("--t5", type=Path, required=True, help="as --dit")
-    args.add_argument("--runs", type=Path, default=Path("runs"))
-    args.add_argument("--clips", type=int, default=9000)
-    args.add_argument("--chunks", type=int, default=48, help="in a batch: fewer clips where they are longer")
-    args.add_argument("--rate", type=float, default=1.0, help="factor of both learning rates")
-    args.add_argument("--pairs", type=float, default=2, help="clips of two objects, for each of one")
-    args.add_argument("--seed", type=int, default=1)
-    args.add_argument("--device", default="cpu", help="cpu, cuda, ...")
-    args.add_argument("--fast", action="store_true", help=fast.HELP)
+    args = arguments(chunks=48, rate=1.0, pairs=2)
+    args.add_argument("--dit", type=Path, required=True, help="read, with --t5, if it is there, and written")
     args = args.parse_args()
-    torch.set_default_device(args.device)
-    torch.set_flush_denormal(True)
-    torch.manual_seed(time.time_ns())
-    rng = np.random.default_rng()
-
-    vae = ViTVAE()
-    vae.load_state_dict(load_weights(args.vae))
-    clips = data.build(args.runs / "data", vae, Tokenizer(args.spiece), args.seed, args.clips, args.scale, args.pairs)
-    model = Model()
+    clips, model = prepare(args), Model()
     if args.dit.exists():
         model.dit.load_state_dict(load_weights(args.dit))
         model.t5.load_state_dict(load_weights(args.t5))
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    average, log = Average(model, 0.999), Log(args.runs / "dit.jsonl")
-    hidden = lambda name: ".layers." in name and "ada_modulate" not in name or ".block." in name
-    optimizer = Optimizer(model, args.minutes, 2e-3 * args.rate, 1.5e-3 * args.rate, hidden, args.fast)
-    if args.fast:
-        fast.compiled(model.dit)
-    before, saved, recent = total_steps(log), time.monotonic(), []
-    while not optimizer.done:
-        with fast.products(args):
-            loss = step_loss(model, clips, rng, args.chunks)
-        optimizer.step(loss)
-        average.update(model)
-        recent.append(loss.item())
-        if optimizer.steps % 50 == 0:
-            log.add(total_steps=before + optimizer.steps, loss=float(np.mean(recent)), progress=optimizer.progress)
-            recent = []
-        if time.monotonic() - saved > 180 or optimizer.done:
-            save(average.weights, args)
-            saved = time.monotonic()
-    save(average.weights, args)
-    log.draw(args.runs / "dit.png", "transformer", ("loss",))
 
+    def save(weights) -> None:
+        for part, path in (("dit", args.dit), ("t5", args.t5)):
+            save_weights(path, {k.removeprefix(f"{part}."): v for k, v in weights.items() if k.startswith(f"{part}.")})
 
-def save(weights, args) -> None:
-    for part, path in (("dit", args.dit), ("t5", args.t5)):
-        save_weights(path, {k.removeprefix(f"{part}."): v for k, v in weights.items() if k.startswith(f"{part}.")})
+    train(args, "dit", model, [model.dit], lambda rng: step_loss(model, clips, rng, args.chunks), save, decay=0.999)
 
 
 if __name__ == "__main__":
