@@ -51,4 +51,5 @@ export type {
 } from './wasm/emitter.ts';
 export type { WasmDevice } from './wasm/device.ts';
 export type { WasmFeatures, WasmKernel, WasmStep } from './wasm/kernel.ts';
+export { processPeakBytes } from './process-memory.ts';
 export { yieldToEventLoop } from './queue.ts';
