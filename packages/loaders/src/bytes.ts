@@ -30,6 +30,15 @@ export function destination(name: string, length: number, into: Uint8Array | und
   return into.length === length ? into : into.subarray(0, length);
 }
 
+/**
+ * One character per byte, U+0000 to U+00FF. Not TextDecoder('latin1'): that label means windows-1252 by its standard.
+ */
+export function byteString(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+}
+
 /** Fresh memory; a size that the engine cannot allocate is an error about the file that asked for it. */
 export function allocate(name: string, byteLength: number): Uint8Array<ArrayBuffer> {
   try {

@@ -1,6 +1,7 @@
 // NumPy archives: .npy arrays in a zip, stored or deflated. For small tables, read whole.
 import { FileFormatError, fromFloat32 } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
+import { byteString } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
 import { elementCount, hostTensorFromBytes, tensorByteLength } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
@@ -83,8 +84,7 @@ function parseHeader(bytes: Uint8Array, what: string): NpyHeader {
   const fail = (problem: string): never => {
     throw new FileFormatError(`${what}: ${problem}`);
   };
-  const latin1 = new TextDecoder('latin1');
-  if (bytes.length < 10 || latin1.decode(bytes.subarray(0, 6)) !== '\x93NUMPY') fail('not an .npy array');
+  if (bytes.length < 10 || byteString(bytes.subarray(0, 6)) !== '\x93NUMPY') fail('not an .npy array');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const version = bytes[6]!;
   if (version < 1 || version > 3) fail(`unknown .npy version ${version}`);
@@ -93,7 +93,7 @@ function parseHeader(bytes: Uint8Array, what: string): NpyHeader {
   const dataStart = textStart + (version === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
   if (dataStart > bytes.length) fail('truncated .npy header');
   if (dataStart - textStart > 0xffff) fail(`.npy header of ${dataStart - textStart} bytes`);
-  const text = latin1.decode(bytes.subarray(textStart, dataStart)).trim();
+  const text = byteString(bytes.subarray(textStart, dataStart)).trim();
 
   // A Python dict literal with these three keys in any order; anything else (structured types) is not supported.
   const fields = new Map<string, string>();

@@ -2,7 +2,7 @@
 // format's published rules before any tensor is touched; written in the order the reference writer uses.
 import { asBytes, FileFormatError } from '@magi1/tensor';
 import type { DType, HostTensor } from '@magi1/tensor';
-import { bytesSource } from './bytes.ts';
+import { byteString, bytesSource } from './bytes.ts';
 import type { ByteSink, ByteSource } from './bytes.ts';
 import { bitsPerElement, elementCount, readHostTensor, tensorByteLength } from './file-dtype.ts';
 import type { FileDType, ReadOptions } from './file-dtype.ts';
@@ -135,7 +135,7 @@ export async function openSafetensors(source: ByteSource | ZstdSource): Promise<
   const prefix = await source.read(0, 8);
   const view = new DataView(prefix.buffer, prefix.byteOffset, 8);
   const headerLength = Number(view.getBigUint64(0, true));
-  if (new TextDecoder('latin1').decode(prefix) === 'version ') {
+  if (byteString(prefix) === 'version ') {
     throw new FileFormatError(`${name}: this is a Git LFS pointer, not the file; fetch it with 'git lfs pull'`);
   }
   if (headerLength > MAX_HEADER) {

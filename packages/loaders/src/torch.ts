@@ -2,7 +2,7 @@
 // read at opening; tensors come from their storages by offset. The pickle is interpreted, never executed.
 import { FileFormatError } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
-import { sliceSource } from './bytes.ts';
+import { byteString, sliceSource } from './bytes.ts';
 import { crc32 } from './crc32.ts';
 import { bitsPerElement, elementCount, readHostTensor } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
@@ -51,7 +51,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
   const { name } = source;
   if (source.size === 0) throw new FileFormatError(`${name}: empty file, expected a torch checkpoint`);
   const start = await source.read(0, Math.min(source.size, 16));
-  const magic = new TextDecoder('latin1').decode(start);
+  const magic = byteString(start);
   let contents: { pickle: TorchPickle; storages: Map<string, Storage> };
   if (magic.startsWith('PK')) contents = await openZipped(source, options.crc ?? true);
   else if (magic.startsWith('\x80\x02\x8a\x0a')) contents = await openLegacy(source);
