@@ -17,6 +17,11 @@ export async function prepare() {
 /** @param {readonly string[]} args */
 export async function main(args) {
   await prepare();
+  return runCli(args);
+}
+
+/** Runs the program, which sets the exit status itself. @param {readonly string[]} args */
+export async function runCli(args) {
   process.chdir(process.env.INIT_CWD ?? process.cwd()); // npm starts scripts in the root and keeps this
   process.argv = [process.execPath, CLI, ...args];
   await import(pathToFileURL(CLI).href);

@@ -1,10 +1,11 @@
-// Entry of every npm script of this repository: node scripts/run.mjs demo | test | magi1 | bench | eval | verify-all [args]
+// Entry of every npm script of this repository: node scripts/run.mjs COMMAND [args]
 import { checkNode } from './bootstrap.mjs';
 import { Stop } from './processes.mjs';
 
 const commands = {
   demo: () => import('./demo.mjs'),
   test: () => import('./test.mjs'),
+  check: () => import('./check.mjs'),
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),

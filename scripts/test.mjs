@@ -2,94 +2,12 @@
 // `N passed, N failed`. Lint results are reused while no file changed; tests always run.
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { CACHE, ensureBuilt, ensureInstalled, filesBelow, fingerprint, once } from './bootstrap.mjs';
-import { importProblems } from './check-imports.mjs';
+import { CACHE, ensureInstalled } from './bootstrap.mjs';
+import { runChecks } from './check.mjs';
 import { foreground, ROOT, say, Stop } from './processes.mjs';
 import { ensureSystem } from './system.mjs';
 
 const FLAGS = ['--no-webgpu', '--install-adapter', '--dry-run'];
-
-/** @param {string} name @param {readonly string[]} args a program of node_modules and its arguments */
-const tool = (name, ...args) => foreground(process.execPath, [join(ROOT, 'node_modules', ...name.split('/')), ...args]);
-
-/**
- * The checks that are no tests; each counts as one.
- * @returns {{ name: string, run: () => Promise<boolean>, reuse?: RegExp }[]}
- */
-function checks() {
-  return [
-    {
-      name: 'types (tsc -b)',
-      run: async () => {
-        try {
-          await ensureBuilt('.');
-          return true;
-        } catch (error) {
-          if (error instanceof Stop) return false; // the compiler has said why
-          throw error;
-        }
-      },
-    },
-    {
-      name: 'imports point one way and are declared',
-      run: async () => {
-        const problems = importProblems();
-        for (const problem of problems) say(problem);
-        return problems.length === 0;
-      },
-    },
-    {
-      name: 'no circular imports (dpdm)',
-      reuse: /\.ts$/,
-      run: async () =>
-        0 ===
-        (await tool(
-          'dpdm/lib/bin/dpdm.js',
-          ...['--no-warning', '--no-tree', '--no-progress', '--transform', '--exit-code', 'circular:1'],
-          ...['--exclude', '/(dist|node_modules)/', 'packages/*/src/**/*.ts'],
-        )),
-    },
-    {
-      name: 'eslint',
-      reuse: /\.(ts|mjs|js|json|yaml)$/,
-      run: async () => 0 === (await tool('eslint/bin/eslint.js', '.', '--max-warnings', '0')),
-    },
-    {
-      name: 'prettier',
-      reuse: /./,
-      run: async () => 0 === (await tool('prettier/bin/prettier.cjs', '--check', '--log-level', 'warn', '.')),
-    },
-  ];
-}
-
-/** @returns {Promise<{ passed: number, failed: number }>} */
-async function runChecks() {
-  const files = filesBelow(ROOT);
-  const count = { passed: 0, failed: 0 };
-  for (const { name, run, reuse } of checks()) {
-    const started = performance.now();
-    const id = `check-${name.replace(/\W+/g, '-')}`;
-    const result =
-      reuse === undefined
-        ? (await run())
-          ? 'done'
-          : 'failed'
-        : await once(
-            id,
-            fingerprint(
-              files.filter((file) => reuse.test(file)),
-              'times',
-            ),
-            run,
-          );
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    console.log(
-      `${result === 'failed' ? 'FAILED' : 'ok'}  ${name} (${result === 'unchanged' ? 'unchanged' : `${seconds} s`})`,
-    );
-    count[result === 'failed' ? 'failed' : 'passed']++;
-  }
-  return count;
-}
 
 /**
  * Runs vitest and counts by its report; a file that cannot be loaded and a crash count as one failure each.
