@@ -1,0 +1,37 @@
+// A small transformer with random weights, for tests of what is built on one.
+import type { Device, Tensor } from '@magi1/tensor';
+import { baseConfig } from '../config/testing.ts';
+import type { ModelConfig } from '../config/index.ts';
+import { seededNoise } from '../sampler/noise.ts';
+import { Weights } from '../weights.ts';
+import { VideoDiT } from './video-dit.ts';
+import { ditWeightSpecs } from './weights.ts';
+
+/** Latents of 4 x 4 are the smallest that it takes. */
+export const SMALL_MODEL: ModelConfig = {
+  ...(baseConfig().model_config as ModelConfig),
+  num_layers: 3,
+  hidden_size: 32,
+  ffn_hidden_size: 32,
+  num_attention_heads: 2,
+  num_query_groups: 1,
+  kv_channels: 16,
+  in_channels: 4,
+  out_channels: 4,
+  caption_channels: 8,
+  caption_max_length: 4,
+};
+
+/** Weights are small normals; norms multiply by 1 and little more. The caller disposes it. */
+export function randomTransformer(device: Device, model: ModelConfig = SMALL_MODEL): VideoDiT {
+  const tensors = new Map<string, Tensor>();
+  let seed = 1;
+  for (const [name, { shape }] of ditWeightSpecs(model, { fp8_quant: false })) {
+    const values = seededNoise(
+      seed++,
+      shape.reduce((product, extent) => product * extent, 1),
+    ).map((value) => value / 4);
+    tensors.set(name, device.tensor(values, shape, 'f32'));
+  }
+  return new VideoDiT(model, new Weights(tensors));
+}
