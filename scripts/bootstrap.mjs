@@ -97,7 +97,7 @@ function alive(pid) {
  * @param {() => Promise<T>} work
  * @returns {Promise<T>}
  */
-async function alone(work) {
+export async function alone(work) {
   mkdirSync(CACHE, { recursive: true });
   const lock = join(CACHE, 'setup.lock');
   for (let told = false; ; await sleep(200)) {
