@@ -304,19 +304,19 @@ describe('bad input ends with one line and a status that is not 0', () => {
       'an odd size',
       () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--height', '100'],
       1,
-      /height: expected a multiple of 16 .*nearest valid: 96 and 112/,
+      /--height: a multiple of 16 expected .*nearest valid: 96 and 112/,
     ],
     [
       'no frames',
       () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--num-frames', '0'],
       1,
-      /numFrames: a whole number above 0 expected, got 0/,
+      /--num-frames: a whole number above 0 expected, got 0/,
     ],
     [
       'negative steps',
       () => generate(out('x.mp4'), '--steps', '-8'),
       1,
-      /numInferenceSteps: a whole number above 0 expected, got -8/,
+      /--steps: a whole number above 0 expected, got -8/,
     ],
     ['steps that do not divide', () => generate(out('x.mp4'), '--steps', '50'), 1, /nearest valid: 48 and 52/],
     [

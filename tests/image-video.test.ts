@@ -315,13 +315,13 @@ describe('the command line', () => {
 
   const bad: [string, string[], number, RegExp][] = [
     ['another mode', ['--mode', 'x2v'], 2, /--mode: one of t2v, i2v, v2v expected/],
-    ['no image', ['--mode', 'i2v'], 2, /--image is missing/],
-    ['no video', ['--mode', 'v2v'], 2, /--video is missing/],
+    ['no image', ['--mode', 'i2v'], 2, /--mode i2v needs --image/],
+    ['no video', ['--mode', 'v2v'], 2, /--mode v2v needs --video/],
     ['an image without its mode', ['--mode', 't2v', '--image', 'x.png'], 2, /--image belongs to --mode i2v/],
-    ['a prefix without a video', ['--prefix-frames', '8'], 2, /--prefix-frames belongs to --mode v2v/],
+    ['a prefix without a video', ['--prefix-frames', '8'], 2, /--prefix-frames says how much .* there is no --video/],
     ['a missing image', ['--image', '/no/such.png'], 1, /such\.png/],
     ['a prompt without its time', ['--prompt-at', 'rain'], 2, /--prompt-at: SECONDS:TEXT expected/],
-    ['a prompt too late', ['--prompt-at', '9:rain'], 1, /chunkPrompts: second 9 is past the end/],
+    ['a prompt too late', ['--prompt-at', '9:rain'], 1, /--prompt-at .number 1.: second 9 is past the end/],
     ['no number', ['--guidance-scale', 'much'], 2, /--guidance-scale: a number expected, got "much"/],
   ];
   for (const [what, args, status, message] of bad) {

@@ -42,5 +42,7 @@ export { findGoldens, runCase, verify } from './verify/run.ts';
 export type { CaseResult, Goldens, VerifyOptions, VerifyResult } from './verify/run.ts';
 export { POCKET_MODEL } from './pocket.ts';
 export { VERSION } from './version.ts';
+export { RequestError } from './wording.ts';
+export type { OptionName, OptionNamer, Wording } from './wording.ts';
 export { Device, Magi1Error, listWebGpuAdapters } from '@magi1/tensor';
 export type { DeviceOptions } from '@magi1/tensor';

@@ -1,6 +1,8 @@
 // A subcommand as data: its options make the parser and the help text.
 import { parseArgs } from 'node:util';
 import { Magi1Error } from '@magi1/tensor';
+import { OptionName } from '../wording.ts';
+import type { OptionNamer } from '../wording.ts';
 
 /** The command line itself is wrong: exit status 2. */
 export class UsageError extends Magi1Error {
@@ -13,6 +15,8 @@ export interface OptionSpec {
   readonly help: string;
   /** May be given several times. */
   readonly repeats?: true;
+  /** The library's option that it sets, where that is not its own name in camelCase. */
+  readonly sets?: string;
 }
 
 /** Values by option name; switches are true, options that may be repeated are lists. */
@@ -105,6 +109,18 @@ function modernName(arg: string): string {
   const name = match[1]!.replaceAll('_', '-');
   return `--${ALIASES[name] ?? name}${match[2] ?? ''}`;
 }
+
+/** How a command's users call an option of the library; its own name where the command has none for it. */
+export function optionNamer({ options }: Command): OptionNamer {
+  const names = new Map(Object.entries(options).map(([name, { sets }]) => [sets ?? camelCase(name), `--${name}`]));
+  return (option, index) => {
+    const name = names.get(option);
+    if (name === undefined) return String(new OptionName(option, index));
+    return index === undefined ? name : `${name} (number ${index + 1})`;
+  };
+}
+
+const camelCase = (name: string): string => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 
 export function helpText(command: Command): string {
   const rows = Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(([name, { value, help }]) => ({

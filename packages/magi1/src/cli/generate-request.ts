@@ -31,6 +31,7 @@ export const REQUEST_OPTIONS: Readonly<Record<string, OptionSpec>> = {
     value: 'SECONDS:TEXT',
     help: 'another prompt from this second of the video on; may be repeated',
     repeats: true,
+    sets: 'chunkPrompts',
   },
   'negative-prompt': { value: 'TEXT', help: 'what it does not show; no effect on distilled models' },
   image: { value: 'FILE', help: 'i2v: the picture it starts with; JPEG, PNG or WebP' },
@@ -39,12 +40,16 @@ export const REQUEST_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   height: { value: 'PIXELS', help: 'multiple of 16; default from the config, as for the next four' },
   width: { value: 'PIXELS', help: 'multiple of 16' },
   'num-frames': { value: 'N', help: 'new frames wanted; whole chunks of 24 are made' },
-  steps: { value: 'N', help: 'denoising steps; a multiple of the window and of the number of key ranges' },
+  steps: {
+    value: 'N',
+    help: 'denoising steps; a multiple of the window and of the number of key ranges',
+    sets: 'numInferenceSteps',
+  },
   seed: { value: 'N', help: 'any whole number; the same seed gives the same noise on every device' },
   'guidance-scale': { value: 'X', help: 'text guidance (7.5 as shipped); no effect on distilled models' },
   'max-sequence-length': { value: 'N', help: 'tokens that a prompt is cut to; default 800' },
   ...Object.fromEntries(
-    Object.entries(SWITCHES).map(([name, [, what]]) => [name, { help: `special token: ${what}` }] as const),
+    Object.entries(SWITCHES).map(([name, [sets, what]]) => [name, { help: `special token: ${what}`, sets }] as const),
   ),
 };
 
@@ -64,26 +69,37 @@ export interface CommandRequest {
 export function readRequest(values: Values): CommandRequest {
   const image = text(values, 'image');
   const video = text(values, 'video');
-  const mode =
-    choice(values, 'mode', ['t2v', 'i2v', 'v2v']) ??
-    (video !== undefined ? 'v2v' : image !== undefined ? 'i2v' : 't2v');
+  const wanted = choice(values, 'mode', ['t2v', 'i2v', 'v2v']);
+  if (image !== undefined && video !== undefined)
+    throw new UsageError('--image and --video: a video starts from one of them, leave the other out');
+  const mode = wanted ?? (video !== undefined ? 'v2v' : image !== undefined ? 'i2v' : 't2v');
   if (image !== undefined && mode !== 'i2v') throw new UsageError(`--image belongs to --mode i2v, not ${mode}`);
   if (video !== undefined && mode !== 'v2v') throw new UsageError(`--video belongs to --mode v2v, not ${mode}`);
   if (values['prefix-frames'] !== undefined && mode !== 'v2v')
-    throw new UsageError(`--prefix-frames belongs to --mode v2v, not ${mode}`);
+    throw new UsageError(
+      wanted === undefined
+        ? '--prefix-frames says how much is taken of a clip, but there is no --video'
+        : `--prefix-frames belongs to --mode v2v, not ${mode}`,
+    );
   const common = commonOptions(values);
   if (mode === 'i2v') {
-    const inputs = { image: requiredText(values, 'image') };
+    const inputs = { image: neededBy(mode, values, 'image') };
     const request: ImageToVideoRequest = { ...common, ...inputs };
     return { request, inputs, open: opener(Magi1ImageToVideoPipeline) };
   }
   if (mode === 'v2v') {
     const prefixFrames = wholeNumber(values, 'prefix-frames');
-    const inputs = { video: requiredText(values, 'video') };
+    const inputs = { video: neededBy(mode, values, 'video') };
     const request: VideoToVideoRequest = { ...common, ...inputs, prefixFrames };
     return { request, inputs, open: opener(Magi1VideoToVideoPipeline) };
   }
   return { request: common, inputs: {}, open: opener(Magi1Pipeline) };
+}
+
+function neededBy(mode: string, values: Values, name: string): string {
+  const value = text(values, name);
+  if (value === undefined) throw new UsageError(`--mode ${mode} needs --${name}`);
+  return value;
 }
 
 function commonOptions(values: Values): GenerationOptions {

@@ -1,7 +1,8 @@
 // The `magi1` command line: picks the subcommand and turns errors into one line and an exit status.
 import { Magi1Error } from '@magi1/tensor';
 import { VERSION } from '../version.ts';
-import { UsageError, helpText, parseCommand } from './command.ts';
+import { RequestError } from '../wording.ts';
+import { UsageError, helpText, optionNamer, parseCommand } from './command.ts';
 import type { Command } from './command.ts';
 import { generate } from './generate.ts';
 import { info } from './info.ts';
@@ -41,10 +42,16 @@ async function main(args: readonly string[]): Promise<number> {
   return command.run(values, positionals);
 }
 
+/** What went wrong, with options as the command line calls them. */
+function messageOf(error: unknown): string {
+  const command = COMMANDS.find(({ name }) => name === args[0]);
+  if (error instanceof RequestError && command !== undefined) return error.wording.inNamesOf(optionNamer(command));
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Cause and remedy in one line; the stack only with --debug. */
 function report(error: unknown, debug: boolean): void {
-  const message = error instanceof Error ? error.message : String(error);
-  const line = message.replace(/\s*\n\s*/g, ' ');
+  const line = messageOf(error).replace(/\s*\n\s*/g, ' ');
   const hint = error instanceof Magi1Error || debug ? '' : ' (unexpected; --debug shows where)';
   process.stderr.write(`magi1: ${line}${hint}\n`);
   if (debug && error instanceof Error) {

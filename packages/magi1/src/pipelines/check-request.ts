@@ -5,12 +5,16 @@ import { planSampling, samplingOptions, tokensPerChunk, withTextGuidance } from 
 import type { SamplingOptions, SamplingPlan } from '../sampler/index.ts';
 import { captionTokenKeys } from '../text-conditioning/index.ts';
 import { ropeTables } from '../transformer/rope.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
 import { describe } from './describe.ts';
 import { decodedFrames } from './frame-counts.ts';
+import { MAX_PLANNED_STEPS, MAX_VIDEOS } from './limits.ts';
 import type { Mode } from './mode.ts';
+import { GENERATION_OPTIONS, planFaults, tokenOptions, unknownNames, wrongTypes } from './option-faults.ts';
 import type { Prefix } from './prefix.ts';
 import type { GenerationOptions } from './request.ts';
-import type { OutputType, Settings } from './settings.ts';
+import type { Settings } from './settings.ts';
 import { countPrompts, resolveTexts, textFaults } from './texts.ts';
 import type { Texts } from './texts.ts';
 import { untrainedSize } from './trained.ts';
@@ -35,51 +39,6 @@ export interface RequestContext {
   readonly trained: Trained | null;
 }
 
-const OUTPUT_TYPES: readonly OutputType[] = ['uint8', 'float', 'latents'];
-
-/** The documented pipelines' names of the switches. */
-const TOKEN_OPTIONS = {
-  useHqToken: 'hq',
-  useDuration: 'duration',
-  useBorderness: 'borderness',
-  useStaticFirstFrames: 'static',
-  useDynamicFirstFrames: 'dynamic',
-  use3dStyle: 'threeDModel',
-  use2dAnimeStyle: 'twoDAnime',
-  useNegativeTokens: 'negative',
-} as const satisfies Partial<Record<keyof GenerationOptions, keyof SpecialTokenSwitches>>;
-
-type TokenOption = keyof typeof TOKEN_OPTIONS;
-const TOKEN_OPTION_NAMES = Object.keys(TOKEN_OPTIONS) as TokenOption[];
-
-const GENERATION_OPTIONS: readonly (keyof GenerationOptions)[] = [
-  'prompt',
-  'promptEmbeds',
-  'negativePrompt',
-  'negativePromptEmbeds',
-  'chunkPrompts',
-  'height',
-  'width',
-  'numFrames',
-  'numInferenceSteps',
-  'guidanceScale',
-  'numVideosPerPrompt',
-  'seed',
-  'latents',
-  'outputType',
-  'maxSequenceLength',
-  'specialTokens',
-  ...TOKEN_OPTION_NAMES,
-  'enableDistillation',
-  'distillNearlyCleanChunkThreshold',
-  'attentionKwargs',
-  'signal',
-  'onProgress',
-  'onStep',
-  'callbackOnStepEnd',
-  'onChunk',
-];
-
 /** Checks names, types and sizes and plans the run; one error names everything that is wrong. */
 export function checkRequest<Request extends GenerationOptions>(
   request: Request,
@@ -93,22 +52,19 @@ export function checkRequest<Request extends GenerationOptions>(
   const inputs = mode.faults(request, runtime.fps);
   const known = [...Object.keys(inputs), ...GENERATION_OPTIONS];
   const faults = [
-    ...Object.keys(request)
-      .filter((name) => !known.includes(name))
-      .map((name) => `${name} is no option here (${known.join(', ')})`),
+    ...unknownNames(request, known),
     ...Object.values(inputs).filter((fault) => fault !== undefined),
     ...textFaults(request, { width: model.caption_channels, maxLength: model.caption_max_length }),
     ...wrongTypes(request, context),
   ];
-  if (faults.length > 0) throw new Magi1Error(`request: ${faults.join('; ')}`);
+  const videos = faults.length > 0 ? 0 : countPrompts(request) * (request.numVideosPerPrompt ?? 1);
+  faults.push(...batchFaults(videos, request, runtime.seed));
+  if (faults.length > 0) throw new RequestError(...faults);
   const prefix = mode.prefix(request, runtime.fps);
-  if (typeof prefix === 'string') throw new Magi1Error(prefix);
   const { settings, plan } = planRequest(request, prefix, context);
   const texts = resolveTexts(request, chunkStarts(plan, config), runtime.fps);
-  if (typeof texts === 'string') throw new Magi1Error(texts);
-  const videos = countPrompts(request) * (request.numVideosPerPrompt ?? 1);
   const latents = latentsFault(request, plan, settings, videos, model);
-  if (latents !== undefined) throw new Magi1Error(latents);
+  if (latents !== undefined) throw new RequestError(latents);
   return {
     settings,
     plan,
@@ -117,6 +73,7 @@ export function checkRequest<Request extends GenerationOptions>(
     videos,
     notes: [
       ...prefix.notes,
+      ...texts.notes,
       ...withoutEffect(request, config),
       ...lostFrames(config),
       ...(trained === null ? [] : untrainedSize(trained, settings)),
@@ -136,13 +93,14 @@ export function planRequest(
   const numFrames = request.numFrames ?? runtime.num_frames;
   const numSteps = request.numInferenceSteps ?? runtime.num_steps;
   const specialTokens = { ...switches, ...request.specialTokens, ...tokenOptions(request) };
-  const faults: string[] = [];
+  const faults = planFaults(request, config, prefix.frames);
+  if (faults.length > 0) throw new RequestError(...faults);
   const attempt = <T>(check: () => T): T | undefined => {
     try {
       return check();
     } catch (error) {
       if (!(error instanceof Magi1Error)) throw error;
-      faults.push(error.message);
+      faults.push(error instanceof RequestError ? error.wording : worded`${error.message}`);
       return undefined;
     }
   };
@@ -151,14 +109,16 @@ export function planRequest(
   if (tokens !== undefined) attempt(() => ropeTables([0], height / side, width / side, new Float32Array(1)));
   if (Math.floor(runtime.fps / 2) < runtime.temporal_downsample_factor)
     faults.push(
-      `fps: ${2 * runtime.temporal_downsample_factor} or more expected, got ${runtime.fps}: the VAE works in tiles of half a second, which must hold a latent frame`,
+      worded`fps: ${2 * runtime.temporal_downsample_factor} or more expected, got ${runtime.fps}: the VAE works in tiles of half a second, which must hold a latent frame`,
     );
   const plan = attempt(() => {
     const emptyText = hasEmptyText(request, specialTokens);
     const wanted = { numFrames, numSteps, prefixLatentFrames: prefix.latentFrames, emptyText };
-    return planSampling(withOwnSettings(samplingOptions(config, wanted), request));
+    const options = withOwnSettings(samplingOptions(config, wanted), request);
+    checkPlanSize(options);
+    return planSampling(options);
   });
-  if (plan === undefined || faults.length > 0) throw new Magi1Error(faults.join('; '));
+  if (plan === undefined || faults.length > 0) throw new RequestError(...faults);
   const starts = chunkStarts(plan, config);
   return {
     plan,
@@ -206,6 +166,29 @@ export function singleRequests<Request extends GenerationOptions>(
   });
 }
 
+/** Steps of the window over the chunks: a plan holds every one of them. */
+function checkPlanSize({ chunks, numSteps, windowSize }: SamplingOptions): void {
+  const steps = ((chunks + windowSize - 1) * numSteps) / windowSize;
+  if (steps > MAX_PLANNED_STEPS)
+    throw new RequestError(
+      worded`${option('numFrames')} and ${option('numInferenceSteps')}: ${chunks} chunks of ${numSteps} steps are ${Math.ceil(steps)} steps of the window of ${windowSize}, at most ${MAX_PLANNED_STEPS} expected`,
+    );
+}
+
+/** What is wrong with the number of runs, and with the seed of the last one. */
+function batchFaults(videos: number, { prompt, seed }: GenerationOptions, configSeed: number): Wording[] {
+  if (videos > MAX_VIDEOS)
+    return [
+      worded`${option(Array.isArray(prompt) ? 'prompt' : 'promptEmbeds')} and ${option('numVideosPerPrompt')}: at most ${MAX_VIDEOS} videos expected, got ${videos}`,
+    ];
+  const last = (seed ?? configSeed) + (videos - 1);
+  if (videos > 0 && !Number.isSafeInteger(last))
+    return [
+      worded`${option('seed')}: the last of ${videos} videos would have ${last}, a whole number up to ${Number.MAX_SAFE_INTEGER} expected`,
+    ];
+  return [];
+}
+
 /** Latent frames of each chunk as they are delivered. */
 function deliveries(plan: SamplingPlan): number[] {
   return plan.steps.flatMap(({ finished }) => (finished === null ? [] : [finished.frames[1] - finished.frames[0]]));
@@ -244,24 +227,25 @@ function latentsFault(
   { height, width }: Settings,
   videos: number,
   model: Magi1Config['model_config'],
-): string | undefined {
+): Wording | undefined {
   if (latents === undefined) return undefined;
   const channels = model.half_channel_vae ? model.in_channels / 2 : model.in_channels;
   const shape = [videos, channels, plan.latentFrames, height / 8, width / 8];
   const expected = shape.reduce((product, dim) => product * dim, 1);
   return latents.length === expected
     ? undefined
-    : `latents: ${expected} values expected, [${shape.join(', ')}], got ${latents.length}`;
+    : worded`${option('latents')}: ${expected} values expected, [${shape.join(', ')}], got ${latents.length}`;
 }
 
 function withoutEffect(request: GenerationOptions, { runtime_config: runtime }: Magi1Config): string[] {
   if (runtime.cfg_number !== 1) return [];
-  const names = (['guidanceScale', 'negativePrompt', 'negativePromptEmbeds'] as const).filter(
-    (name) => (request[name] ?? undefined) !== undefined,
-  );
-  return names.length === 0
+  const given = [
+    ...((request.guidanceScale ?? undefined) === undefined ? [] : ['the guidance scale']),
+    ...((request.negativePrompt ?? request.negativePromptEmbeds) === undefined ? [] : ['the negative prompt']),
+  ];
+  return given.length === 0
     ? []
-    : [`without effect on this checkpoint, which runs in one pass without guidance: ${names.join(', ')}`];
+    : [`without effect on this checkpoint, which runs in one pass without guidance: ${given.join(', ')}`];
 }
 
 /** The tiles of some frame rates end with a single latent frame, which decodes to a single frame. */
@@ -271,84 +255,4 @@ function lostFrames({ runtime_config: { chunk_width: width, fps, temporal_downsa
   return [
     `at fps ${fps} a chunk gives ${frames} frames instead of ${width * factor}: the VAE works in tiles of half a second, and a tile of a single latent frame decodes to one frame`,
   ];
-}
-
-function tokenOptions(request: GenerationOptions): Partial<SpecialTokenSwitches> {
-  const given = TOKEN_OPTION_NAMES.filter((name) => request[name] !== undefined);
-  return Object.fromEntries(given.map((name) => [TOKEN_OPTIONS[name], request[name]]));
-}
-
-function wrongTypes(request: GenerationOptions, { config, switches }: RequestContext): string[] {
-  const faults: string[] = [];
-  const expect = (name: keyof GenerationOptions, what: string, fits: (value: unknown) => boolean) => {
-    const value: unknown = request[name];
-    if (value !== undefined && !fits(value)) faults.push(`${name}: ${what} expected, got ${describe(value)}`);
-  };
-  for (const name of ['height', 'width', 'numFrames', 'numInferenceSteps', 'numVideosPerPrompt'] as const)
-    expect(name, 'a whole number above 0', (value) => Number.isSafeInteger(value) && (value as number) > 0);
-  expect('seed', 'a whole number', Number.isSafeInteger);
-  expect('latents', 'a Float32Array', (value) => value instanceof Float32Array);
-  expect('signal', 'an AbortSignal', (value) => value instanceof AbortSignal);
-  expect('outputType', `one of ${OUTPUT_TYPES.join(', ')}`, (value) => OUTPUT_TYPES.includes(value as OutputType));
-  for (const name of ['onProgress', 'onStep', 'callbackOnStepEnd', 'onChunk'] as const)
-    expect(name, 'a function', (value) => typeof value === 'function');
-  expect(
-    'guidanceScale',
-    "a number from 0 up, or null for the checkpoint's own,",
-    (value) => value === null || (Number.isFinite(value) && (value as number) >= 0),
-  );
-  const longest = config.model_config.caption_max_length;
-  expect(
-    'maxSequenceLength',
-    `a whole number from 1 to ${longest} (caption_max_length)`,
-    (value) => Number.isSafeInteger(value) && (value as number) >= 1 && (value as number) <= longest,
-  );
-  expect(
-    'attentionKwargs',
-    'an object with scale, a finite number,',
-    (value) =>
-      typeof value === 'object' &&
-      value !== null &&
-      Object.entries(value).every(([key, scale]) => key === 'scale' && (scale === undefined || Number.isFinite(scale))),
-  );
-  for (const name of TOKEN_OPTION_NAMES) expect(name, 'true or false', (value) => typeof value === 'boolean');
-  expect('specialTokens', `an object of ${Object.keys(switches).join(', ')} to true or false`, (value) =>
-    typeof value === 'object' && value !== null
-      ? Object.entries(value).every(([key, on]) => key in switches && typeof on === 'boolean')
-      : false,
-  );
-  for (const name of TOKEN_OPTION_NAMES) {
-    const other = request.specialTokens?.[TOKEN_OPTIONS[name]];
-    if (request[name] !== undefined && other !== undefined && other !== request[name])
-      faults.push(`${name} and specialTokens.${TOKEN_OPTIONS[name]} contradict each other`);
-  }
-  faults.push(...distillationFaults(request, config));
-  return faults;
-}
-
-function distillationFaults(
-  request: GenerationOptions,
-  { engine_config: engine, runtime_config: runtime }: Magi1Config,
-): string[] {
-  const { enableDistillation: wanted, distillNearlyCleanChunkThreshold: threshold } = request;
-  const faults: string[] = [];
-  if (wanted !== undefined && typeof wanted !== 'boolean')
-    faults.push(`enableDistillation: true or false expected, got ${describe(wanted)}`);
-  else if (wanted === true && !engine.distill)
-    faults.push(
-      'enableDistillation: this is a base checkpoint (engine_config.distill is false), whose steps cannot be shortened this way; open a distilled checkpoint instead',
-    );
-  else if (wanted === false && engine.distill)
-    faults.push(
-      'enableDistillation: this is a distilled checkpoint (engine_config.distill is true), which gives garbage with the base settings; open a base checkpoint instead',
-    );
-  if (threshold !== undefined) {
-    if (!Number.isFinite(threshold))
-      faults.push(`distillNearlyCleanChunkThreshold: a number expected, got ${describe(threshold)}`);
-    else if (runtime.cfg_number !== 1)
-      faults.push(
-        'distillNearlyCleanChunkThreshold: it acts on checkpoints that run in one pass (distilled, fp8), this is a base one; leave it out',
-      );
-  }
-  return faults;
 }

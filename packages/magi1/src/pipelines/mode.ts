@@ -3,6 +3,10 @@ import { loadImage, loadVideo } from '../media/index.ts';
 import { checkFrames, isRgbFrames } from '../media/rgb-frames.ts';
 import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
 import { Magi1Error } from '@magi1/tensor';
+import { RequestError, option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
+import { limitFault } from './limits.ts';
+import { expected } from './option-faults.ts';
 import { DEFAULT_PREFIX_FRAMES, NO_PREFIX, fitPrefix, prefixFault } from './prefix.ts';
 import type { Prefix } from './prefix.ts';
 import type { GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from './request.ts';
@@ -17,9 +21,12 @@ export interface MediaSize {
 export interface Mode<Request extends GenerationOptions> {
   readonly name: 't2v' | 'i2v' | 'v2v';
   /** The options that this mode has beyond the common ones, each with what is wrong with it. */
-  faults(request: Request, fps: number): Readonly<Record<string, string | undefined>>;
-  /** What the request starts from, or why it cannot; of a clip not read yet, all frames wanted are assumed. */
-  prefix(request: Request, fps: number): Prefix | string;
+  faults(request: Request, fps: number): Readonly<Record<string, Wording | undefined>>;
+  /**
+   * What the request starts from; of a clip not read yet, all frames wanted are assumed.
+   * @throws RequestError where it cannot start from that
+   */
+  prefix(request: Request, fps: number): Prefix;
   /** Reads the picture or clip; the same request with decoded frames of the run's size. */
   decode(request: Request, size: MediaSize): Promise<Request>;
 }
@@ -48,20 +55,21 @@ export const IMAGE_TO_VIDEO: Mode<ImageToVideoRequest> = {
 export const VIDEO_TO_VIDEO: Mode<VideoToVideoRequest> = {
   name: 'v2v',
   faults({ video, prefixFrames }, fps) {
-    const whole = Number.isSafeInteger(prefixFrames) && prefixFrames! > 0;
+    const whole = Number.isInteger(prefixFrames) && prefixFrames! > 0;
     return {
       video: mediaFault('video', video),
       prefixFrames:
         prefixFrames === undefined
           ? undefined
           : whole
-            ? prefixFault(prefixFrames, fps)
-            : `prefixFrames: a whole number above 0 expected, got ${String(prefixFrames)}`,
+            ? (limitFault('prefixFrames', prefixFrames) ?? prefixFault(prefixFrames, fps))
+            : expected('prefixFrames', 'a whole number above 0', prefixFrames),
     };
   },
   prefix({ video, prefixFrames = DEFAULT_PREFIX_FRAMES }, fps) {
     const prefix = fitPrefix(decoded(video), prefixFrames, fps);
-    return typeof prefix === 'string' ? `video: ${prefix}` : prefix;
+    if (typeof prefix === 'string') throw new RequestError(worded`${option('video')}: ${prefix}`);
+    return prefix;
   },
   async decode(request, { height, width, fps }) {
     const maxFrames = request.prefixFrames ?? DEFAULT_PREFIX_FRAMES;
@@ -72,13 +80,13 @@ export const VIDEO_TO_VIDEO: Mode<VideoToVideoRequest> = {
   },
 };
 
-function mediaFault(what: string, input: unknown): string | undefined {
-  if (input === undefined) return `${what}: a path, bytes or decoded frames expected, got nothing`;
+function mediaFault(what: string, input: unknown): Wording | undefined {
+  if (input === undefined) return expected(what, 'a path, bytes or decoded frames', input);
   try {
     if (isRgbFrames(what, input as MediaInput)) checkFrames(what, input as RgbFrames);
     return undefined;
   } catch (error) {
-    if (error instanceof Magi1Error) return error.message;
+    if (error instanceof Magi1Error) return worded`${error.message}`;
     throw error;
   }
 }

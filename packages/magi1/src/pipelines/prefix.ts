@@ -1,6 +1,8 @@
 // The given start of a video: how much of an image or a clip a run takes.
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
+import { option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
 
 /** What the original takes of a clip. */
 export const DEFAULT_PREFIX_FRAMES = 32;
@@ -31,11 +33,11 @@ export function fitPrefix(pictures: RgbFrames | undefined, wanted: number, fps: 
 }
 
 /** What is wrong with a number of prefix frames that was asked for, whatever the clip. */
-export function prefixFault(wanted: number, fps: number): string | undefined {
+export function prefixFault(wanted: number, fps: number): Wording | undefined {
   const { used, note } = usablePrefixFrames(wanted, fps);
   if (used === wanted) return undefined;
   let above = wanted;
   while (above < wanted + fps && usablePrefixFrames(above, fps).used !== above) above++;
   const nearest = [used, above].filter((frames) => frames > 0 && usablePrefixFrames(frames, fps).used === frames);
-  return `prefixFrames: ${note ?? `${wanted} frames cannot be used`}${nearest.length > 0 ? `; nearest valid: ${nearest.join(' and ')}` : ''}`;
+  return worded`${option('prefixFrames')}: ${note ?? `${wanted} frames cannot be used`}${nearest.length > 0 ? `; nearest valid: ${nearest.join(' and ')}` : ''}`;
 }

@@ -33,7 +33,7 @@ export interface GenerationOptions {
   /** Takes the place of the learned null text for noisy chunks; no effect on distilled models. */
   readonly negativePrompt?: string | readonly string[] | undefined;
   readonly negativePromptEmbeds?: TextEmbeds | readonly TextEmbeds[] | undefined;
-  /** Prompts for later chunks. One that starts at chunk 0 stands for `prompt`. */
+  /** Prompts for later chunks. One in the first chunk stands for `prompt`, and is refused beside it. */
   readonly chunkPrompts?: readonly ChunkPrompt[] | undefined;
   /** Pixels, multiples of 16. */
   readonly height?: number | undefined;

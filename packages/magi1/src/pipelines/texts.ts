@@ -1,5 +1,7 @@
 // The texts of a request: prompts, embeddings, negative ones, prompts of later chunks; checked, and put to chunks.
 import type { TextRows } from '../text-conditioning/index.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import type { OptionName, Wording } from '../wording.ts';
 import { describe } from './describe.ts';
 import type { ChunkPrompt, GenerationOptions, TextEmbeds } from './request.ts';
 
@@ -11,6 +13,8 @@ export interface Texts {
   /** Captions that take over at later chunks, counted among those that are made; in their order. */
   readonly later: readonly { readonly chunk: number; readonly source: TextSource }[];
   readonly negative: TextSource | undefined;
+  /** Prompts that start earlier than was asked for. */
+  readonly notes: readonly string[];
 }
 
 export interface TextLimits {
@@ -21,7 +25,7 @@ export interface TextLimits {
 }
 
 /** Everything that is wrong with the texts of a request, as far as its chunks need not be known. */
-export function textFaults(request: GenerationOptions, limits: TextLimits): string[] {
+export function textFaults(request: GenerationOptions, limits: TextLimits): Wording[] {
   const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, chunkPrompts } = request;
   const faults = [
     ...eachFault('prompt', prompt, promptFault),
@@ -31,18 +35,18 @@ export function textFaults(request: GenerationOptions, limits: TextLimits): stri
     ...chunkPromptFaults(chunkPrompts, limits),
   ];
   if (prompt !== undefined && promptEmbeds !== undefined)
-    faults.push('prompt and promptEmbeds: give one of them, not both');
+    faults.push(worded`${option('prompt')} and ${option('promptEmbeds')}: give one of them, not both`);
   if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
-    faults.push('negativePrompt and negativePromptEmbeds: give one of them, not both');
-  const fromStart = Array.isArray(chunkPrompts) && (chunkPrompts as ChunkPrompt[]).some((part) => startsAtOnce(part));
+    faults.push(worded`${option('negativePrompt')} and ${option('negativePromptEmbeds')}: give one of them, not both`);
+  const fromStart =
+    Array.isArray(chunkPrompts) &&
+    (chunkPrompts as (ChunkPrompt | null)[]).some((part) => part?.chunk === 0 || part?.second === 0);
   if (prompt === undefined && promptEmbeds === undefined && !fromStart)
-    faults.push('prompt: text expected, got nothing (nor promptEmbeds)');
-  if ((prompt !== undefined || promptEmbeds !== undefined) && fromStart)
-    faults.push('chunkPrompts: one of them starts at chunk 0, where prompt or promptEmbeds is: leave one out');
+    faults.push(worded`${option('prompt')}: text expected, got nothing (nor ${option('promptEmbeds')})`);
   const negative = negativePrompt ?? negativePromptEmbeds;
   if (faults.length === 0 && Array.isArray(negative) && negative.length !== countPrompts(request))
     faults.push(
-      `negative prompts: ${negative.length} given for ${countPrompts(request)} prompts; give one, or one for each prompt`,
+      worded`${option(negativePrompt === undefined ? 'negativePromptEmbeds' : 'negativePrompt')}: ${negative.length} given for ${countPrompts(request)} prompts; give one, or one for each prompt`,
     );
   return faults;
 }
@@ -53,27 +57,57 @@ export function countPrompts({ prompt, promptEmbeds }: GenerationOptions): numbe
   return Array.isArray(given) ? given.length : 1;
 }
 
-/** The texts of one run; lists stand for their entry `index`. */
-export function resolveTexts(request: GenerationOptions, firstFrames: readonly number[], fps: number): Texts | string {
-  const later: { chunk: number; source: TextSource }[] = [];
-  for (const part of request.chunkPrompts ?? []) {
+/**
+ * The texts of one run; lists stand for their first entry.
+ * @param firstFrames first frame of every chunk that comes out, then the number of frames
+ * @throws RequestError for a prompt of a chunk that is not there, or has a prompt already
+ */
+export function resolveTexts(request: GenerationOptions, firstFrames: readonly number[], fps: number): Texts {
+  const given = request.prompt !== undefined || request.promptEmbeds !== undefined;
+  const later: { chunk: number; index: number; source: TextSource }[] = [];
+  const notes: string[] = [];
+  for (const [index, part] of (request.chunkPrompts ?? []).entries()) {
     const chunk = part.chunk ?? chunkAt(part.second!, firstFrames, fps);
-    if (chunk >= firstFrames.length - 1) {
-      const start = part.chunk === undefined ? `second ${part.second!}` : `chunk ${chunk}`;
-      return `chunkPrompts: ${start} is past the end of the video, which has ${firstFrames.length - 1} chunks and lasts ${seconds(firstFrames.at(-1)! / fps)} s`;
-    }
-    if (later.some((other) => other.chunk === chunk))
-      return `chunkPrompts: two prompts start in chunk ${chunk} (chunks start at ${starts(firstFrames, fps)} s)`;
-    later.push({ chunk, source: sourceOf(part.prompt, part.promptEmbeds) });
+    const name = option('chunkPrompts', index);
+    const asked = part.chunk === undefined ? `second ${part.second!}` : `chunk ${chunk}`;
+    if (chunk >= firstFrames.length - 1)
+      throw new RequestError(
+        worded`${name}: ${asked} is past the end of the video, which has ${firstFrames.length - 1} chunks and lasts ${seconds(firstFrames.at(-1)! / fps)} s`,
+      );
+    if (chunk === 0 && given) throw new RequestError(inFirstChunk(name, asked, request, firstFrames, fps));
+    const other = later.find((earlier) => earlier.chunk === chunk);
+    if (other !== undefined)
+      throw new RequestError(
+        worded`${option('chunkPrompts', other.index)} and ${name}: both start with chunk ${chunk}; chunks start at ${starts(firstFrames, fps)} s`,
+      );
+    later.push({ chunk, index, source: sourceOf(part.prompt, part.promptEmbeds) });
+    const start = seconds(firstFrames[chunk]! / fps);
+    if (part.second !== undefined && seconds(part.second) !== start)
+      notes.push(`the prompt for second ${part.second} acts from ${start} s on, where its chunk starts`);
   }
   later.sort((a, b) => a.chunk - b.chunk);
-  const given = request.prompt !== undefined || request.promptEmbeds !== undefined;
   const caption = given ? sourceOf(single(request.prompt), single(request.promptEmbeds)) : later.shift()!.source;
   const negative =
     request.negativePrompt === undefined && request.negativePromptEmbeds === undefined
       ? undefined
       : sourceOf(single(request.negativePrompt), single(request.negativePromptEmbeds));
-  return { caption, later, negative };
+  return { caption, later: later.map(({ chunk, source }) => ({ chunk, source })), negative, notes };
+}
+
+/** A second prompt for the first chunk would leave the first one without any. */
+function inFirstChunk(
+  name: OptionName,
+  asked: string,
+  { prompt }: GenerationOptions,
+  firstFrames: readonly number[],
+  fps: number,
+): Wording {
+  const first = option(prompt === undefined ? 'promptEmbeds' : 'prompt');
+  const remedy =
+    firstFrames.length > 2
+      ? `the first that another prompt can have starts at second ${seconds(firstFrames[1]! / fps)} (chunk 1)`
+      : `the video has no other; more frames are needed for a second prompt`;
+  return worded`${name}: ${asked} lies in the first chunk, which ${first} describes; ${remedy}`;
 }
 
 /** The one entry of a list of one. */
@@ -95,28 +129,26 @@ function chunkAt(second: number, firstFrames: readonly number[], fps: number): n
 
 const seconds = (value: number): string => String(Math.round(value * 1000) / 1000);
 
+const SHOWN_STARTS = 8;
+
 function starts(firstFrames: readonly number[], fps: number): string {
-  return firstFrames
-    .slice(0, -1)
-    .map((frame) => seconds(frame / fps))
-    .join(', ');
+  const all = firstFrames.slice(0, -1).map((frame) => seconds(frame / fps));
+  return all.length <= SHOWN_STARTS ? all.join(', ') : `${all.slice(0, SHOWN_STARTS).join(', ')}, ...`;
 }
 
-function startsAtOnce(part: ChunkPrompt | null): boolean {
-  return part?.chunk === 0 || part?.second === 0;
-}
-
-function eachFault(name: string, given: unknown, fault: (value: unknown) => string | undefined): string[] {
+function eachFault(name: string, given: unknown, fault: (value: unknown) => string | undefined): Wording[] {
   if (given === undefined) return [];
-  if (Array.isArray(given) && given.length === 0) return [`${name}: a list with at least one entry expected`];
-  const values: readonly unknown[] = Array.isArray(given) ? given : [given];
+  if (Array.isArray(given) && given.length === 0)
+    return [worded`${option(name)}: a list with at least one entry expected`];
+  const values: readonly unknown[] = Array.isArray(given) ? Array.from(given as unknown[]) : [given];
   return values.flatMap((value, i) => {
     const found = fault(value);
-    return found === undefined ? [] : [`${name}${Array.isArray(given) ? `[${i}]` : ''}: ${found}`];
+    return found === undefined ? [] : [worded`${option(name, Array.isArray(given) ? i : undefined)}: ${found}`];
   });
 }
 
-function promptFault(value: unknown): string | undefined {
+/** Of a prompt, wherever it is given. */
+export function promptFault(value: unknown): string | undefined {
   return typeof value === 'string' ? undefined : `text expected, got ${describe(value)}`;
 }
 
@@ -139,12 +171,13 @@ function validRows(mask: ArrayLike<number>): number {
   return Array.from(mask).filter((on) => on === 1).length;
 }
 
-function chunkPromptFaults(given: unknown, limits: TextLimits): string[] {
+function chunkPromptFaults(given: unknown, limits: TextLimits): Wording[] {
   if (given === undefined) return [];
-  if (!Array.isArray(given)) return [`chunkPrompts: a list expected, got ${describe(given)}`];
-  return given.flatMap((part: unknown, i) => {
+  if (!Array.isArray(given)) return [worded`${option('chunkPrompts')}: a list expected, got ${describe(given)}`];
+  // From a list with holes too, whose entries a plain map would skip.
+  return Array.from(given as unknown[]).flatMap((part, i) => {
     const found = chunkPromptFault(part, limits);
-    return found === undefined ? [] : [`chunkPrompts[${i}]: ${found}`];
+    return found === undefined ? [] : [worded`${option('chunkPrompts', i)}: ${found}`];
   });
 }
 

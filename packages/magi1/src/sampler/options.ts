@@ -1,8 +1,8 @@
 // Sampling options as the checkpoint's config and the environment give them.
-import { Magi1Error } from '@magi1/tensor';
 import type { ModelConfig } from '../config/schema.ts';
 import type { Magi1Config } from '../config/parse.ts';
 import type { SamplingOptions } from './schedule.ts';
+import { RequestError, option, worded } from '../wording.ts';
 import { countChunks } from './stages.ts';
 
 export interface SamplingRequest {
@@ -67,8 +67,8 @@ export function tokensPerChunk(
     if (Number.isInteger(pixels) && pixels > 0 && pixels % side === 0) continue;
     const below = Math.floor(pixels / side) * side;
     const nearest = below > 0 ? `; nearest valid: ${below} and ${below + side}` : `; smallest valid: ${side}`;
-    throw new Magi1Error(
-      `${name}: expected a multiple of ${side} (${SPATIAL_DOWNSAMPLE} pixels per latent, patches of ${model.patch_size}), got ${pixels}${Number.isFinite(pixels) ? nearest : ''}`,
+    throw new RequestError(
+      worded`${option(name)}: a multiple of ${side} expected (${SPATIAL_DOWNSAMPLE} pixels per latent, patches of ${model.patch_size}), got ${pixels}${Number.isFinite(pixels) ? nearest : ''}`,
     );
   }
   return (chunkWidth / model.t_patch_size) * (height / side) * (width / side);

@@ -190,7 +190,7 @@ describe('planSampling', () => {
       'nearest valid: 6 and 12',
     );
     expect(() => plan({ numSteps: 9, noise2cleanKvRange: [] })).toThrow('nearest valid: 8 and 12');
-    expect(() => plan({ numSteps: 0 })).toThrow('steps: expected a whole number from 1 up, got 0');
+    expect(() => plan({ numSteps: 0 })).toThrow('numInferenceSteps: a whole number from 1 up expected, got 0');
     expect(() => plan({ windowSize: 0 })).toThrow('window_size');
     expect(() => plan({ chunks: 0 })).toThrow('chunks: expected');
     expect(() => plan({ chunks: 1, prefixLatentFrames: 6 })).toThrow('leave nothing to generate');
@@ -213,7 +213,7 @@ describe('sizes', () => {
     expect(tokensPerChunk(720, 720, 6, patches)).toBe(12150);
     expect(tokensPerChunk(480, 832, 6, patches)).toBe(9360);
     expect(tokensPerChunk(720, 1280, 6, patches)).toBe(21600);
-    expect(() => tokensPerChunk(500, 832, 6, patches)).toThrow('height: expected a multiple of 16');
+    expect(() => tokensPerChunk(500, 832, 6, patches)).toThrow('height: a multiple of 16 expected');
     expect(() => tokensPerChunk(480, 830, 6, patches)).toThrow('nearest valid: 816 and 832');
     expect(() => tokensPerChunk(480, 0, 6, patches)).toThrow('width');
   });

@@ -1,5 +1,6 @@
 // The sliding window over chunks: which chunks a stage works on, and which part of their steps it takes them through.
 import { Magi1Error } from '@magi1/tensor';
+import { RequestError, option, worded } from '../wording.ts';
 
 export interface Stage {
   readonly chunkStart: number;
@@ -38,7 +39,9 @@ export function countChunks({
   temporalDownsample,
 }: ChunkCountInput): number {
   if (!Number.isInteger(numFrames) || numFrames < temporalDownsample)
-    throw new Magi1Error(`frames: expected a whole number from ${temporalDownsample} up, got ${numFrames}`);
+    throw new RequestError(
+      worded`${option('numFrames')}: a whole number from ${temporalDownsample} up expected, got ${numFrames}`,
+    );
   return Math.ceil((Math.floor(numFrames / temporalDownsample) + prefixLatentFrames) / chunkWidth);
 }
 
@@ -47,15 +50,14 @@ export function checkSteps(numSteps: number, windowSize: number, rangeCount: num
   if (!Number.isInteger(windowSize) || windowSize < 1)
     throw new Magi1Error(`window_size: expected a whole number from 1 up, got ${windowSize}`);
   if (!Number.isInteger(numSteps) || numSteps < 1)
-    throw new Magi1Error(`steps: expected a whole number from 1 up, got ${numSteps}`);
+    throw new RequestError(worded`${option('numInferenceSteps')}: a whole number from 1 up expected, got ${numSteps}`);
   const unit = leastCommonMultiple(windowSize, Math.max(1, rangeCount));
   if (numSteps % unit === 0) return;
   const below = Math.floor(numSteps / unit) * unit;
   const nearest = below === 0 ? `${unit}` : `${below} and ${below + unit}`;
-  throw new Magi1Error(
-    `steps: ${numSteps} does not divide by the window of ${windowSize}` +
-      (rangeCount > 1 ? ` and the ${rangeCount} key ranges of noise2clean_kvrange` : '') +
-      `; nearest valid: ${nearest}`,
+  const ranges = rangeCount > 1 ? ` and the ${rangeCount} key ranges of noise2clean_kvrange` : '';
+  throw new RequestError(
+    worded`${option('numInferenceSteps')}: ${numSteps} does not divide by the window of ${windowSize}${ranges}; nearest valid: ${nearest}`,
   );
 }
 

@@ -1,0 +1,176 @@
+// Requests that are refused before any work: prompts of chunks, numbers that no plan can hold, names as users type them.
+import { Device, Magi1Pipeline, Magi1VideoToVideoPipeline, POCKET_MODEL, RequestError } from '@magi1/core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { TINY_MODEL, runCli } from './support/cli.ts';
+import { copyTinyModel, editConfig } from './support/tiny-model.ts';
+
+let device: Device;
+let pipe: Magi1Pipeline;
+let loaded: number;
+
+beforeAll(async () => {
+  device = await Device.open({ backend: 'wasm' });
+  pipe = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
+  loaded = device.memory().tensors;
+});
+afterAll(async () => {
+  expect(device.memory().tensors).toBe(loaded);
+  await pipe.dispose();
+  await device.dispose();
+});
+
+const refusal = (request: object): RequestError => {
+  try {
+    pipe.plan({ prompt: 'a red circle', ...request });
+  } catch (error) {
+    if (error instanceof RequestError) return error;
+    throw error;
+  }
+  throw new Error(`${JSON.stringify(request)} was accepted`);
+};
+
+describe('a prompt for a chunk', () => {
+  const at = (...seconds: number[]) => ({
+    numFrames: 72,
+    chunkPrompts: seconds.map((second) => ({ second, prompt: `a blue star at ${second}` })),
+  });
+
+  it.each([0, 0.001, 0.5, 0.95])('of the first one is refused where there is a prompt: second %d', (second) => {
+    const message = refusal(at(second)).message;
+    expect(message).toMatch(/^chunkPrompts\[0\]: second \S+ lies in the first chunk, which prompt describes/);
+    expect(message).toMatch(/the first that another prompt can have starts at second 1 \(chunk 1\)$/);
+  });
+
+  it('of the first one is refused beside embeddings, by its number, and where there is no second chunk', () => {
+    const promptEmbeds = { rows: new Float32Array(64), length: 1 };
+    expect(refusal({ prompt: undefined, promptEmbeds, ...at(0.5) }).message).toContain('which promptEmbeds describes');
+    const first = { chunkPrompts: [{ chunk: 0, prompt: 'x' }] };
+    expect(refusal({ ...first, numFrames: 48 }).message).toContain('chunk 0 lies in the first chunk');
+    expect(refusal({ ...first, numFrames: 24 }).message).toMatch(/the video has no other; more frames are needed/);
+  });
+
+  it('stands for the prompt where there is none, and the first second that is named is accepted', () => {
+    expect(pipe.plan({ ...at(0, 1), prompt: undefined }).settings.chunks).toBe(3);
+    expect(pipe.plan({ prompt: 'a red circle', ...at(1) }).notes).toEqual([]);
+  });
+
+  it('is refused beside another one for the same chunk, and past the end', () => {
+    expect(refusal(at(1, 1.5)).message).toBe(
+      'chunkPrompts[0] and chunkPrompts[1]: both start with chunk 1; chunks start at 0, 1, 2 s',
+    );
+    expect(refusal({ ...at(0, 0.5), prompt: undefined }).message).toContain('both start with chunk 0');
+    for (const second of [3, 4, 1e300])
+      expect(refusal(at(second)).message).toMatch(/past the end of the video, which has 3 chunks and lasts 3 s/);
+    expect(refusal({ numFrames: 72, chunkPrompts: [{ chunk: 3, prompt: 'x' }] }).message).toContain('past the end');
+  });
+
+  it('that acts earlier than asked for is said', () => {
+    const { notes } = pipe.plan({ prompt: 'a red circle', ...at(1, 2.5) });
+    expect(notes).toEqual(['the prompt for second 2.5 acts from 2 s on, where its chunk starts']);
+  });
+});
+
+describe('numbers that are too large', () => {
+  const huge: [request: object, message: RegExp][] = [
+    ...[100_001, 1e9, Number.MAX_SAFE_INTEGER, 1e300].flatMap((numFrames): [object, RegExp][] => [
+      [{ numFrames }, /^numFrames: at most 100000 expected, got /],
+      [{ numVideosPerPrompt: numFrames }, /^numVideosPerPrompt: at most 10000 expected, got /],
+    ]),
+    ...[1001, 1_000_000, 1e8, Number.MAX_SAFE_INTEGER].map((numInferenceSteps): [object, RegExp] => [
+      { numInferenceSteps },
+      /^numInferenceSteps: at most 1000 expected, got /,
+    ]),
+    ...[16_400, 2 ** 31, 1e9, 2 ** 60].flatMap((side): [object, RegExp][] => [
+      [{ height: side }, /^height: at most 16384 expected, got /],
+      [{ width: side }, /^width: at most 16384 expected, got /],
+    ]),
+    [{ numFrames: 100_000, numInferenceSteps: 1000 }, /^numFrames and numInferenceSteps: .* at most 200000 expected/],
+    [
+      { prompt: new Array<string>(1000).fill('x'), numVideosPerPrompt: 1000 },
+      /at most 100000 videos expected, got 1000000/,
+    ],
+    [{ prompt: undefined, promptEmbeds: [], numFrames: 1e9 }, /a list with at least one entry.*; numFrames: at most/],
+    [{ guidanceScale: 1e308 }, /^guidanceScale: a number from 0 to 1000000, .* got 1e\+308/],
+    [{ attentionKwargs: { scale: -1e308 } }, /^attentionKwargs: an object with scale, a number from -1000000/],
+    [{ attentionKwargs: { scale: '1' } }, /^attentionKwargs: /],
+    [
+      { seed: Number.MAX_SAFE_INTEGER, numVideosPerPrompt: 2 },
+      /^seed: the last of 2 videos would have 9007199254740992, /,
+    ],
+  ];
+  it.each(huge)('number %#', (request, message) => {
+    const start = performance.now();
+    expect(refusal(request).message).toMatch(message);
+    expect(performance.now() - start).toBeLessThan(200);
+  });
+
+  it('as frames of a clip', async () => {
+    const own = await Magi1VideoToVideoPipeline.fromPretrained(POCKET_MODEL, { device });
+    for (const prefixFrames of [100_001, 1e9, 2 ** 60])
+      expect(() => own.plan({ prompt: 'x', video: 'clip.mp4', prefixFrames })).toThrow(
+        /^prefixFrames: at most 100000 expected, got /,
+      );
+    expect(own.plan({ prompt: 'x', video: 'clip.mp4', prefixFrames: 99_996 }).settings.prefixFrames).toBe(99_996);
+    await own.dispose();
+  });
+
+  it('in a config are named as they are there', async () => {
+    const folder = copyTinyModel();
+    editConfig(folder, (config) => (config.runtime_config!.num_steps = 1004));
+    await expect(Magi1Pipeline.fromPretrained(folder, { device })).rejects.toThrow(
+      /runtime_config\.num_steps: at most 1000 expected, got 1004/,
+    );
+  });
+
+  it('are those beyond what a plan can hold: the limits themselves are planned in seconds', () => {
+    const start = performance.now();
+    expect(pipe.plan({ prompt: 'x', numFrames: 100_000, numInferenceSteps: 64 }).settings.chunks).toBe(4167);
+    expect(pipe.plan({ prompt: 'x', numInferenceSteps: 1000 }).settings.numInferenceSteps).toBe(1000);
+    expect(pipe.plan({ prompt: 'x', height: 16384, width: 16384 }).settings.height).toBe(16384);
+    expect(pipe.plan({ prompt: 'x', seed: Number.MAX_SAFE_INTEGER }).videos).toBe(1);
+    expect(performance.now() - start).toBeLessThan(20_000);
+  });
+});
+
+describe('lists with holes', () => {
+  const holes = (entry: unknown) => Object.assign(new Array<unknown>(2), { 0: entry });
+  it.each([
+    [{ prompt: holes('a') }, /prompt\[1\]: text expected, got nothing/],
+    [{ negativePrompt: holes('a'), prompt: ['a', 'b'] }, /negativePrompt\[1\]: text expected, got nothing/],
+    [{ chunkPrompts: holes({ chunk: 1, prompt: 'a' }) }, /chunkPrompts\[1\]: .* expected, got nothing/],
+    [{ prompt: undefined, promptEmbeds: holes({ rows: new Float32Array(64), length: 1 }) }, /promptEmbeds\[1\]: /],
+  ])('number %# are refused', (request, message) => {
+    expect(refusal(request).message).toMatch(message);
+  });
+});
+
+describe('the names of options', () => {
+  it('are told apart from the message', () => {
+    const error = refusal({ numFrames: -1, prompt: ['a', 5], numInferenceSteps: 1e9 });
+    expect(error.options).toEqual(['prompt', 'numFrames', 'numInferenceSteps']);
+    const shown = error.wording.inNamesOf((option, index) => `<${option}${index ?? ''}>`);
+    expect(shown).toBe(
+      '<prompt1>: text expected, got 5; <numFrames>: a whole number above 0 expected, got -1; <numInferenceSteps>: at most 1000 expected, got 1000000000',
+    );
+  });
+
+  const typed: [args: string[], status: number, message: string][] = [
+    [['--num-frames', '0'], 1, '--num-frames: a whole number above 0 expected, got 0'],
+    [['--num_frames=100000000'], 1, '--num-frames: at most 100000 expected, got 100000000'],
+    [['--steps', '50'], 1, '--steps: 50 does not divide by the window'],
+    [['--height', '100'], 1, '--height: a multiple of 16 expected'],
+    [['--num-frames', '3'], 1, '--num-frames: a whole number from 4 up expected, got 3'],
+    [['--max-sequence-length', '801'], 1, '--max-sequence-length: a whole number from 1 to 800'],
+    [['--prompt-at', '0.5:it rains'], 1, '--prompt-at (number 1): second 0.5 lies in the first chunk, which --prompt'],
+    [['--image', 'a.png', '--video', 'b.mp4'], 2, '--image and --video: a video starts from one of them'],
+    [['--mode', 'i2v'], 2, '--mode i2v needs --image'],
+    [['--mode', 't2v', '--image', 'a.png'], 2, '--image belongs to --mode i2v, not t2v'],
+    [['--prefix-frames', '8'], 2, '--prefix-frames says how much is taken of a clip, but there is no --video'],
+    [['--video', 'b.mp4', '--prefix-frames', '200000'], 1, '--prefix-frames: at most 100000 expected, got 200000'],
+  ];
+  it.each(typed)('are those of the command line: %j', async (args, status, message) => {
+    const run = await runCli(['generate', '--model', TINY_MODEL, '--prompt', 'x', '--device', 'wasm', ...args]);
+    expect(run.stderr).toContain(`magi1: ${message}`);
+    expect(run).toMatchObject({ status, stdout: '' });
+  });
+});
