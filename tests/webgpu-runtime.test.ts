@@ -373,7 +373,17 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     expect(await runOp(firstWords, { x }, {})[0]!.read()).toEqual(Uint32Array.of(1, 2));
   });
 
-  test('abort drops recorded work and rejects with the reason', async () => {
+  test('an abort leaves what others have recorded', async () => {
+    const x = counting(1000);
+    const theirs = add(x);
+    const ours = add(x);
+    await expect(device.tick(AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+    ours.dispose();
+    await expect(device.sync(AbortSignal.abort(new Error('enough')))).rejects.toThrow('enough');
+    expect((await theirs.read())[999]).toBe(1000);
+  });
+
+  test('an abort rejects with the reason, and work goes on after it', async () => {
     const controller = new AbortController();
     const x = counting(1000);
     const y = add(x);

@@ -3,6 +3,7 @@ import { asBytes, bytesPerElement, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 import type { AnyOp, OpCall } from './op.ts';
+import type { Data } from './queue.ts';
 import { checkShape, describeSpec, elementCount } from './shape.ts';
 import type { Shape } from './shape.ts';
 import { Tensor } from './tensor.ts';
@@ -10,7 +11,7 @@ import { Tensor } from './tensor.ts';
 export type Backend = 'webgpu' | 'wasm' | 'reference';
 
 /** A backend's allocation. */
-export interface DeviceBuffer {
+export interface DeviceBuffer extends Data {
   readonly byteLength: number;
 }
 
@@ -61,8 +62,9 @@ export abstract class Device {
   /** Copies bytes from one buffer to another, in order with recorded work; the two must differ. */
   abstract copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, byteLength: number): void;
   /**
-   * Resolves when all recorded work is done; rejects with the first error of that work. When `signal` aborts, work not
-   * yet begun is dropped and the promise rejects with the signal's reason.
+   * Resolves when all recorded work is done; rejects with the first error of that work. When `signal` aborts, the promise
+   * rejects with its reason and work not yet begun may be dropped: only what was recorded in the synchronous stretch of
+   * code that called this, so that several runs can share a device.
    */
   abstract sync(signal?: AbortSignal): Promise<void>;
   /** Hands recorded work to the hardware and waits only if too much is under way: call it between blocks of a model. */

@@ -1,4 +1,5 @@
 // An op as data: contract, cost, reference and backend kernels. `runOp` is the one way an op is called.
+import type { DeviceBuffer } from './device.ts';
 import type { DType } from './dtype.ts';
 import { OpError } from './errors.ts';
 import { elementCount } from './shape.ts';
@@ -95,6 +96,12 @@ export function defineOp<R extends string, O extends string, P>(definition: OpDe
 
 export function isOp(value: unknown): value is AnyOp {
   return typeof value === 'object' && value !== null && (value as { isOp?: unknown }).isOp === true;
+}
+
+/** What a call reads and writes, for devices that queue it. */
+export function buffersOf(call: OpCall): { readonly reads: DeviceBuffer[]; readonly writes: DeviceBuffer[] } {
+  const given = Object.values(call.inputs).filter((tensor): tensor is Tensor => tensor !== undefined);
+  return { reads: given.map(({ buffer }) => buffer), writes: call.outputs.map(({ buffer }) => buffer) };
 }
 
 /** Validates, allocates the outputs and records the op on its inputs' device. `device` is for ops without inputs. */

@@ -1,4 +1,5 @@
 // Deferred execution for devices that compute on the host's own threads: jobs run in order, with yields between them.
+import { Magi1Error } from './errors.ts';
 
 /** Gives the event loop one turn, so that timers, I/O and signals are served. */
 export function yieldToEventLoop(): Promise<void> {
@@ -22,55 +23,182 @@ function postTurn(resolve: () => void): void {
 
 const YIELD_EVERY_MS = 8;
 
-/** Gets the signal of the drain that runs it; a long job should heed it. */
+/** Gets the signal of the drain that it was recorded for; a long job should heed it. */
 export type Job = (signal?: AbortSignal) => void | Promise<void>;
 
+/** What jobs read and write. */
+export interface Data {
+  /** Why the contents were never computed, or not wholly. Whatever reads them fails with it. */
+  spoiled?: Error;
+}
+
+export interface Recorded {
+  /** In errors, such as the op's name. */
+  readonly name: string;
+  readonly run: Job;
+  readonly reads?: readonly Data[];
+  readonly writes?: readonly Data[];
+}
+
+interface Entry {
+  /** Undefined once it was dropped. */
+  job: Recorded | undefined;
+  /** Undefined for work of nobody, which is never dropped. */
+  owner: Wait | undefined;
+}
+
+/** A drain under way. */
+interface Wait {
+  readonly signal: AbortSignal | undefined;
+  /** Entries that must be done, counted from the first one ever. */
+  readonly end: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+  error?: Error;
+}
+
+/**
+ * Runs jobs in order while somebody waits for them. Several runs may share a queue, so an abort or an error may take
+ * down its owner's jobs only. Nobody is told who records; but what is recorded and the drain that follows it stand in one
+ * synchronous stretch of code, so a drain owns what was pushed in its stretch. What is left at the end of a stretch
+ * belongs to nobody and runs in any case.
+ */
 export class JobQueue {
-  #jobs: Job[] = [];
+  #entries: Entry[] = [];
   #head = 0;
-  #draining: Promise<void> | undefined;
+  /** Entries done or dropped before `#entries`. */
+  #passed = 0;
+  /** Pushed in the present stretch of code, not owned yet. */
+  #unowned: Entry[] = [];
+  #running: Entry | undefined;
+  readonly #waits = new Set<Wait>();
+  #pumping = false;
+  #pump: Promise<void> | undefined;
+  #closed: Error | undefined;
 
+  /** Nothing is queued or being run. */
   get empty(): boolean {
-    return this.#head === this.#jobs.length && this.#draining === undefined;
+    return this.#head === this.#entries.length && this.#running === undefined;
   }
 
-  push(job: Job): void {
-    this.#jobs.push(job);
+  push(job: Recorded): void {
+    if (this.#closed !== undefined) throw this.#closed;
+    const entry: Entry = { job, owner: undefined };
+    this.#entries.push(entry);
+    if (this.#unowned.push(entry) === 1) queueMicrotask(() => (this.#unowned = []));
   }
 
-  /** Runs what is queued. When `signal` aborts, what has not begun is dropped and the promise rejects. */
-  async drain(signal?: AbortSignal): Promise<void> {
-    while (this.#draining !== undefined) await this.#draining.catch(() => undefined);
-    this.#draining = this.#run(signal);
-    try {
-      await this.#draining;
-    } finally {
-      this.#draining = undefined;
+  /**
+   * Resolves when everything pushed so far is done; rejects with the first error of the jobs it owns or of nobody's. When
+   * `signal` aborts, those of its jobs that have not begun are dropped and it rejects with the signal's reason.
+   */
+  drain(signal?: AbortSignal): Promise<void> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed);
+    return new Promise((resolve, reject) => {
+      const abort = (): void => this.#fail(wait, signal!.reason as Error);
+      const settled = (): void => signal?.removeEventListener('abort', abort);
+      const wait: Wait = {
+        signal,
+        end: this.#passed + this.#entries.length,
+        resolve: () => {
+          settled();
+          resolve();
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      };
+      for (const entry of this.#unowned) entry.owner = wait;
+      this.#unowned = [];
+      this.#waits.add(wait);
+      signal?.addEventListener('abort', abort);
+      if (signal?.aborted) abort();
+      if (!this.#pumping) this.#pump = this.#run();
+    });
+  }
+
+  /** Drops everything; who waits, pushes or drains gets `error`. Resolves when no job is being run any more. */
+  async close(error: Error): Promise<void> {
+    this.#closed = error;
+    for (const wait of this.#waits) this.#fail(wait, error);
+    for (const entry of this.#entries.slice(this.#head)) drop(entry, error);
+    await this.#pump;
+  }
+
+  async #run(): Promise<void> {
+    this.#pumping = true;
+    await Promise.resolve(); // Drains of one stretch begin together.
+    let last = performance.now();
+    while (this.#waits.size > 0) {
+      for (const wait of this.#waits) {
+        if (wait.end > this.#passed + this.#head) continue;
+        this.#waits.delete(wait);
+        wait.resolve();
+        // Who was waiting goes on in a turn of its own: stretches of two runs must not mix.
+        if (this.#waits.size > 0) await yieldToEventLoop();
+      }
+      if (this.#waits.size === 0) break;
+      await this.#runEntry(this.#entries[this.#head]!);
+      if (performance.now() - last > YIELD_EVERY_MS) {
+        await yieldToEventLoop();
+        last = performance.now();
+      }
     }
+    this.#pumping = false;
   }
 
-  clear(): void {
-    this.#jobs = [];
+  async #runEntry(entry: Entry): Promise<void> {
+    this.#head++;
+    this.#running = entry;
+    const { job, owner } = entry;
+    let error: Error | undefined;
+    try {
+      const spoiled = job?.reads?.find((data) => data.spoiled !== undefined)?.spoiled;
+      if (job !== undefined && spoiled !== undefined) throw unknownInput(job.name, spoiled);
+      const pending = job?.run(owner?.signal);
+      if (pending !== undefined) await pending;
+    } catch (thrown) {
+      error = thrown as Error;
+    }
+    this.#running = undefined;
+    if (error !== undefined) {
+      drop(entry, error);
+      for (const wait of owner === undefined ? [...this.#waits] : [owner]) {
+        if (owner !== undefined || wait.end >= this.#passed + this.#head) this.#fail(wait, error);
+      }
+    } else if (owner?.error !== undefined) {
+      this.#fail(owner, owner.error);
+    }
+    if (this.#head < this.#entries.length) return;
+    this.#passed += this.#head;
+    this.#entries = [];
     this.#head = 0;
   }
 
-  async #run(signal?: AbortSignal): Promise<void> {
-    let last = performance.now();
-    try {
-      while (this.#head < this.#jobs.length) {
-        signal?.throwIfAborted();
-        const job = this.#jobs[this.#head++]!;
-        const pending = job(signal);
-        if (pending !== undefined) await pending;
-        const now = performance.now();
-        if (now - last > YIELD_EVERY_MS) {
-          await yieldToEventLoop();
-          last = performance.now();
-        }
-      }
-      signal?.throwIfAborted();
-    } finally {
-      this.clear();
+  #fail(wait: Wait, error: Error): void {
+    if (!this.#waits.has(wait)) return;
+    wait.error ??= error;
+    for (let i = this.#head; i < this.#entries.length; i++) {
+      if (this.#entries[i]!.owner === wait) drop(this.#entries[i]!, error);
     }
+    // Its caller may free what the job uses, so it hears of the end when the job has stopped.
+    if (this.#running?.owner === wait) return;
+    this.#waits.delete(wait);
+    wait.reject(wait.error);
   }
+}
+
+function drop(entry: Entry, error: Error): void {
+  for (const data of entry.job?.writes ?? []) data.spoiled ??= error;
+  entry.job = undefined;
+}
+
+function unknownInput(name: string, cause: Error): Magi1Error {
+  return new Magi1Error(
+    `${name}: an input was never computed: work before it was aborted or failed (${String(cause)})`,
+    {
+      cause,
+    },
+  );
 }

@@ -3,7 +3,8 @@ import { asBytes, bytesPerElement, fromFloat32, hostArray, isFloat, toFloat32, v
 import type { DType, HostArray } from '../dtype.ts';
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
-import { OutOfMemoryError } from '../errors.ts';
+import { DeviceLostError, OutOfMemoryError } from '../errors.ts';
+import { buffersOf } from '../op.ts';
 import type { AnyOp, HostOutput, HostView, OpCall } from '../op.ts';
 import { JobQueue } from '../queue.ts';
 import { elementCount } from '../shape.ts';
@@ -13,6 +14,7 @@ import type { Tensor } from '../tensor.ts';
 class HostBuffer implements DeviceBuffer {
   readonly byteLength: number;
   readonly bytes: Uint8Array;
+  spoiled?: Error;
   constructor(byteLength: number) {
     this.byteLength = byteLength;
     this.bytes = new Uint8Array(byteLength);
@@ -63,12 +65,13 @@ export class ReferenceDevice extends Device {
       .filter((entry): entry is [string, Tensor] => entry[1] !== undefined)
       .map(([name, tensor]) => ({ name, shape: tensor.shape, dtype: tensor.dtype, bytes: bytesOf(tensor) }));
     const outputs = call.outputs.map((t) => ({ shape: t.shape, dtype: t.dtype, bytes: bytesOf(t) }));
-    this.#queue.push(() => {
+    const run = (): void => {
       const views = Object.fromEntries(inputs.map((input) => [input.name, hostView(input)]));
       const results = outputs.map(hostOutput);
       op.reference(views, results, call.params);
       results.forEach((result, i) => outputs[i]!.bytes.set(asBytes(narrow(result))));
-    });
+    };
+    this.#queue.push({ name: op.name, run, ...buffersOf(call) });
   }
 
   override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
@@ -78,18 +81,23 @@ export class ReferenceDevice extends Device {
       return;
     }
     const copy = bytes.slice();
-    this.#queue.push(() => target.set(copy, byteOffset));
+    this.#queue.push({ name: 'writeBuffer', run: () => target.set(copy, byteOffset) });
   }
 
   override async readBuffer(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Promise<Uint8Array> {
+    let bytes = new Uint8Array();
+    const run = (): void => {
+      bytes = (buffer as HostBuffer).bytes.slice(byteOffset, byteOffset + byteLength);
+    };
+    this.#queue.push({ name: 'readBuffer', run, reads: [buffer] });
     await this.sync();
-    return (buffer as HostBuffer).bytes.slice(byteOffset, byteOffset + byteLength);
+    return bytes;
   }
 
   override copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, length: number): void {
-    this.#queue.push(() =>
-      (to as HostBuffer).bytes.set((from as HostBuffer).bytes.subarray(fromByte, fromByte + length), toByte),
-    );
+    const run = (): void =>
+      (to as HostBuffer).bytes.set((from as HostBuffer).bytes.subarray(fromByte, fromByte + length), toByte);
+    this.#queue.push({ name: 'copyBuffer', run, reads: [from], writes: [to] });
   }
 
   override sync(signal?: AbortSignal): Promise<void> {
@@ -102,8 +110,7 @@ export class ReferenceDevice extends Device {
     // Nothing is pooled.
   }
   override dispose(): Promise<void> {
-    this.#queue.clear();
-    return Promise.resolve();
+    return this.#queue.close(new DeviceLostError('reference: the device was disposed'));
   }
 }
 

@@ -2,6 +2,7 @@
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { DeviceLostError, Magi1Error, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
+import { buffersOf } from '../op.ts';
 import type { AnyOp, OpCall } from '../op.ts';
 import { JobQueue } from '../queue.ts';
 import { Executor } from './executor.ts';
@@ -107,10 +108,11 @@ export class WasmDevice extends Device {
   }
 
   #poison(buffer: HeapBuffer): void {
-    this.#queue.push(() => {
+    const run = (): void => {
       this.#heapView(buffer, 0, buffer.byteLength).fill(POISON_BYTE);
       this.#heapView(buffer, buffer.byteLength, this.#guardBytes).fill(GUARD_BYTE);
-    });
+    };
+    this.#queue.push({ name: 'poison', run });
   }
   /** For tests, with `guardBytes`: what was written behind the tensor's buffer, or undefined when nothing was. */
   async guardDamage(tensor: Tensor): Promise<string | undefined> {
@@ -158,16 +160,17 @@ export class WasmDevice extends Device {
   override execute(op: AnyOp, call: OpCall): void {
     this.#checkAlive();
     if (op.wasm === undefined) throw new OpError(op.name, 'has no wasm version');
-    for (const step of op.wasm(call)) if (step.items > 0) this.#record(op.name, step);
+    const buffers = buffersOf(call);
+    for (const step of op.wasm(call)) if (step.items > 0) this.#record(op.name, step, buffers);
   }
 
-  #record(op: string, step: WasmStep): void {
+  #record(op: string, step: WasmStep, buffers: ReturnType<typeof buffersOf>): void {
     const compiled = this.#executor.kernel(step.kernel as WasmKernel, step.variant);
     const plan = prepareStep(op, step, this.#executor.threads);
     // Tables, copies and scratch are taken and given back while recording: the queue's order keeps them apart.
     const address = plan.heapBytes === 0 ? 0 : this.#heap.allocator.allocate(plan.heapBytes);
     if (address === undefined) throw this.#heapFull(`${op} needs ${plan.heapBytes} bytes for tables and scratch`);
-    this.#queue.push((signal) => this.#run(compiled, plan, address, signal));
+    this.#queue.push({ name: op, run: (signal) => this.#run(compiled, plan, address, signal), ...buffers });
     if (plan.heapBytes > 0) this.#heap.allocator.free(address);
   }
 
@@ -204,7 +207,7 @@ export class WasmDevice extends Device {
       return;
     }
     const copy = bytes.slice();
-    this.#queue.push(() => this.#write(buffer, byteOffset, copy));
+    this.#queue.push({ name: 'writeBuffer', run: () => this.#write(buffer, byteOffset, copy) });
   }
   #write(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
     if (buffer instanceof ExternalBuffer) buffer.write(byteOffset, bytes);
@@ -222,19 +225,14 @@ export class WasmDevice extends Device {
     this.#checkAlive();
     // The read has its place in the queue: the buffer may be released while work is still under way.
     const bytes = new Uint8Array(byteLength);
-    let done = false;
-    this.#queue.push(() => {
-      this.#readInto(buffer, byteOffset, bytes);
-      done = true;
-    });
+    this.#queue.push({ name: 'readBuffer', run: () => this.#readInto(buffer, byteOffset, bytes), reads: [buffer] });
     await this.sync();
-    if (!done) throw new Magi1Error('wasm: the read was dropped because work before it failed or was aborted');
     return bytes;
   }
 
   override copyBuffer(from: DeviceBuffer, fromByte: number, to: DeviceBuffer, toByte: number, length: number): void {
     this.#checkAlive();
-    this.#queue.push(() => {
+    const run = (): void => {
       if (to instanceof ExternalBuffer) {
         const bytes = new Uint8Array(length);
         this.#readInto(from, fromByte, bytes);
@@ -242,7 +240,8 @@ export class WasmDevice extends Device {
       } else {
         this.#readInto(from, fromByte, this.#heapView(to, toByte, length));
       }
-    });
+    };
+    this.#queue.push({ name: 'copyBuffer', run, reads: [from], writes: [to] });
   }
 
   override sync(signal?: AbortSignal): Promise<void> {
@@ -261,17 +260,18 @@ export class WasmDevice extends Device {
   override async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    this.#queue.clear();
-    this.#executor.stop();
     // A step under way ends at its next turn of the event loop; whoever waits for it gets the error.
-    await this.#queue.drain().catch(() => undefined);
+    this.#executor.stop();
+    await this.#queue.close(disposedError());
     await this.#executor.dispose();
   }
 
   #checkAlive(): void {
-    if (this.#disposed) throw new DeviceLostError('wasm: the device was disposed');
+    if (this.#disposed) throw disposedError();
   }
 }
+
+const disposedError = () => new DeviceLostError('wasm: the device was disposed');
 
 function threadCount(asked: number | undefined, shared: boolean): number {
   if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 256)) {

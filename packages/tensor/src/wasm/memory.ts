@@ -14,6 +14,7 @@ const CHUNK = 2 ** 30;
 export class HeapBuffer implements DeviceBuffer {
   readonly address: number;
   readonly byteLength: number;
+  spoiled?: Error;
   constructor(address: number, byteLength: number) {
     this.address = address;
     this.byteLength = byteLength;
@@ -25,6 +26,7 @@ export class ExternalBuffer implements DeviceBuffer {
   readonly id: number;
   readonly byteLength: number;
   readonly chunks: readonly Uint8Array[];
+  spoiled?: Error;
 
   constructor(id: number, byteLength: number, shared: boolean, chunkBytes = CHUNK) {
     this.id = id;

@@ -285,7 +285,8 @@ export class WebGpuDevice extends Device {
 
   #checkAborted(signal: AbortSignal | undefined): void {
     if (!signal?.aborted) return;
-    this.#recorder.drop();
+    // Another run's work may be in the same recording, so it is not dropped: a recording is short anyway.
+    this.#submit();
     signal.throwIfAborted();
   }
 
