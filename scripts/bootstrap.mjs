@@ -135,10 +135,13 @@ function manifests() {
   return [...root, ...packages.filter((path) => existsSync(path))];
 }
 
+/** Changes when another installation is needed; the stamp of one that is done. */
+export const installPrint = () => fingerprint(manifests(), 'contents');
+
 /** Installs what the lockfile names, unless that is there already. */
 export async function ensureInstalled() {
   checkNode();
-  const print = fingerprint(manifests(), 'contents');
+  const print = installPrint();
   const present = () => readStamp('install') === print && existsSync(join(ROOT, 'node_modules', '.modules.yaml'));
   if (present()) return;
   await alone(async () => {
