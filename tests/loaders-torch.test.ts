@@ -131,6 +131,149 @@ describe('what torch writes', () => {
   });
 });
 
+// What `torch.save` of PyTorch 2.13 writes, opcode by opcode.
+describe('lazily negated and conjugated tensors', () => {
+  const hooks = [global('collections', 'OrderedDict'), ')', 'R'];
+  const marked = (type: string, shape: number[], strides: number[], offset: number, ...flags: Part[]): Part[] => [
+    global('torch._utils', '_rebuild_tensor_v2'),
+    ...tuple(
+      ...[...storage(type, '0', type.startsWith('Complex') ? 3 : 6), int(offset)],
+      ...[...tuple(...shape.map(int)), ...tuple(...strides.map(int)), 0x89, ...hooks, ...dict(...flags)],
+    ),
+    'R',
+  ];
+  // [1+2j, 3-4j, 5+6j]
+  const COMPLEX = new Uint8Array(Float32Array.of(1, 2, 3, -4, 5, 6).buffer);
+  const openMarked = (...pkl: Part[]) => open(archive(pickle(...dict(text('n'), ...pkl)), { 0: COMPLEX }));
+  const neg = [text('neg'), 0x88];
+  const conj = [text('conj'), 0x88];
+
+  test('tensor.conj().imag, strided, and its ranges', async () => {
+    const file = await openMarked(...marked('FloatStorage', [3], [2], 1, ...neg));
+    expect(await readAll(file)).toEqual({ n: [-2, 4, -6] });
+    expect([...(await file.readRange('n', 4, 4))]).toEqual([...new Uint8Array(Float32Array.of(4).buffer)]);
+  });
+
+  test('contiguous: whole, in part, and the source keeps its bytes', async () => {
+    const file = await openMarked(...marked('FloatStorage', [6], [1], 0, ...neg));
+    for (let i = 0; i < 2; i++) expect(await readAll(file)).toEqual({ n: [-1, -2, -3, 4, -5, -6] });
+    expect((await file.readRange('n', 7, 2)).at(0)).toBe(0xc0); // the last byte of -2
+    expect(COMPLEX[7]).toBe(0x40);
+    expect(await readAll(await openMarked(...marked('FloatStorage', [2], [1], 0, text('neg'), 0x89)))).toEqual({
+      n: [1, 2],
+    });
+  });
+
+  test.each([
+    ['neg', neg, [-1, -2, -3, 4, -5, -6]],
+    ['conj', conj, [1, -2, 3, 4, 5, -6]],
+    ['both', [...neg, ...conj], [-1, 2, -3, -4, -5, 6]],
+  ])('complex, raw bytes: %s', async (_, flags, values) => {
+    const file = await openMarked(...marked('ComplexFloatStorage', [3], [1], 0, ...flags));
+    const bytes = await file.readRange('n', 0, 24);
+    expect([...new Float32Array(bytes.slice().buffer)]).toEqual(values);
+    expect([...(await file.readRange('n', 4, 8))]).toEqual([...bytes.subarray(4, 12)]);
+  });
+
+  test.each<[string, string, Part[], RegExp]>([
+    ['an unknown attribute', 'FloatStorage', [text('phase'), 0x88], /attribute "phase", which is not supported/],
+    ['no bool', 'FloatStorage', [text('neg'), int(1)], /attribute "neg" of a tensor is 1, expected a bool/],
+    ['integers', 'IntStorage', neg, /tensor of i32 is marked as negative/],
+    ['real conjugates', 'FloatStorage', conj, /tensor of f32 is marked as conjugate/],
+  ])('refused: %s', async (_, type, flags, message) => {
+    await expect(openMarked(...marked(type, [3], [1], 0, ...flags))).rejects.toThrow(message);
+  });
+});
+
+test('an empty view at the end of its storage', async () => {
+  const file = await open(
+    archive(pickle(...dict(text('c'), ...tensor(storage('FloatStorage', '0', 6), 6, [0], [1]))), { 0: FLOATS }),
+  );
+  expect(await readAll(file)).toEqual({ c: [] });
+});
+
+describe('saved without checksums', () => {
+  /** Every CRC set to 0, as PyTorch does it, or one of them. */
+  function withoutCrc(bytes: Uint8Array, only?: string): Uint8Array {
+    const out = bytes.slice();
+    const view = new DataView(out.buffer);
+    for (let at = view.getUint32(out.length - 6, true); view.getUint32(at, true) === 0x02014b50;) {
+      const end = at + 46 + view.getUint16(at + 28, true);
+      const name = Buffer.from(out.subarray(at + 46, end)).toString();
+      if (only === undefined || name.endsWith(only)) view.setUint32(at + 16, 0, true);
+      at = end + view.getUint16(at + 30, true) + view.getUint16(at + 32, true);
+    }
+    return out;
+  }
+  const saved = zipOf([
+    ['a/data.pkl', TRANSPOSED],
+    ['a/byteorder', Buffer.from('little')],
+    ['a/data/0', FLOATS],
+  ]);
+  const values = { w: [0, 2, 4, 1, 3, 5] };
+
+  test('is read', async () => {
+    expect(await readAll(await open(withoutCrc(saved)))).toEqual(values);
+  });
+
+  test.each(['data.pkl', 'byteorder', 'data/0'])(
+    'crc: false holds for %s; else a wrong one is refused',
+    async (record) => {
+      const wrong = withoutCrc(saved, record);
+      await expect(open(wrong).then(readAll)).rejects.toThrow(/checksum mismatch/);
+      expect(await readAll(await openTorch(bytesSource(wrong, 'test.bin'), { crc: false }))).toEqual(values);
+    },
+  );
+});
+
+describe('values beside the tensors that torch loads as plain data', () => {
+  const call = (name: [string, string], ...args: Part[]) => [global(...name), ...tuple(...args), 'R'];
+  const latin1 = (value: string) => call(['_codecs', 'encode'], text(value), text('latin1'));
+  const whole = tensor(storage('FloatStorage', '0', 6), 0, [6], [1]);
+
+  test('a set, bytes, a bytearray, a complex number, a Counter, a layout', async () => {
+    const pkl = pickle(
+      ...dict(
+        ...[text('s'), ...call(['__builtin__', 'set'], ']', '(', int(1), int(2), 'e')],
+        ...[text('b'), ...latin1('ab'), text('ba'), ...call(['__builtin__', 'bytearray'], ...latin1('x'))],
+        ...[text('z'), ...call(['builtins', 'complex'], int(1), int(2))],
+        ...[text('k'), ...call(['collections', 'Counter'], ...dict(text('a'), int(2)))],
+        ...[text('l'), ...call(['torch.serialization', '_get_layout'], text('torch.strided'))],
+        ...[text('w'), ...whole],
+      ),
+    );
+    expect(await readAll(await open(archive(pkl, { 0: FLOATS })))).toEqual({ w: [0, 1, 2, 3, 4, 5] });
+  });
+
+  test('a tensor with attributes of its own', async () => {
+    const typed = (make: Part[], type: [string, string]): Part[] => [
+      global('torch._tensor', '_rebuild_from_type_v2'),
+      ...tuple(...make.slice(0, 1), global(...type), ...make.slice(1, -1), ...dict(text('note'), text('x'))),
+      'R',
+    ];
+    const pkl = (type: [string, string]) => archive(pickle(...dict(text('w'), ...typed(whole, type))), { 0: FLOATS });
+    expect(await readAll(await open(pkl(['torch', 'Tensor'])))).toEqual({ w: [0, 1, 2, 3, 4, 5] });
+    await expect(open(pkl(['torch', 'Size']))).rejects.toThrow(/malformed tensor with attributes/);
+  });
+
+  test.each<[string, string]>([
+    ['builtins', 'eval'],
+    ['builtins', 'getattr'],
+    ['__builtin__', 'list'],
+    ['collections', 'defaultdict'],
+    ['_codecs', 'lookup'],
+    ['torch._tensor', '_rebuild_from_type'],
+  ])('not %s.%s', async (...name) => {
+    const pkl = pickle(...dict(text('x'), ...call(name, text('1')), text('w'), ...whole));
+    await expect(open(archive(pkl, { 0: FLOATS }))).rejects.toThrow(/not allowed in a checkpoint; nothing was run/);
+  });
+
+  test('none of them in a place of a tensor', async () => {
+    const instead = call(['torch._utils', '_rebuild_parameter'], ...latin1('w'), 0x89, 'N');
+    await expect(open(archive(pickle(...dict(text('w'), ...instead))))).rejects.toThrow(/malformed parameter/);
+  });
+});
+
 describe('refused', () => {
   const view = (offset: number, shape: number[], strides: number[]) =>
     pickle(...dict(text('w'), ...tensor(storage('FloatStorage', '0', 6), offset, shape, strides)));

@@ -29,7 +29,11 @@ export const crc32: (bytes: Uint8Array, before?: number) => number = nativeCrc32
 
 function nativeCrc32(): ((bytes: Uint8Array, before?: number) => number) | undefined {
   const zlib = nodeBuiltin('node:zlib');
-  return zlib && 'crc32' in zlib ? (bytes, before) => zlib.crc32(bytes, before) : undefined;
+  return zlib && 'crc32' in zlib
+    ? (bytes, before = 0) =>
+        // On Node 20 and 22 zlib gives 0 for empty bytes of an empty ArrayBuffer, whatever came before.
+        bytes.length === 0 ? before : zlib.crc32(bytes, before)
+    : undefined;
 }
 
 export function portableCrc32(bytes: Uint8Array, before = 0): number {

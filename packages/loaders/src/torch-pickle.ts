@@ -1,7 +1,7 @@
 // What a torch checkpoint's pickle may say: an exact list of names, tensors as views of numbered storages, and
 // containers around them. Nothing is called; a name outside the list is refused.
 import { FileFormatError } from '@magi1/tensor';
-import { elementCount } from './file-dtype.ts';
+import { bitsPerElement, elementCount } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
 import { PickleDict, PickleGlobal, PickleObject, PickleTuple, readPickle, show } from './pickle.ts';
 import type { PickleHooks, PickleValue } from './pickle.ts';
@@ -53,21 +53,43 @@ const SCALAR_TYPES = new Map<string, FileDType>([
   ['complex128', 'c128'],
 ]);
 
+/** Real types whose sign is the highest bit of the last byte. */
+const SIGN_BIT = new Set<FileDType>(['f64', 'f32', 'f16', 'bf16']);
+
 const UNTYPED = new Set(['torch.UntypedStorage', 'torch.storage.UntypedStorage']);
 
+/** Values beside the tensors that torch's own restricted reader takes: they are noted and not built. */
+const OPAQUE = new Map([
+  ['torch.device', 'device'],
+  ['torch.serialization._get_layout', 'layout'],
+  ['_codecs.encode', 'bytes object'],
+  ...['__builtin__', 'builtins'].flatMap((module): [string, string][] => [
+    [`${module}.set`, 'set'],
+    [`${module}.bytes`, 'bytes object'],
+    [`${module}.bytearray`, 'bytearray'],
+    [`${module}.complex`, 'complex number'],
+  ]),
+]);
+
 const CALLABLES = new Set([
+  ...OPAQUE.keys(),
+  'collections.Counter',
   'collections.OrderedDict',
   'torch.Size',
-  'torch.device',
   'torch._utils._rebuild_tensor',
   'torch._utils._rebuild_tensor_v2',
   'torch._utils._rebuild_tensor_v3',
   'torch._utils._rebuild_parameter',
   'torch._utils._rebuild_parameter_with_state',
+  'torch._tensor._rebuild_from_type_v2',
 ]);
+
+/** Classes of tensors that have attributes of their own, which are ignored. */
+const TENSOR_CLASSES = new Set(['torch.Tensor', 'torch.nn.parameter.Parameter']);
 
 const ALLOWED = new Set([
   ...CALLABLES,
+  ...TENSOR_CLASSES,
   ...UNTYPED,
   ...[...STORAGE_TYPES.keys()].flatMap((name) => [`torch.${name}`, `torch.storage.${name}`]),
   ...[...SCALAR_TYPES.keys()].map((name) => `torch.${name}`),
@@ -88,6 +110,14 @@ export class TorchStorage extends PickleObject {
   }
 }
 
+/** Lazily negated or conjugated tensors: which components of an element have the other sign. */
+export interface SignChange {
+  /** Bytes of the real or the imaginary part; of the element, where both signs are the same. */
+  readonly componentSize: number;
+  readonly real: boolean;
+  readonly imaginary: boolean;
+}
+
 export class TorchTensor extends PickleObject implements View {
   readonly kind = 'tensor';
   readonly storage: TorchStorage;
@@ -95,8 +125,11 @@ export class TorchTensor extends PickleObject implements View {
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
-  constructor(storage: TorchStorage, dtype: FileDType, view: View) {
+  /** What the values are of those in the storage, where they are not the same. */
+  readonly sign: SignChange | undefined;
+  constructor(storage: TorchStorage, dtype: FileDType, view: View, sign: SignChange | undefined) {
     super();
+    this.sign = sign;
     this.storage = storage;
     this.dtype = dtype;
     this.offset = view.offset;
@@ -158,7 +191,7 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
     return storage;
   }
 
-  function tensor(args: readonly PickleValue[], dtypeArgument?: PickleValue): TorchTensor {
+  function tensor(args: readonly PickleValue[], dtypeArgument?: PickleValue, metadata?: PickleValue): TorchTensor {
     const [storage, offset, size, stride] = args;
     const shape = sizes(size);
     const strides = sizes(stride);
@@ -174,7 +207,25 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
     const named = dtypeArgument instanceof PickleGlobal ? dtypeArgument.name.replace(/^torch\./, '') : '';
     const dtype = dtypeArgument === undefined ? storage.dtype : SCALAR_TYPES.get(named);
     if (!dtype) return fail('tensor without an element type');
-    return new TorchTensor(storage, dtype, { offset, shape, strides });
+    return new TorchTensor(storage, dtype, { offset, shape, strides }, signChange(dtype, metadata));
+  }
+
+  /** The attributes that PyTorch saves with a tensor: a negative or a conjugate bit, which only its reader applies. */
+  function signChange(dtype: FileDType, metadata: PickleValue | undefined): SignChange | undefined {
+    if (metadata === undefined || metadata === null) return undefined;
+    if (!(metadata instanceof PickleDict)) return fail('malformed attributes of a tensor');
+    for (const [key, value] of metadata.map) {
+      if (key !== 'neg' && key !== 'conj') fail(`a tensor has the attribute ${show(key)}, which is not supported`);
+      if (typeof value !== 'boolean') fail(`the attribute ${show(key)} of a tensor is ${show(value)}, expected a bool`);
+    }
+    const negative = metadata.map.get('neg') === true;
+    const conjugate = metadata.map.get('conj') === true;
+    if (!negative && !conjugate) return undefined;
+    const complex = dtype === 'c64' || dtype === 'c128';
+    if (!complex && (conjugate || !SIGN_BIT.has(dtype)))
+      return fail(`a tensor of ${dtype} is marked as ${conjugate ? 'conjugate' : 'negative'}, which is not supported`);
+    const componentSize = bitsPerElement(dtype) / (complex ? 16 : 8);
+    return { componentSize, real: negative, imaginary: complex ? negative !== conjugate : negative };
   }
 
   return {
@@ -184,7 +235,9 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
       return new PickleGlobal(name);
     },
     persistent,
-    call(callable, args) {
+    call: function call(callable, args): PickleValue {
+      const opaque = OPAQUE.get(callable.name);
+      if (opaque !== undefined) return new TorchOpaque(opaque);
       switch (callable.name) {
         case 'collections.OrderedDict': {
           const dict = new PickleDict();
@@ -198,18 +251,27 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
           }
           return dict;
         }
+        case 'collections.Counter':
+          return args[0] instanceof PickleDict ? args[0] : new PickleDict();
         case 'torch.Size':
           return args[0] instanceof PickleTuple ? args[0] : fail('malformed torch.Size');
-        case 'torch.device':
-          return new TorchOpaque('device');
         case 'torch._utils._rebuild_tensor':
         case 'torch._utils._rebuild_tensor_v2':
-          return tensor(args);
+          return tensor(args, undefined, args[6]);
         case 'torch._utils._rebuild_tensor_v3':
-          return tensor(args, args[6] ?? null);
+          return tensor(args, args[6] ?? null, args[7]);
         case 'torch._utils._rebuild_parameter':
         case 'torch._utils._rebuild_parameter_with_state':
           return args[0] instanceof TorchTensor ? args[0] : fail('malformed parameter');
+        case 'torch._tensor._rebuild_from_type_v2': {
+          const [make, type, inner] = args;
+          const plain = make instanceof PickleGlobal && make.name.startsWith('torch._utils._rebuild_');
+          const known = type instanceof PickleGlobal && TENSOR_CLASSES.has(type.name);
+          if (!plain || !known || !(inner instanceof PickleTuple))
+            return fail('malformed tensor with attributes');
+          const made = call(make, inner.items);
+          return made instanceof TorchTensor ? made : fail('malformed tensor with attributes');
+        }
         default:
           return fail(
             `the pickle calls ${quote(callable.name)}, which is not allowed in a checkpoint; nothing was run`,
@@ -221,6 +283,16 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
       if (!(object instanceof PickleDict)) fail(`the pickle sets the state of ${show(object)}, which is not allowed`);
     },
   };
+}
+
+/** Changes signs in place. @param bytes of a tensor from byte `at` on */
+export function changeSigns(bytes: Uint8Array, { componentSize, real, imaginary }: SignChange, at: number): Uint8Array {
+  const last = componentSize - 1;
+  for (let i = (last - (at % componentSize) + componentSize) % componentSize; i < bytes.length; i += componentSize) {
+    const second = imaginary !== real && Math.floor((at + i) / componentSize) % 2 === 1;
+    if (second ? imaginary : real) bytes[i]! ^= 0x80;
+  }
+  return bytes;
 }
 
 function isSize(value: PickleValue | undefined): value is number {

@@ -2,7 +2,7 @@
 // read at opening; tensors come from their storages by offset. The pickle is interpreted, never executed.
 import { FileFormatError } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
-import { byteString, sliceSource } from './bytes.ts';
+import { allocate, byteString, sliceSource } from './bytes.ts';
 import { crc32 } from './crc32.ts';
 import { bitsPerElement, elementCount, readHostTensor } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
@@ -11,14 +11,14 @@ import type { PickleResult } from './pickle.ts';
 import { gather, isContiguous } from './strided.ts';
 import { checkTensorRange, entryOf, quote } from './tensor-file.ts';
 import type { TensorEntry, TensorFile } from './tensor-file.ts';
-import { checkView, readTorchPickle, torchHooks } from './torch-pickle.ts';
+import { changeSigns, checkView, readTorchPickle, torchHooks } from './torch-pickle.ts';
 import type { TorchPickle, TorchStorage, TorchTensor } from './torch-pickle.ts';
 import { openZip, readZipEntry, zipEntrySource } from './zip.ts';
 
 export interface TorchOptions {
   /**
-   * Check each storage against the archive's CRC-32 when it is read from start to end (default). PyTorch can be told
-   * to write no checksums; such files need `false`.
+   * Check every record against the archive's CRC-32 (default; storages when they are read from start to end). PyTorch
+   * can be told to write no checksums; files of which none has one are read without.
    */
   readonly crc?: boolean;
 }
@@ -90,11 +90,18 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
   ): Promise<Uint8Array> {
     const what = `${name}: ${quote(key)}`;
     const itemSize = bitsPerElement(entry.dtype) / 8;
-    if (entry.contiguous) return readStorage(what, entry.storage, entry.tensor.offset * itemSize + at, length, into);
+    const { sign } = entry.tensor;
+    if (entry.contiguous) {
+      // A source may hand out its own memory: signs are changed in a copy.
+      const own = sign === undefined ? into : (into ?? allocate(what, length));
+      const bytes = await readStorage(what, entry.storage, entry.tensor.offset * itemSize + at, length, own);
+      return sign === undefined ? bytes : changeSigns(bytes, sign, at);
+    }
     const count = elementCount(entry.shape)!;
     const whole = await gather(what, entry.tensor, itemSize, count, (from, size) =>
       entry.storage.source.read(from, size),
     );
+    if (sign !== undefined) changeSigns(whole, sign, 0);
     const part = whole.subarray(at, at + length);
     into?.set(part);
     return into?.subarray(0, length) ?? part;
@@ -163,15 +170,17 @@ function compareCrc(what: string, storage: Storage): void {
   if (storage.runningCrc === storage.crc) return;
   storage.checked = 0;
   throw new FileFormatError(
-    `${what}: checksum mismatch in ${storage.source.name}, the data is corrupt (or was saved without checksums: crc: false)`,
+    `${what}: checksum mismatch in ${storage.source.name}, the data is corrupt (crc: false reads it all the same)`,
   );
 }
 
 async function openZipped(
   source: ByteSource,
-  crc: boolean,
+  check: boolean,
 ): Promise<{ pickle: TorchPickle; storages: Map<string, Storage> }> {
   const archive = await openZip(source);
+  // Saved without checksums: each is 0 then, which no pickle's is but by a chance of 2^-32.
+  const crc = check && [...archive.entries.values()].some((entry) => entry.crc !== 0);
   const found = [...archive.entries.keys()].filter((entry) => /^[^/]+\/data\.pkl$/.test(entry));
   if (found.length !== 1) {
     throw new FileFormatError(
@@ -187,11 +196,11 @@ async function openZipped(
   }
   const order = archive.entries.get(`${prefix}byteorder`);
   if (order && order.size <= 16) {
-    const byteOrder = new TextDecoder().decode(await readZipEntry(archive, order));
+    const byteOrder = new TextDecoder().decode(await readZipEntry(archive, order, crc));
     if (byteOrder !== 'little')
       throw new FileFormatError(`${source.name}: byte order ${quote(byteOrder)}, expected little`);
   }
-  const pickle = readTorchPickle(await readZipEntry(archive, pickleEntry), `${source.name}: data.pkl`);
+  const pickle = readTorchPickle(await readZipEntry(archive, pickleEntry, crc), `${source.name}: data.pkl`);
   const storages = new Map<string, Storage>();
   for (const [key, declared] of pickle.storages) {
     const entry = archive.entries.get(`${prefix}data/${key}`);
@@ -203,7 +212,7 @@ async function openZipped(
       );
     }
     // Stored entries are windows on the file; deflated ones (torch writes none) are unpacked when first read.
-    const lazy = once(() => zipEntrySource(archive, entry));
+    const lazy = once(() => zipEntrySource(archive, entry, crc));
     storages.set(key, {
       source: {
         name: `record ${quote(entry.name)}`,

@@ -141,9 +141,9 @@ function zip64Fields(extra: DataView): number[] {
 
 /**
  * The contents of an entry: a window on the archive when it is stored, memory when it is deflated (then checked
- * against its CRC; stored entries are not).
+ * against its CRC unless `crc` is false; stored entries are not).
  */
-export async function zipEntrySource(archive: ZipArchive, entry: ZipEntry): Promise<ByteSource> {
+export async function zipEntrySource(archive: ZipArchive, entry: ZipEntry, crc = true): Promise<ByteSource> {
   const name = `${archive.source.name}: entry ${quote(entry.name)}`;
   const header = await archive.source.read(entry.headerOffset, 30);
   const view = new DataView(header.buffer, header.byteOffset, 30);
@@ -165,19 +165,19 @@ export async function zipEntrySource(archive: ZipArchive, entry: ZipEntry): Prom
   } catch (cause) {
     throw new FileFormatError(`${name}: corrupt deflated data`, { cause });
   }
-  checkCrc(name, entry, unpacked);
+  checkContents(name, entry, unpacked, crc);
   return bytesSource(unpacked, name);
 }
 
-/** All bytes of an entry, checked against its CRC. */
-export async function readZipEntry(archive: ZipArchive, entry: ZipEntry): Promise<Uint8Array> {
-  const source = await zipEntrySource(archive, entry);
+/** All bytes of an entry, checked against its CRC unless `crc` is false. */
+export async function readZipEntry(archive: ZipArchive, entry: ZipEntry, crc = true): Promise<Uint8Array> {
+  const source = await zipEntrySource(archive, entry, crc);
   const bytes = await source.read(0, source.size);
-  if (entry.method === STORED) checkCrc(source.name, entry, bytes);
+  if (entry.method === STORED) checkContents(source.name, entry, bytes, crc);
   return bytes;
 }
 
-function checkCrc(name: string, entry: ZipEntry, bytes: Uint8Array): void {
+function checkContents(name: string, entry: ZipEntry, bytes: Uint8Array, crc: boolean): void {
   if (bytes.length !== entry.size) throw new FileFormatError(`${name}: ${bytes.length} bytes, expected ${entry.size}`);
-  if (crc32(bytes) !== entry.crc) throw new FileFormatError(`${name}: checksum mismatch, the data is corrupt`);
+  if (crc && crc32(bytes) !== entry.crc) throw new FileFormatError(`${name}: checksum mismatch, the data is corrupt`);
 }
