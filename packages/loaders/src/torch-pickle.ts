@@ -267,8 +267,7 @@ export function torchHooks(what: string, storages: Map<string, TorchStorage>): P
           const [make, type, inner] = args;
           const plain = make instanceof PickleGlobal && make.name.startsWith('torch._utils._rebuild_');
           const known = type instanceof PickleGlobal && TENSOR_CLASSES.has(type.name);
-          if (!plain || !known || !(inner instanceof PickleTuple))
-            return fail('malformed tensor with attributes');
+          if (!plain || !known || !(inner instanceof PickleTuple)) return fail('malformed tensor with attributes');
           const made = call(make, inner.items);
           return made instanceof TorchTensor ? made : fail('malformed tensor with attributes');
         }
