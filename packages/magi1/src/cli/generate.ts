@@ -27,6 +27,9 @@ import { formatSeconds, showProgress } from './progress.ts';
 import { SheetFrames } from './sheet-frames.ts';
 import { unusedName } from './unused-name.ts';
 
+/** Milliseconds. */
+const LONGEST_WRITE_AFTER_INTERRUPT = 5000;
+
 export const generate: Command = {
   name: 'generate',
   summary: 'Generates a video from a prompt, an image or the start of a video.',
@@ -66,11 +69,7 @@ async function run(values: Values): Promise<number> {
   const sheetPath = text(values, 'contact-sheet');
   if (sheetPath !== undefined) await checkPngPath(sheetPath);
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  if ((await checkOutputPath(output)) === 'mp4') {
-    const ffmpeg = await findFfmpeg();
-    if ('unusable' in ffmpeg)
-      say(`${ffmpeg.unusable}: the built-in encoder writes the mp4, which is slower and larger`);
-  }
+  const isMp4 = (await checkOutputPath(output)) === 'mp4';
 
   const display = showProgress();
   using interrupt = catchInterrupt(() => {
@@ -84,6 +83,11 @@ async function run(values: Values): Promise<number> {
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
   try {
+    if (isMp4) {
+      const ffmpeg = await findFfmpeg(signal);
+      if ('unusable' in ffmpeg)
+        display.say(`${ffmpeg.unusable}: the built-in encoder writes the mp4, which is slower and larger`);
+    }
     pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
     request = await pipe.prepare(given);
     const { settings, notes } = pipe.plan(request);
@@ -99,7 +103,7 @@ async function run(values: Values): Promise<number> {
     writer = await openVideoWriter({ path: output, width, height, fps, metadata });
     const sheet = new SheetFrames(frames, width * height * 3);
     const facts = await writeFrames(pipe, request, async (chunk) => {
-      await writer!.write(chunk.frames, chunk.frameCount);
+      await unlessGivenUp(writer!.write(chunk.frames, chunk.frameCount), signal);
       if (sheetPath !== undefined) sheet.add(chunk);
     });
     const file = await writer.finish();
@@ -162,6 +166,23 @@ async function writeFrames(
   } finally {
     // A failed write leaves the run in the middle: this frees what it holds.
     await chunks.return(undefined as never);
+  }
+}
+
+/** A chunk that is there is written whole after Ctrl-C, but for an encoder that hangs. */
+async function unlessGivenUp(write: Promise<void>, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let wait = (): void => undefined;
+  const givenUp = new Promise<never>((_, fail) => {
+    wait = () => (timer = setTimeout(() => fail(signal.reason as Error), LONGEST_WRITE_AFTER_INTERRUPT));
+    if (signal.aborted) wait();
+    else signal.addEventListener('abort', wait, { once: true });
+  });
+  try {
+    await Promise.race([write, givenUp]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', wait);
   }
 }
 

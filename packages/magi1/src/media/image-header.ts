@@ -13,6 +13,8 @@ export type Orientation = 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8;
 export interface ImageHeader extends Size {
   readonly format: ImageFormat;
   readonly orientation: Orientation;
+  /** Bytes of the picture itself: what follows them is none of it. */
+  readonly length: number;
 }
 
 /** Throws, in one line, unless `bytes` is one whole still picture of a size that can be handled. */
@@ -28,7 +30,11 @@ export function readImageHeader(what: string, bytes: Uint8Array): ImageHeader {
     if (!(error instanceof RangeError)) throw error;
     throw new FileFormatError(`${what}: this ${format} file is truncated, it ends after ${bytes.length} bytes`);
   }
-  const { width, height, animated, exif } = facts;
+  const { width, height, animated, exif, cmyk, length } = facts;
+  if (cmyk)
+    throw new FileFormatError(
+      `${what}: this JPEG file is CMYK, made for print, and programs disagree on what its colours look like; convert it to RGB first`,
+    );
   if (animated) throw new FileFormatError(`${what}: this ${format} file is animated; a single picture expected`);
   if (width === undefined || height === undefined || width === 0 || height === 0)
     throw new FileFormatError(`${what}: this ${format} file does not tell its width and height`);
@@ -36,10 +42,14 @@ export function readImageHeader(what: string, bytes: Uint8Array): ImageHeader {
     throw new FileFormatError(
       `${what}: ${width}x${height} pixels are too many, up to ${MAX_PIXELS} are handled; make it smaller first`,
     );
-  return { format, width, height, orientation: exif === undefined ? 1 : readOrientation(exif) };
+  return { format, width, height, length, orientation: exif === undefined ? 1 : readOrientation(exif) };
 }
 
 interface Facts {
+  /** Where the picture ends in the file. */
+  length: number;
+  /** Four colours, with black. */
+  cmyk?: boolean;
   width?: number;
   height?: number;
   animated?: boolean;
@@ -87,18 +97,21 @@ const READERS: Readonly<Record<ImageFormat, (view: DataView) => Facts>> = {
 };
 
 function readJpeg(view: DataView): Facts {
-  const facts: Facts = {};
+  const facts: Facts = { length: 0 };
   let at = 2;
   for (;;) {
     // Between segments there may be fill bytes; inside a scan FF 00 is data and FF D0 to FF D7 are restart markers.
     while (view.getUint8(at) !== 0xff) at++;
     while (view.getUint8(at) === 0xff) at++;
     const marker = view.getUint8(at++);
-    if (marker === 0xd9) return facts;
+    if (marker === 0xd9) return { ...facts, length: at };
     if (marker === 0 || marker === 1 || (marker >= 0xd0 && marker <= 0xd8)) continue;
     const length = view.getUint16(at);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) [facts.height, facts.width] = [view.getUint16(at + 3), view.getUint16(at + 5)];
+    if (isFrame) {
+      [facts.height, facts.width] = [view.getUint16(at + 3), view.getUint16(at + 5)];
+      facts.cmyk = view.getUint8(at + 7) === 4;
+    }
     if (marker === 0xe1 && length > 8 && latin1(view, at + 2, 6) === 'Exif\0\0')
       facts.exif ??= new DataView(view.buffer, view.byteOffset + at + 8, length - 8);
     at += Math.max(length, 2);
@@ -106,7 +119,7 @@ function readJpeg(view: DataView): Facts {
 }
 
 function readPng(view: DataView): Facts {
-  const facts: Facts = {};
+  const facts: Facts = { length: 0 };
   for (let at = 8; ;) {
     const length = view.getUint32(at);
     const type = latin1(view, at + 4, 4);
@@ -115,14 +128,14 @@ function readPng(view: DataView): Facts {
     if (type === 'acTL') facts.animated = view.getUint32(data) > 1;
     if (type === 'eXIf') facts.exif = new DataView(view.buffer, view.byteOffset + data, length);
     view.getUint32(data + length); // its check sum
-    if (type === 'IEND') return facts;
     at = data + length + 4;
+    if (type === 'IEND') return { ...facts, length: at };
   }
 }
 
 function readWebp(view: DataView): Facts {
-  const facts: Facts = {};
   const end = 8 + view.getUint32(4, true);
+  const facts: Facts = { length: end + (end % 2) };
   const uint24 = (at: number): number => view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
   let pictures = 0;
   for (let at = 12; at + 8 <= end;) {

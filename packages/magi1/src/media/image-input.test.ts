@@ -9,8 +9,8 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { FileFormatError, Magi1Error } from '@magi1/tensor';
 import { loadImage, scaleFrames } from './index.ts';
-import type { Fit, RgbFrames } from './index.ts';
-import { fitFilters } from './node/ffmpeg-read.ts';
+import type { Fit, RgbFrames, Scaler } from './index.ts';
+import { fitFilters } from './node/ffmpeg-filters.ts';
 import { readImageHeader } from './image-header.ts';
 import { movingClip } from './testing.ts';
 
@@ -66,14 +66,19 @@ describe('the scaler', () => {
     [4, 4, 32, 24],
   ])('gives what ffmpeg gives, to 1 level: %ix%i to %ix%i', (fromWidth, fromHeight, width, height) => {
     const picture = noise(fromWidth, fromHeight);
-    const { data } = scaleFrames(picture, { width, height });
-    expectAlike(data, filterByFfmpeg(picture, `scale=${width}:${height}`));
+    const size = { width, height };
+    const original = scaleFrames(picture, size, 'stretch', 'original').data;
+    expectAlike(original, filterByFfmpeg(picture, `scale=${width}:${height}`));
+    expectAlike(
+      scaleFrames(picture, size).data,
+      filterByFfmpeg(picture, fitFilters('stretch', size, 'accurate').join()),
+    );
   });
 
   it('halves the colour of odd widths as ffmpeg does, save in the last columns: ffmpeg reads past the row there', () => {
     const picture = noise(41, 31);
     const inner = (rgb: Uint8Array) => rgb.filter((_, i) => i % (20 * 3) < 18 * 3);
-    const { data } = scaleFrames(picture, { width: 20, height: 25 });
+    const { data } = scaleFrames(picture, { width: 20, height: 25 }, 'stretch', 'original');
     expectAlike(inner(data), inner(filterByFfmpeg(picture, 'scale=20:25')));
   });
 
@@ -85,18 +90,19 @@ describe('the scaler', () => {
     expect(scaleFrames(picture, { width: 16, height: 16 }).data).toEqual(picture.data);
   });
 
-  it.each<[Fit, number, number]>([
-    ['crop', 60, 20],
-    ['crop', 20, 60],
-    ['crop', 33, 17],
-    ['pad', 60, 20],
-    ['pad', 20, 60],
-    ['pad', 33, 17],
-  ])('%s of %ix%i, as ffmpeg does', (fit, width, height) => {
+  const sizes = [
+    [60, 20],
+    [20, 60],
+    [33, 17],
+  ] as const;
+  const fits = sizes.flatMap((size) => (['crop', 'pad'] as const).map((fit) => [fit, ...size] as const));
+  it.each<readonly [Fit, number, number]>(fits)('%s of %ix%i, as ffmpeg does', (fit, width, height) => {
     const picture = noise(width, height);
-    const out = scaleFrames(picture, { width: 32, height: 32 }, fit);
-    const expected = filterByFfmpeg(picture, ['format=rgb24', ...fitFilters(fit, 32, 32)].join(','));
-    expectAlike(out.data, expected);
+    const size = { width: 32, height: 32 };
+    for (const scaler of ['accurate', 'original'] as const satisfies Scaler[]) {
+      const expected = filterByFfmpeg(picture, ['format=rgb24', ...fitFilters(fit, size, scaler)].join(','));
+      expectAlike(scaleFrames(picture, size, fit, scaler).data, expected);
+    }
   });
 
   it('refuses what would grow without bound', () => {

@@ -1,41 +1,53 @@
 // Pictures and videos to frames, and frames to files: mp4 by ffmpeg or WebAssembly, folders of PNGs, contact sheets, the
 // sidecar. What needs Node is imported when it is called, so that a browser can import this file.
-import type { Ffmpeg } from './node/ffmpeg.ts';
+import type { Ffmpeg } from './node/find-ffmpeg.ts';
 import type { ContactSheetOptions } from './node/png.ts';
 import type { OutputKind } from './output-kind.ts';
 import type { MediaInput } from './rgb-frames.ts';
-import type { ImageOptions, LoadedFrames, VideoInputOptions, VideoOptions, VideoWriter } from './types.ts';
+import type { ImageOptions, LoadedFrames, VideoFrameOptions, VideoInputOptions } from './types.ts';
+import type { VideoOptions, VideoWriter } from './types.ts';
 
 export { usablePrefixFrames } from './prefix-frames.ts';
 export type { UsablePrefix } from './prefix-frames.ts';
 export { scaleFrames } from './scale.ts';
-export type { Fit } from './scale.ts';
+export type { Fit, Scaler } from './scale.ts';
 export type { MediaInput, RgbFrames } from './rgb-frames.ts';
 export { outputKind } from './output-kind.ts';
 export type { OutputKind } from './output-kind.ts';
-export type { ImageDecoder, ImageOptions, LoadedFrames, VideoInputOptions } from './types.ts';
+export type { ImageDecoder, ImageOptions, LoadedFrames } from './types.ts';
+export type { VideoEnd, VideoFrameOptions, VideoInputOptions } from './types.ts';
 export type { Mp4Encoder, VideoFile, VideoMetadata, VideoOptions, VideoWriter } from './types.ts';
 export type { ContactSheetOptions, Ffmpeg };
 
 /**
  * One picture as one frame [1, height, width, 3]: JPEG, PNG or WebP by path, bytes or Blob, or a decoded frame. Exif's
- * orientation is applied, alpha dropped, and the picture scaled as ffmpeg scales by default: by ffmpeg itself where the
- * machine has it (then exactly what the original gets), else decoded by sharp and scaled here. The two agree within 1
- * level for PNG, and differ by a few levels where JPEG and lossy WebP store colour at half resolution. Throws
- * FileFormatError, before decoding, for what is unreadable, empty, animated, truncated or above 2^28 pixels.
+ * orientation is applied, alpha dropped, colour profiles are not looked at, and the picture is scaled: by ffmpeg where the
+ * machine has it, else decoded by sharp and scaled here. The two agree within 1 level for PNG, and differ by a few levels
+ * where JPEG and lossy WebP store colour at half resolution. With `scaler: 'original'` and ffmpeg the bytes are those that
+ * the original gets. Throws FileFormatError, before decoding, for what is unreadable, empty, animated, truncated, CMYK or
+ * above 2^28 pixels.
  */
 export async function loadImage(input: MediaInput, options: ImageOptions): Promise<LoadedFrames> {
   return (await import('./node/load-image.ts')).loadImage(input, options);
 }
 
 /**
- * The leading frames of a video [frameCount, height, width, 3], resampled to `fps`, then scaled; at most `maxFrames`,
- * fewer if the clip is shorter (`usablePrefixFrames` tells how many of them a prefix can use). Anything that ffmpeg
- * reads, by path, bytes or Blob, or decoded frames, which need no ffmpeg and keep their own timing. Throws FileFormatError
- * for what is unreadable, empty, or damaged within the frames asked for; Magi1Error at the start when ffmpeg is missing.
+ * Leading or last frames of a video [frameCount, height, width, 3], resampled to `fps` from its first picture on, then
+ * scaled; at most `maxFrames`, fewer if the clip is shorter (`usablePrefixFrames` tells how many of them a prefix can use).
+ * Anything that ffmpeg reads, by path, bytes or Blob, or decoded frames, which need no ffmpeg and keep their own timing.
+ * Sound is not looked at. Throws FileFormatError for what is unreadable, empty, or damaged within the frames read;
+ * Magi1Error at the start when ffmpeg is missing.
  */
 export async function loadVideo(input: MediaInput, options: VideoInputOptions): Promise<LoadedFrames> {
   return (await import('./node/load-video.ts')).loadVideo(input, options);
+}
+
+/** The same of every frame of a video, one by one: [height, width, 3] each. */
+export async function* videoFrames(
+  input: MediaInput,
+  options: VideoFrameOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* (await import('./node/load-video.ts')).videoFrames(input, options);
 }
 
 /** Throws unless this machine can read videos: to be called before a long run that will. */
@@ -58,9 +70,9 @@ export async function openVideoWriter(options: VideoOptions): Promise<VideoWrite
   return (await import('./node/mp4-writer.ts')).openVideoWriter(options);
 }
 
-/** The system's ffmpeg, or why it cannot be used. */
-export async function findFfmpeg(): Promise<Ffmpeg | { readonly unusable: string }> {
-  return (await import('./node/ffmpeg.ts')).findFfmpeg();
+/** The system's ffmpeg, or why it cannot be used: one that gives no answer is given up after some seconds, or at the signal. */
+export async function findFfmpeg(signal?: AbortSignal): Promise<Ffmpeg | { readonly unusable: string }> {
+  return (await import('./node/find-ffmpeg.ts')).findFfmpeg(signal);
 }
 
 /** Throws, naming the path, unless it can be written. Leaves nothing behind. */

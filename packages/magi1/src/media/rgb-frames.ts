@@ -59,3 +59,11 @@ export function frameAt({ data, width, height }: RgbFrames, index: number): Uint
   const size = width * height * 3;
   return data.subarray(index * size, (index + 1) * size);
 }
+
+/** The first or the last frames, at most `count` of them: a view. */
+export function takeFrames(frames: RgbFrames, count: number, from: 'start' | 'end'): RgbFrames {
+  const frameCount = Math.min(frames.frameCount, count);
+  const size = frames.width * frames.height * 3;
+  const first = from === 'start' ? 0 : frames.frameCount - frameCount;
+  return { ...frames, data: frames.data.subarray(first * size, (first + frameCount) * size), frameCount };
+}

@@ -1,8 +1,6 @@
-// Scales RGB frames as ffmpeg's default scaler does: bicubic with a = -0.6, whose support widens when shrinking, edges
-// repeated, and half the horizontal colour resolution when shrinking to half the width or less. In float64 where ffmpeg is
-// in fixed point: within 1 level of it for RGB input (save the last columns where an odd width is halved: ffmpeg reads past
-// the row there). Photographs and videos store colour at half the resolution to start with; ffmpeg scales those planes as
-// they are, which this cannot see.
+// Scales RGB frames as ffmpeg's scaler does: bicubic with a = -0.6, whose support widens when shrinking, edges repeated.
+// In float64 where ffmpeg is in fixed point: within 1 level of it for RGB input. Photographs and videos store colour at half
+// the resolution to start with; ffmpeg scales those planes as they are, which this cannot see.
 import { Magi1Error } from '@magi1/tensor';
 import { MAX_PIXELS, checkFrames, checkSides, frameAt } from './rgb-frames.ts';
 import type { RgbFrames } from './rgb-frames.ts';
@@ -14,6 +12,13 @@ export interface Size {
   readonly width: number;
   readonly height: number;
 }
+
+/**
+ * `accurate`: colour at full resolution, every value rounded. `original`: ffmpeg's default, byte for byte what the
+ * original's pipeline gets. It halves the horizontal colour resolution when it shrinks to half the width or less, and turns
+ * video levels into RGB in a hurry: white becomes 253.
+ */
+export type Scaler = 'accurate' | 'original';
 
 /** Who scaled, for `LoadedFrames.decoder`. */
 export const OWN_SCALER = 'built-in bicubic scaler';
@@ -40,14 +45,19 @@ export function placePicture(fit: Fit, source: Size, target: Size): Placement {
 }
 
 /** Frames of any size to frames [frameCount, target.height, target.width, 3]. Padding is black. */
-export function scaleFrames(frames: RgbFrames, target: Size, fit: Fit = 'stretch'): RgbFrames {
+export function scaleFrames(
+  frames: RgbFrames,
+  target: Size,
+  fit: Fit = 'stretch',
+  scaler: Scaler = 'accurate',
+): RgbFrames {
   checkFrames('frames', frames);
   checkSides('scaled frames', target);
   const { width, height } = target;
   const { scaled, x, y } = placePicture(fit, frames, target);
   const data = new Uint8Array(frames.frameCount * height * width * 3);
   for (let f = 0; f < frames.frameCount; f++) {
-    const picture = scaleRgb(frameAt(frames, f), frames, scaled);
+    const picture = scaleRgb(frameAt(frames, f), frames, scaled, scaler);
     const out = data.subarray(f * height * width * 3);
     const left = Math.max(0, x);
     const right = Math.min(width, x + scaled.width);
@@ -101,9 +111,9 @@ function bicubicTaps(from: number, to: number): Taps {
 }
 
 /** rgb [source.height, source.width, 3] -> [target.height, target.width, 3], rounded and clamped to 0..255. */
-function scaleRgb(rgb: Uint8Array, source: Size, target: Size): Uint8Array {
+function scaleRgb(rgb: Uint8Array, source: Size, target: Size, scaler: Scaler): Uint8Array {
   if (source.width === target.width && source.height === target.height) return rgb;
-  const scaleRow = rowScaler(source.width, target.width);
+  const scaleRow = rowScaler(source.width, target.width, scaler);
   const { starts, weights, count } = bicubicTaps(source.height, target.height);
   const rowLength = target.width * 3;
   // Scaled rows in a ring: output rows need `count` of them, in rising order.
@@ -131,14 +141,15 @@ function scaleRgb(rgb: Uint8Array, source: Size, target: Size): Uint8Array {
 
 type RowScaler = (row: Uint8Array, out: Float64Array) => void;
 
-function rowScaler(from: number, to: number): RowScaler {
+function rowScaler(from: number, to: number, scaler: Scaler): RowScaler {
   const full = bicubicTaps(from, to);
-  if (to > from >> 1) {
+  if (scaler === 'accurate' || to > from >> 1) {
     return (row, out) => {
       for (let c = 0; c < 3; c++) applyTaps(full, row, c, 3, out, c);
     };
   }
-  // Luma at full resolution, colour differences from pairs of pixels.
+  // Luma at full resolution, colour differences from pairs of pixels. Where an odd width is halved, ffmpeg reads past the
+  // row in the last columns; this does not.
   const pairs = Math.ceil(from / 2);
   const half = bicubicTaps(pairs, to);
   const luma = new Float64Array(from);

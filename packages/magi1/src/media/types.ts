@@ -1,6 +1,6 @@
 // What readers and writers of frames look like, whatever they read and write. Frames are uint8 RGB, [T, H, W, 3], row-major.
 import type { RgbFrames } from './rgb-frames.ts';
-import type { Fit } from './scale.ts';
+import type { Fit, Scaler, Size } from './scale.ts';
 
 /** Text kept inside the mp4 itself; everything else belongs into the sidecar. */
 export interface VideoMetadata {
@@ -46,6 +46,12 @@ export interface VideoWriter {
 /** Frames that were read, and who decoded and scaled them, for logs and the sidecar: `ffmpeg 5.1.9-0+deb12u1`. */
 export interface LoadedFrames extends RgbFrames {
   readonly decoder: string;
+  /** Of the source as it is meant to be seen: turned upright, with square pixels. */
+  readonly shape?: Size | undefined;
+  /** Frames of the whole clip at the rate it was read at, where it was read to its end. */
+  readonly clipFrames?: number;
+  /** What a user should be told. */
+  readonly notes: readonly string[];
 }
 
 /** `auto` takes ffmpeg when the machine has a usable one, else sharp. */
@@ -56,20 +62,32 @@ export interface ImageOptions {
   readonly width: number;
   readonly height: number;
   /** Default `stretch`: the aspect ratio is ignored, as in the original. */
-  readonly fit?: Fit;
+  readonly fit?: Fit | undefined;
+  /** Default `accurate`. */
+  readonly scaler?: Scaler | undefined;
   readonly decoder?: ImageDecoder;
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface VideoInputOptions {
+/** Which end of a clip is meant. */
+export type VideoEnd = 'start' | 'end';
+
+export interface VideoFrameOptions {
   /** Pixels of the frames wanted. */
   readonly width: number;
   readonly height: number;
   /** Frames per second that the video is resampled to. Decoded frames are taken as they come. */
   readonly fps: number;
-  /** At most so many leading frames. Default 32, the original's prefix. */
-  readonly maxFrames?: number;
-  /** Default `stretch`, as in the original. */
-  readonly fit?: Fit;
+  /** Default `stretch`, as in the original. `crop` and `pad` keep the shape that the clip is meant to have. */
+  readonly fit?: Fit | undefined;
+  /** Default `accurate`. */
+  readonly scaler?: Scaler | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface VideoInputOptions extends VideoFrameOptions {
+  /** At most so many frames. Default 32, the original's prefix. */
+  readonly maxFrames?: number;
+  /** The first of them, or the last, for which the whole clip is decoded. Default `start`. */
+  readonly from?: VideoEnd | undefined;
 }

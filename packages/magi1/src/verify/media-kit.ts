@@ -59,9 +59,10 @@ function mediaCase(tree: FileTree, prefix: string, manifest: Manifest, found: Me
               height,
               fps: found.fps ?? NaN,
               maxFrames: Math.max(frames, PREFIX),
+              scaler: 'original',
               signal,
             })
-          : await loadImage(input, { width, height, fit: kind, signal });
+          : await loadImage(input, { width, height, fit: kind, scaler: 'original', signal });
       return [compareFrames(loaded, stored, releaseOf(manifest))];
     },
   };
@@ -135,7 +136,7 @@ function compareScaler(goldens: ReadonlyMap<string, HostTensor>): Check[] {
     .filter(([name]) => name.startsWith('out.'))
     .map(([name, { shape, data }]) => {
       const target = { width: shape[1]!, height: shape[0]! };
-      const scaled = scaleFrames(picture, target).data;
+      const scaled = scaleFrames(picture, target, 'stretch', 'original').data;
       const { maxAbs, means } = levels(scaled, data as Uint8Array, 1);
       const detail = `mean difference ${means[0]!.toFixed(3)} levels`;
       return { what: name, pass: maxAbs <= SCALER, maxAbs, tolerance: `${SCALER} level`, detail };

@@ -1,85 +1,22 @@
 // H.264 by the system's ffmpeg: raw frames go down its stdin. It runs in a process group of its own, because Ctrl-C in
 // the terminal must not reach it, and is ended by closing its stdin: an interrupt would hang while that is open.
-import { spawn, type ChildProcess } from 'node:child_process';
-import { rename, rm } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';
 import type { VideoFile, VideoMetadata, VideoOptions, VideoWriter } from '../types.ts';
 import { rgbToYuv420 } from '../yuv.ts';
+import { ended, execute, limitChild, startChild } from './child.ts';
+import type { Exit } from './child.ts';
+import type { Ffmpeg } from './find-ffmpeg.ts';
 import { splitFrames } from './frames.ts';
 import { besides, workingPath } from './output.ts';
 
-export interface Ffmpeg {
-  readonly command: string;
-  readonly version: string;
-}
-
-const OLDEST = 4;
 const KEYFRAME_EVERY = 24;
-
-interface Exit {
-  readonly code: number | null;
-  readonly output: string;
-}
-
-/** Resolves when the process has ended; keeps the last kilobytes it printed. Rejects when it cannot be started. */
-function ended(child: ChildProcess): Promise<Exit> {
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-100_000)));
-  }
-  return new Promise((done, fail) => {
-    child.once('error', fail);
-    child.once('close', (code) => done({ code, output }));
-  });
-}
-
-function execute(command: string, args: readonly string[]): Promise<Exit> {
-  return ended(spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true }));
-}
+/** Seconds after which an ffmpeg that takes no frame is ended, and one that does not end by itself. */
+const LONGEST_WRITE = 120;
+const LONGEST_END = 20;
 
 const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';
-
-type Found = Ffmpeg | { readonly unusable: string };
-
-/** The system's ffmpeg, able to write H.264, or why it cannot be used. `MAGI1_FFMPEG` names another than that on the PATH. */
-export async function findFfmpeg(): Promise<Found> {
-  const ffmpeg = await findFfmpegReader();
-  if ('unusable' in ffmpeg) return ffmpeg;
-  const encoders = await execute(ffmpeg.command, ['-hide_banner', '-loglevel', 'error', '-encoders']);
-  if (!/\blibx264\b/.test(encoders.output)) return { unusable: `ffmpeg ${ffmpeg.version} has no libx264 encoder` };
-  return ffmpeg;
-}
-
-const found = new Map<string, Ffmpeg>();
-
-/** As `findFfmpeg`, but to read with: no encoder is asked for. One that was found is remembered. */
-export async function findFfmpegReader(): Promise<Found> {
-  const command = process.env.MAGI1_FFMPEG ?? 'ffmpeg';
-  const known = found.get(command);
-  if (known !== undefined) return known;
-  const ffmpeg = await lookAt(command);
-  if (!('unusable' in ffmpeg)) found.set(command, ffmpeg);
-  return ffmpeg;
-}
-
-async function lookAt(command: string): Promise<Found> {
-  let version: Exit;
-  try {
-    version = await execute(command, ['-hide_banner', '-version']);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return {
-      unusable: code === 'ENOENT' ? `no ${command} on this machine` : `${command} does not start (${code ?? ''})`,
-    };
-  }
-  const name = /^ffmpeg version (\S+)/m.exec(version.output)?.[1];
-  if (version.code !== 0 || name === undefined) return { unusable: `${command} does not tell its version` };
-  // Builds from a repository are named by commit (N-12345-g...) and are newer than any release refused here.
-  const major = Number(/^n?(\d+)\./.exec(name)?.[1] ?? OLDEST);
-  if (major < OLDEST) return { unusable: `ffmpeg ${name} is older than ${OLDEST}` };
-  return { command, version: name };
-}
 
 function encodeArguments({ width, height, fps, metadata }: VideoOptions, output: string): string[] {
   const colour = ['-colorspace', 'bt709', '-color_primaries', 'bt709', '-color_trc', 'bt709', '-color_range', 'tv'];
@@ -125,21 +62,27 @@ function metadataArguments(metadata: VideoMetadata | undefined): string[] {
 /** Copies fragments into a plain mp4 with its index in front. Rejects with ffmpeg's last line. */
 async function defragment(ffmpeg: Ffmpeg, from: string, to: string): Promise<void> {
   const args = ['-hide_banner', '-loglevel', 'error', '-y', '-i', from, '-map', '0', '-c', 'copy'];
-  const { code, output } = await execute(ffmpeg.command, [...args, '-movflags', '+faststart', '-f', 'mp4', to]);
+  // A copy: a minute, and what a slow disk takes.
+  const seconds = 60 + (await stat(from)).size / 1e6;
+  const exit = await execute(ffmpeg.command, [...args, '-movflags', '+faststart', '-f', 'mp4', to], seconds);
+  if (exit === 'silent') throw new Magi1Error(`ffmpeg did not end within ${Math.round(seconds)} s`);
+  const { code, output } = exit;
   if (code !== 0) throw new Magi1Error(`ffmpeg ended with status ${String(code)}: ${lastLine(output)}`);
 }
 
 /** Sizes and the path are checked by the caller. */
-export async function openFfmpegWriter(ffmpeg: Ffmpeg, options: VideoOptions): Promise<VideoWriter> {
+export async function openFfmpegWriter(
+  ffmpeg: Ffmpeg,
+  options: VideoOptions,
+  longestEnd = LONGEST_END,
+): Promise<VideoWriter> {
   const { width, height, signal } = options;
   const path = resolve(options.path);
   const what = `output ${options.path}`;
   const working = await workingPath(path);
-  const child = spawn(ffmpeg.command, encodeArguments(options, working), {
-    stdio: ['pipe', 'ignore', 'pipe'],
-    detached: true,
-  });
-  const { stdin } = child;
+  // Ends by the end of its input or by SIGTERM with everything written that it was given.
+  const child = startChild(ffmpeg.command, encodeArguments(options, working), ['pipe', 'ignore', 'pipe'], 'SIGTERM');
+  const stdin = child.stdin!;
   let exited: Exit | undefined;
   const exit = ended(child).then(
     (result) => (exited = result),
@@ -148,15 +91,20 @@ export async function openFfmpegWriter(ffmpeg: Ffmpeg, options: VideoOptions): P
   // A broken pipe shows as ffmpeg's exit, which carries the reason.
   stdin.on('error', () => stdin.destroy());
 
+  let stuck: string | undefined;
   const failed = (result: Exit): Magi1Error =>
-    new Magi1Error(`${what}: ffmpeg ended with status ${String(result.code)}: ${lastLine(result.output)}`);
+    new Magi1Error(
+      `${what}: ${stuck ?? `ffmpeg ended with status ${String(result.code)}: ${lastLine(result.output)}`}`,
+    );
   let frames = 0;
   let aborted = false;
   let closing: Promise<VideoFile | undefined> | undefined;
 
   const drained = (): Promise<void> =>
     new Promise((done) => {
+      const stop = limitChild(child, LONGEST_WRITE, () => (stuck = `ffmpeg took no frame for ${LONGEST_WRITE} s`));
       const settle = (): void => {
+        stop();
         stdin.off('drain', settle).off('close', settle);
         signal?.removeEventListener('abort', settle);
         done();
@@ -168,7 +116,9 @@ export async function openFfmpegWriter(ffmpeg: Ffmpeg, options: VideoOptions): P
   const close = (): Promise<VideoFile | undefined> =>
     (closing ??= (async () => {
       stdin.end();
+      const stop = limitChild(child, longestEnd, () => (stuck = `ffmpeg did not end within ${longestEnd} s`));
       const result = await exit;
+      stop();
       if (frames === 0) {
         await rm(working, { force: true });
         return undefined;

@@ -1,5 +1,5 @@
-// One picture of any size as a frame. With ffmpeg on the machine its decoder and scaler do it, byte for byte what the
-// original's pipeline gets; without it, sharp decodes and our own scaler scales.
+// One picture of any size as a frame. With ffmpeg on the machine its decoder and scaler do it; without it, sharp decodes and
+// our own scaler scales.
 import { FileFormatError, Magi1Error } from '@magi1/tensor';
 import { readImageHeader } from '../image-header.ts';
 import type { ImageHeader } from '../image-header.ts';
@@ -8,52 +8,56 @@ import { MAX_PIXELS, checkFrames, checkSides, isRgbFrames } from '../rgb-frames.
 import type { MediaInput, RgbFrames } from '../rgb-frames.ts';
 import { OWN_SCALER, scaleFrames } from '../scale.ts';
 import type { ImageOptions, LoadedFrames } from '../types.ts';
-import { findFfmpegReader } from './ffmpeg.ts';
-import { pictureFilters, readFrames } from './ffmpeg-read.ts';
+import { pictureFilters } from './ffmpeg-filters.ts';
+import { decodeFrames } from './ffmpeg-read.ts';
+import { findFfmpegReader } from './find-ffmpeg.ts';
 import { nameInput, readPicture } from './read-input.ts';
 
 export async function loadImage(input: MediaInput, options: ImageOptions): Promise<LoadedFrames> {
   const what = nameInput('image', input);
-  const { width, height, fit = 'stretch', decoder = 'auto', signal } = options;
-  checkSides(`${what}: target`, { width, height });
+  const { width, height, fit = 'stretch', scaler = 'accurate', decoder = 'auto', signal } = options;
+  const size = { width, height };
+  checkSides(`${what}: target`, size);
   signal?.throwIfAborted();
   if (isRgbFrames(what, input)) {
     checkFrames(what, input);
     if (input.frameCount !== 1) throw new Magi1Error(`${what}: a single frame expected, got ${input.frameCount}`);
-    return { ...scaleFrames(input, { width, height }, fit), decoder: `given frames, ${OWN_SCALER}` };
+    const shape = { width: input.width, height: input.height };
+    return { ...scaleFrames(input, size, fit, scaler), shape, notes: [], decoder: `given frames, ${OWN_SCALER}` };
   }
-  const bytes = await readPicture(what, input);
-  const header = readImageHeader(what, bytes);
-  const ffmpeg = decoder === 'sharp' ? { unusable: 'not asked for' } : await findFfmpegReader();
+  const file = await readPicture(what, input);
+  const header = readImageHeader(what, file);
+  const bytes = file.subarray(0, header.length); // what follows a picture is none of it
+  const { width: w, height: h, orientation } = header;
+  const facts = { shape: orientation >= 5 ? { width: h, height: w } : { width: w, height: h }, notes: [] };
+  const ffmpeg = decoder === 'sharp' ? { unusable: 'not asked for' } : await findFfmpegReader(signal);
   if (!('unusable' in ffmpeg)) {
-    const data = await readFrames(ffmpeg, {
+    const frames = decodeFrames(ffmpeg, {
       what,
-      // Damage to a picture is an error, too, where a decoder would grey it out and go on. The orientation is applied by our own filters: ffmpeg's versions differ in which formats they look into.
+      // Damage to a picture is an error, too, where a decoder would grey it out and go on. The orientation is applied by
+      // our own filters: ffmpeg's versions differ in which formats they look into.
       input: [
-        '-err_detect',
-        'crccheck+explode',
-        '-noautorotate',
-        '-f',
-        `${header.format.toLowerCase()}_pipe`,
-        '-i',
-        'pipe:0',
+        ...['-err_detect', 'crccheck+explode', '-noautorotate'],
+        ...['-f', `${header.format.toLowerCase()}_pipe`, '-i', 'pipe:0'],
       ],
       bytes,
-      filters: pictureFilters(header, fit, { width, height }),
+      filters: pictureFilters(header, fit, size, scaler),
       maxPixels: MAX_PIXELS,
-      size: { width, height },
+      size,
       maxFrames: 1,
       signal,
     });
-    if (data.length === 0) throw new FileFormatError(`${what}: ffmpeg finds no picture in this ${header.format} file`);
-    return { data, frameCount: 1, width, height, decoder: `ffmpeg ${ffmpeg.version}` };
+    let data: Uint8Array | undefined;
+    for await (const frame of frames) data = frame;
+    if (data === undefined) throw new FileFormatError(`${what}: ffmpeg finds no picture in this ${header.format} file`);
+    return { data, frameCount: 1, width, height, ...facts, decoder: `ffmpeg ${ffmpeg.version}` };
   }
   if (decoder === 'ffmpeg')
     throw new Magi1Error(`${what}: ${ffmpeg.unusable}; install ffmpeg, or choose decoder sharp`);
   const { picture, version } = await decodeBySharp(what, bytes, header, ffmpeg.unusable);
   signal?.throwIfAborted();
-  const upright = orientPicture(picture, header.orientation);
-  return { ...scaleFrames(upright, { width, height }, fit), decoder: `sharp ${version}, ${OWN_SCALER}` };
+  const upright = orientPicture(picture, orientation);
+  return { ...scaleFrames(upright, size, fit, scaler), ...facts, decoder: `sharp ${version}, ${OWN_SCALER}` };
 }
 
 /** The stored picture at full size; alpha is dropped and colour profiles are not looked at, as ffmpeg does. */

@@ -1,16 +1,19 @@
-// The leading frames of a video, through ffmpeg: resampled in time, then scaled, then RGB, as the original does.
+// Frames of a video, through ffmpeg: resampled in time, then scaled, then RGB, as the original does.
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { FileFormatError, Magi1Error } from '@magi1/tensor';
-import { checkFrames, checkSides, isRgbFrames } from '../rgb-frames.ts';
+import { checkFrames, checkSides, frameAt, isRgbFrames, takeFrames } from '../rgb-frames.ts';
 import type { MediaInput } from '../rgb-frames.ts';
 import { OWN_SCALER, scaleFrames } from '../scale.ts';
-import type { LoadedFrames, VideoInputOptions } from '../types.ts';
-import { findFfmpegReader } from './ffmpeg.ts';
-import type { Ffmpeg } from './ffmpeg.ts';
-import { fitFilters, readFrames } from './ffmpeg-read.ts';
+import type { LoadedFrames, VideoFrameOptions, VideoInputOptions } from '../types.ts';
+import { videoFilters } from './ffmpeg-filters.ts';
+import { decodeFrames } from './ffmpeg-read.ts';
+import type { SourceFacts } from './ffmpeg-read.ts';
+import { findFfmpegReader } from './find-ffmpeg.ts';
+import type { Ffmpeg } from './find-ffmpeg.ts';
 import { byteLength, bytesOf, checkFile, checkNoText, inputPath, nameInput } from './read-input.ts';
+import type { EncodedInput } from './read-input.ts';
 
 /** The original's prefix. */
 const DEFAULT_FRAMES = 32;
@@ -18,8 +21,8 @@ const DEFAULT_FRAMES = 32;
 const MAX_VIDEO_PIXELS = 2 ** 26;
 
 /** Throws unless videos can be read on this machine. */
-export async function requireVideoReader(what: string): Promise<Ffmpeg> {
-  const ffmpeg = await findFfmpegReader();
+export async function requireVideoReader(what: string, signal?: AbortSignal): Promise<Ffmpeg> {
+  const ffmpeg = await findFfmpegReader(signal);
   if ('unusable' in ffmpeg)
     throw new Magi1Error(
       `${what}: reading videos needs ffmpeg (${ffmpeg.unusable}); install it, or give decoded frames`,
@@ -29,61 +32,106 @@ export async function requireVideoReader(what: string): Promise<Ffmpeg> {
 
 export async function loadVideo(input: MediaInput, options: VideoInputOptions): Promise<LoadedFrames> {
   const what = nameInput('video', input);
-  const { width, height, fps, maxFrames = DEFAULT_FRAMES, fit = 'stretch', signal } = options;
-  checkSides(`${what}: target`, { width, height });
-  if (!(fps > 0 && fps <= 1000))
-    throw new Magi1Error(`${what}: fps above 0 and up to 1000 expected, got ${String(fps)}`);
+  const { width, height, maxFrames = DEFAULT_FRAMES, from = 'start', fit, scaler } = options;
+  checkOptions(what, options);
   if (!Number.isInteger(maxFrames) || maxFrames < 1)
     throw new Magi1Error(`${what}: maxFrames must be a whole number from 1, got ${String(maxFrames)}`);
-  signal?.throwIfAborted();
   if (isRgbFrames(what, input)) {
     checkFrames(what, input);
-    const frameCount = Math.min(input.frameCount, maxFrames);
-    const data = input.data.subarray(0, frameCount * input.height * input.width * 3);
-    const frames = scaleFrames({ ...input, data, frameCount }, { width, height }, fit);
-    return { ...frames, decoder: `given frames, ${OWN_SCALER}` };
+    const taken = takeFrames(input, maxFrames, from);
+    const frames = scaleFrames(taken, { width, height }, fit, scaler);
+    const clip = { clipFrames: input.frameCount, shape: { width: input.width, height: input.height }, notes: [] };
+    return { ...frames, ...clip, decoder: `given frames, ${OWN_SCALER}` };
   }
-  const path = inputPath(what, input);
-  if (path !== undefined) await checkFile(what, path);
-  else if (byteLength(input) === 0) throw new FileFormatError(`${what}: it is empty`);
-  const ffmpeg = await requireVideoReader(what);
-  if (path !== undefined) return decode(what, ffmpeg, resolve(path), { ...options, maxFrames, fit });
-  // ffmpeg has to jump about in most formats, which a pipe does not allow.
-  const folder = await mkdtemp(join(tmpdir(), 'magi1-video-'));
-  try {
-    const file = join(folder, 'video');
-    await writeFile(file, await bytesOf(input), signal ? { signal } : {});
-    return await decode(what, ffmpeg, file, { ...options, maxFrames, fit });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  const ffmpeg = await checkInput(what, input, options.signal);
+  const frames = decodeVideo(what, ffmpeg, input, options, from === 'start' ? maxFrames : undefined);
+  const kept: Uint8Array[] = []; // of a long clip only as many as are wanted
+  let count = 0;
+  for (;;) {
+    const next = await frames.next();
+    if (next.done !== true) {
+      count++;
+      if (kept.push(next.value) > maxFrames) kept.shift();
+      continue;
+    }
+    if (count === 0) throw new FileFormatError(`${what}: there is no frame in it`);
+    const wholeClip = from === 'end' || count < maxFrames ? { clipFrames: count } : {};
+    return {
+      data: joinFrames(kept),
+      frameCount: kept.length,
+      width,
+      height,
+      decoder: `ffmpeg ${ffmpeg.version}`,
+      ...next.value,
+      ...wholeClip,
+    };
   }
 }
 
-async function decode(
+/** Every frame [height, width, 3] of a video from its start on, one by one. */
+export async function* videoFrames(
+  input: MediaInput,
+  options: VideoFrameOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const what = nameInput('video', input);
+  checkOptions(what, options);
+  if (isRgbFrames(what, input)) {
+    checkFrames(what, input);
+    for (let i = 0; i < input.frameCount; i++) {
+      options.signal?.throwIfAborted();
+      const frame = { ...input, data: frameAt(input, i), frameCount: 1 };
+      yield scaleFrames(frame, options, options.fit, options.scaler).data;
+    }
+    return;
+  }
+  yield* decodeVideo(what, await checkInput(what, input, options.signal), input, options, undefined);
+}
+
+function checkOptions(what: string, { width, height, fps, signal }: VideoFrameOptions): void {
+  checkSides(`${what}: target`, { width, height });
+  if (!(fps > 0 && fps <= 1000))
+    throw new Magi1Error(`${what}: fps above 0 and up to 1000 expected, got ${String(fps)}`);
+  signal?.throwIfAborted();
+}
+
+async function checkInput(what: string, input: EncodedInput, signal: AbortSignal | undefined): Promise<Ffmpeg> {
+  const path = inputPath(what, input);
+  if (path !== undefined) await checkFile(what, path);
+  else if (byteLength(input) === 0) throw new FileFormatError(`${what}: it is empty`);
+  return requireVideoReader(what, signal);
+}
+
+async function* decodeVideo(
   what: string,
   ffmpeg: Ffmpeg,
-  path: string,
-  {
-    width,
-    height,
-    fps,
-    maxFrames,
-    fit,
-    signal,
-  }: VideoInputOptions & Required<Pick<VideoInputOptions, 'maxFrames' | 'fit'>>,
-): Promise<LoadedFrames> {
-  await checkNoText(what, path);
-  const rate = Number.isInteger(fps) ? String(fps) : `${Math.round(fps * 1000)}/1000`;
-  const data = await readFrames(ffmpeg, {
-    what,
-    input: ['-i', `file:${path}`],
-    filters: [`fps=${rate}`, ...fitFilters(fit, width, height)].join(','),
-    maxPixels: MAX_VIDEO_PIXELS,
-    size: { width, height },
-    maxFrames,
-    signal,
-  });
-  const frameCount = data.length / (width * height * 3);
-  if (frameCount === 0) throw new FileFormatError(`${what}: there is no frame in it`);
-  return { data, frameCount, width, height, decoder: `ffmpeg ${ffmpeg.version}` };
+  input: EncodedInput,
+  { width, height, fps, fit = 'stretch', scaler = 'accurate', signal }: VideoFrameOptions,
+  maxFrames: number | undefined,
+): AsyncGenerator<Uint8Array, SourceFacts, undefined> {
+  const path = inputPath(what, input);
+  // ffmpeg has to jump about in most formats, which a pipe does not allow.
+  const folder = path === undefined ? await mkdtemp(join(tmpdir(), 'magi1-video-')) : undefined;
+  try {
+    const file = folder === undefined ? resolve(path!) : join(folder, 'video');
+    if (folder !== undefined) await writeFile(file, await bytesOf(input), signal ? { signal } : {});
+    await checkNoText(what, file);
+    return yield* decodeFrames(ffmpeg, {
+      what,
+      input: ['-i', `file:${file}`],
+      filters: videoFilters(fps, fit, { width, height }, scaler),
+      maxPixels: MAX_VIDEO_PIXELS,
+      size: { width, height },
+      maxFrames,
+      signal,
+    });
+  } finally {
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function joinFrames(frames: readonly Uint8Array[]): Uint8Array {
+  const size = frames[0]!.length;
+  const data = new Uint8Array(frames.length * size);
+  frames.forEach((frame, i) => data.set(frame, i * size));
+  return data;
 }

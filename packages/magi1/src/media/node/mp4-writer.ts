@@ -1,7 +1,8 @@
 // Chooses who writes an mp4, and who writes a path at all.
 import { Magi1Error } from '@magi1/tensor';
 import type { VideoOptions, VideoWriter } from '../types.ts';
-import { findFfmpeg, openFfmpegWriter } from './ffmpeg.ts';
+import { openFfmpegWriter } from './ffmpeg.ts';
+import { findFfmpeg } from './find-ffmpeg.ts';
 import { checkEvenSize, checkSize } from './frames.ts';
 import { openWasmWriter } from './h264-wasm.ts';
 import { checkOutputPath } from './output.ts';
@@ -14,7 +15,7 @@ export async function openMp4Writer(options: VideoOptions): Promise<VideoWriter>
   options.signal?.throwIfAborted();
   if ((await checkOutputPath(options.path)) !== 'mp4') throw new Magi1Error(`${what}: a name ending in .mp4 expected`);
   if (options.encoder === 'wasm') return openWasmWriter(options, 'asked for');
-  const ffmpeg = await findFfmpeg();
+  const ffmpeg = await findFfmpeg(options.signal);
   if (!('unusable' in ffmpeg)) return openFfmpegWriter(ffmpeg, options);
   if (options.encoder === 'ffmpeg')
     throw new Magi1Error(`${what}: ${ffmpeg.unusable}; choose the wasm encoder or install ffmpeg`);
