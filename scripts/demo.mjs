@@ -9,32 +9,25 @@ import { ROOT } from './processes.mjs';
 const PROMPT = 'A red circle moves to the right on a black background';
 const OUTPUT = join(ROOT, 'out', 'demo.mp4');
 
+/** @param {string} name a compiled file of the command line program */
+const compiled = (name) => import(pathToFileURL(join(dirname(CLI), name)).href);
+
 /** @param {readonly string[]} args */
 export async function main(args) {
   await prepare();
-  const given = await givenOptions(args);
-  if (given === undefined || Object.hasOwn(given, 'help')) return runCli(['generate', ...args]);
+  const [{ parseCommand }, { generate }] = await Promise.all([compiled('command.js'), compiled('generate.js')]);
+  /** What the user gave, by option name. @type {Readonly<Record<string, unknown>>} */
+  let given;
+  try {
+    given = parseCommand(generate, args).values;
+  } catch {
+    return runCli(['generate', ...args]); // which says what is wrong
+  }
   const own = Object.hasOwn(given, 'prompt') ? [] : ['--prompt', PROMPT];
-  if (!Object.hasOwn(given, 'output')) {
+  if (!Object.hasOwn(given, 'output') && !Object.hasOwn(given, 'help')) {
     mkdirSync(dirname(OUTPUT), { recursive: true });
     own.push('--output', OUTPUT);
+    if (Object.hasOwn(generate.options, 'overwrite') && !Object.hasOwn(given, 'overwrite')) own.push('--overwrite');
   }
   return runCli(['generate', ...own, ...args]);
-}
-
-/**
- * What the user gave, by option name, as the command line program reads it; undefined where it cannot be read, which the
- * program says better.
- * @param {readonly string[]} args
- * @returns {Promise<Readonly<Record<string, unknown>> | undefined>}
- */
-async function givenOptions(args) {
-  /** @param {string} name */
-  const compiled = (name) => import(pathToFileURL(join(dirname(CLI), name)).href);
-  const [{ parseCommand }, { generate }] = await Promise.all([compiled('command.js'), compiled('generate.js')]);
-  try {
-    return parseCommand(generate, args).values;
-  } catch {
-    return undefined;
-  }
 }

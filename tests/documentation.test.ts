@@ -115,6 +115,27 @@ describe('commands', () => {
   });
 });
 
+describe('npm run demo', () => {
+  const demo = at('out/demo.mp4');
+
+  it('runs again over its own earlier video, and takes what the user gives in any spelling', async () => {
+    expect(await runOk('npm run demo -- --seed 3 --num_frames=24', clone)).toMatch(
+      /24 frames, 64x64, 24 fps, seed 3\n/,
+    );
+    mkdirSync(at('elsewhere'));
+    const stdout = await runOk('npm run demo -- --output_path=mine.mp4 --num-frames 24', at('elsewhere'));
+    expect(stdout).toContain(at('elsewhere/mine.mp4'));
+  });
+
+  it('shows help, and leaves the earlier video where the arguments are wrong', async () => {
+    const before = statSync(demo);
+    expect(await runOk('npm run demo -- --help', clone)).toContain('Usage: magi1 generate');
+    const { status, stderr } = await runShell(clone, 'npm run demo -- --sed 3');
+    expect({ status, stderr }).toEqual({ status: 2, stderr: expect.stringMatching(/^magi1: .*--sed/m) as string });
+    expect(statSync(demo)).toMatchObject({ mtimeMs: before.mtimeMs, size: before.size });
+  });
+});
+
 describe('JavaScript blocks', () => {
   const snippets = ALL.filter(({ kind }) => kind === 'snippet');
   it('are found', () => expect(snippets.length).toBeGreaterThanOrEqual(5));
