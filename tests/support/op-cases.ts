@@ -1,5 +1,14 @@
 // Runs the case tables of ops on a device and compares with the op's reference in float64.
-import { bytesPerElement, elementCount, fromFloat32, hostOutput, isFloat, runOp, toFloat32 } from '@magi1/tensor';
+import {
+  bytesPerElement,
+  elementCount,
+  fromFloat32,
+  hostOutput,
+  isFloat,
+  rowMajorStrides,
+  runOp,
+  toFloat32,
+} from '@magi1/tensor';
 import type {
   AnyOp,
   CaseInput,
@@ -9,6 +18,7 @@ import type {
   HostView,
   NumberArray,
   OpCase,
+  Shape,
   Tensor,
 } from '@magi1/tensor';
 
@@ -105,7 +115,12 @@ export function referenceOutputs(op: AnyOp, opCase: AnyCase): HostOutput[] {
  * Runs one case on the device and throws when a value, a guard word or the number of live tensors is wrong. Opened with
  * `guardBytes`, the device gives outputs that start as NaN and checks what lies behind them.
  */
-export async function checkCase(op: AnyOp, opCase: AnyCase, device: Device): Promise<CaseError> {
+export async function checkCase(
+  op: AnyOp,
+  opCase: AnyCase,
+  device: Device,
+  compareOutput: typeof compareByNorm = compareByNorm,
+): Promise<CaseError> {
   const wanted = referenceOutputs(op, opCase);
   const before = device.memory().tensors;
   const inputs = hostInputs(op, opCase).map(({ name, input, data }) => ({
@@ -117,7 +132,7 @@ export async function checkCase(op: AnyOp, opCase: AnyCase, device: Device): Pro
   try {
     outputs = runOp(op, Object.fromEntries(inputs.map(({ name, tensor }) => [name, tensor])), opCase.params);
     const got = await Promise.all(outputs.map((output) => output.read()));
-    const error = compare(opCase, outputs, got, wanted);
+    const error = compare(opCase, outputs, got, wanted, compareOutput);
     for (const { name, tensor, data } of inputs) {
       if (!sameBytes(await tensor.read(), data)) throw new Error(`input ${name} was changed`);
     }
@@ -143,31 +158,21 @@ function sameBytes(a: HostArray, b: HostArray): boolean {
   return bytes(a).equals(bytes(b));
 }
 
-function compare(opCase: AnyCase, outputs: Tensor[], got: HostArray[], wanted: HostOutput[]): CaseError {
-  const tolerance = opCase.tolerance ?? DEFAULT_TOLERANCE;
+function compare(
+  opCase: AnyCase,
+  outputs: Tensor[],
+  got: HostArray[],
+  wanted: HostOutput[],
+  compareOutput: typeof compareByNorm,
+): CaseError {
   let worst: CaseError = { relativeL2: 0, relativeMax: 0 };
   outputs.forEach((output, k) => {
     const want = wanted[k]!;
-    if (got[k]!.length !== want.data.length) throw new Error(`output ${k} has ${got[k]!.length} elements`);
-    if (!isFloat(output.dtype)) {
-      exactly(k, got[k]! as NumberArray, want.data);
-      return;
+    if (got[k]!.length !== want.data.length) {
+      throw new Error(`output ${k} has ${got[k]!.length} elements, must have ${want.data.length}`);
     }
-    const actual = toFloat32(output.dtype, got[k]!);
-    // Narrow outputs are judged against the reference rounded to their dtype.
-    const narrow = tolerance === 0 || bytesPerElement(output.dtype) < 4;
-    const expected = narrow ? toFloat32(output.dtype, fromFloat32(output.dtype, want.data)) : want.data;
-    if (tolerance === 0) {
-      exactly(k, actual, expected);
-      return;
-    }
-    const error = floatError(k, actual, expected);
-    if (!(error.relativeL2 <= tolerance && error.relativeMax <= tolerance * MAX_ERROR_FACTOR)) {
-      throw new Error(
-        `output ${k}: relative L2 error ${error.relativeL2.toExponential(2)}, largest error ${error.relativeMax.toExponential(2)} ` +
-          `of the largest value; tolerance ${tolerance}`,
-      );
-    }
+    const actual = isFloat(output.dtype) ? toFloat32(output.dtype, got[k]!) : (got[k]! as NumberArray);
+    const error = compareOutput(`output ${k}`, actual, want, opCase.tolerance);
     worst = {
       relativeL2: Math.max(worst.relativeL2, error.relativeL2),
       relativeMax: Math.max(worst.relativeMax, error.relativeMax),
@@ -176,29 +181,86 @@ function compare(opCase: AnyCase, outputs: Tensor[], got: HostArray[], wanted: H
   return worst;
 }
 
-function exactly(k: number, got: NumberArray, want: NumberArray): void {
-  for (let i = 0; i < want.length; i++) {
-    if (!Object.is(got[i], want[i])) throw new Error(`output ${k}[${i}] is ${got[i]!}, must be exactly ${want[i]!}`);
-  }
+/** Integers exactly, floats by the norm of their error and their largest error. */
+function compareByNorm(
+  name: string,
+  got: NumberArray,
+  want: HostOutput,
+  tolerance: number = DEFAULT_TOLERANCE,
+): CaseError {
+  const expected = asStored(want, tolerance === 0);
+  if (tolerance === 0 || !isFloat(want.dtype)) return exactly(name, got, want.shape, expected);
+  const { worst, ...error } = floatError(name, got, want.shape, expected);
+  if (error.relativeL2 <= tolerance && error.relativeMax <= tolerance * MAX_ERROR_FACTOR) return error;
+  throw new Error(
+    `${element(name, worst, want.shape)} is ${got[worst]!}, must be ${expected[worst]!}; ` +
+      `relative L2 error ${error.relativeL2.toExponential(2)}, largest error ${error.relativeMax.toExponential(2)} ` +
+      `of the largest value; tolerance ${tolerance}`,
+  );
 }
 
-function floatError(k: number, got: NumberArray, want: NumberArray): CaseError {
+/** Narrow outputs are judged against the reference rounded to their dtype, f32 ones if they must be the same bits. */
+export function asStored(want: HostOutput, rounded: boolean): NumberArray {
+  if (!isFloat(want.dtype) || !(rounded || bytesPerElement(want.dtype) < 4)) return want.data;
+  return toFloat32(want.dtype, fromFloat32(want.dtype, want.data));
+}
+
+/** What a number may be off by where no scale is known: this share of itself, and this much beside. */
+const ELEMENT_TOLERANCE = 1e-5;
+const ELEMENT_FLOOR = 1e-6;
+
+/** Every element by itself, so that large ones hide nothing: NaN for NaN, infinities with their sign, narrow ones exactly. */
+export function compareByElement(name: string, got: NumberArray, want: HostOutput): CaseError {
+  if (want.dtype !== 'f32') return exactly(name, got, want.shape, asStored(want, true));
+  want.data.forEach((exact, i) => {
+    // f32 has no numbers beyond its largest one.
+    const wanted = Math.fround(exact);
+    const near = Math.abs(got[i]! - wanted) <= ELEMENT_TOLERANCE * Math.abs(wanted) + ELEMENT_FLOOR;
+    if (!(Object.is(got[i], wanted) || (Number.isFinite(wanted) && near))) {
+      throw new Error(`${element(name, i, want.shape)} is ${got[i]!}, must be ${wanted}`);
+    }
+  });
+  return { relativeL2: 0, relativeMax: 0 };
+}
+
+/** An element by its place in the tensor. */
+function element(name: string, index: number, shape: Shape): string {
+  const place = rowMajorStrides(shape).map((stride, axis) => Math.floor(index / stride) % shape[axis]!);
+  return `${name}[${place.join(',')}]`;
+}
+
+function exactly(name: string, got: NumberArray, shape: Shape, want: NumberArray): CaseError {
+  for (let i = 0; i < want.length; i++) {
+    if (!Object.is(got[i], want[i])) {
+      throw new Error(`${element(name, i, shape)} is ${got[i]!}, must be exactly ${want[i]!}`);
+    }
+  }
+  return { relativeL2: 0, relativeMax: 0 };
+}
+
+function floatError(
+  name: string,
+  got: NumberArray,
+  shape: Shape,
+  want: NumberArray,
+): CaseError & { readonly worst: number } {
   let errors = 0;
   let squares = 0;
   let maxError = 0;
   let max = 0;
+  let worst = 0;
   for (let i = 0; i < want.length; i++) {
     const [value, wanted] = [got[i]!, want[i]!];
     if (!Number.isFinite(wanted) || !Number.isFinite(value)) {
       if (Object.is(value, Math.fround(wanted))) continue;
-      throw new Error(`output ${k}[${i}] is ${value}, must be ${wanted}`);
+      throw new Error(`${element(name, i, shape)} is ${value}, must be ${wanted}`);
     }
     const error = Math.abs(value - wanted);
     errors += error * error;
     squares += wanted * wanted;
-    maxError = Math.max(maxError, error);
+    if (error > maxError) [maxError, worst] = [error, i];
     max = Math.max(max, Math.abs(wanted));
   }
   const ratio = (error: number, size: number) => (error === 0 ? 0 : error / size);
-  return { relativeL2: ratio(Math.sqrt(errors), Math.sqrt(squares)), relativeMax: ratio(maxError, max) };
+  return { relativeL2: ratio(Math.sqrt(errors), Math.sqrt(squares)), relativeMax: ratio(maxError, max), worst };
 }

@@ -9,7 +9,7 @@ function of(name: string, shape: Shape, fill: CaseFill = { kind: 'normal' }, ben
   return { name, inputs: { x: { shape, dtype: 'f32', fill }, slope }, params: {}, benchmarkOnly };
 }
 
-const edges = [0, -0, 1e-30, -1e-30, 1, -1, 1e30, -1e30, Infinity];
+const edges = [0, -0, 1e-30, -1e-30, 1, -1, 1e30, -1e30, Infinity, -Infinity, NaN];
 
 export const cases: readonly PreluCase[] = [
   of('odd', [3, 5, 7]),

@@ -13,7 +13,7 @@ const kernel = wasmKernel({
       const [from, to] = [k.let(x.add(start)), k.let(y.add(start))];
       forVectors(k, features, (at, put) => {
         const value = k.let(from.add(at).loadF32x4());
-        put(to.add(at), value.max(0).add(slope.add(at).loadF32x4().mul(value.min(0))));
+        put(to.add(at), value.gt(0).select(value, slope.add(at).loadF32x4().mul(value)));
       });
     });
   },

@@ -17,14 +17,14 @@ const program: WgslProgram<{ readonly wide: boolean }> = {
   },
   params: { size: 'u32', features: 'u32' },
   source({ wide }) {
-    const zero = wide ? 'vec4f(0.0)' : '0.0';
+    const type = wide ? 'vec4f' : 'f32';
     return /* wgsl */ `
 ${WORKGROUP_INDEX}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_index(id, count) * ${LANES}u + lane;
   if (i < params.size) {
-    y[i] = max(x[i], ${zero}) + slope[i % params.features] * min(x[i], ${zero});
+    y[i] = select(slope[i % params.features] * x[i], x[i], x[i] > ${type}());
   }
 }
 `;

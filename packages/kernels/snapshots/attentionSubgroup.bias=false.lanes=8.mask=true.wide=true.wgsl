@@ -21,15 +21,19 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> y: array<vec4f>;
 
 alias Unit = vec4f;
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 
-fn exp_(x: T) -> T {
-  let clamped = clamp(x, T(-87.0), T(88.0));
+fn exp_number(x: T) -> T {
+  let clamped = clamp(x, T(-88.0), T(89.0));
   let n = round(clamped * 1.44269504);
   let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
   let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
+
+fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
 
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
@@ -51,13 +55,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let query_start2 = (min(query0 + 16u, tile.y - 1u) * params.heads + head) * params.head_dim;
   let query_start3 = (min(query0 + 24u, tile.y - 1u) * params.heads + head) * params.head_dim;
   
+  var seen = 0;
+  for (var key = tile.z; key < tile.w; key++) { seen |= keyMask[key]; }
+  let keys_end = select(tile.z, tile.w, seen != 0);
   // Queries that some lane has.
   let used = (tile.y - tile.x + 7u) / 8u;
   // Every vec4f below is of the lane's four queries.
-  var most = vec4f(-3.0e38);
+  var most = vec4f(-3.4028234663852886e+38);
   var total = vec4f();
-  for (var kept0 = tile.z; kept0 < tile.w; kept0 += 64u) {
-    let kept_end = min(kept0 + params.key_tile, tile.w);
+  for (var kept0 = tile.z; kept0 < keys_end; kept0 += 64u) {
+    let kept_end = min(kept0 + params.key_tile, keys_end);
     var higher = most;
     for (var first = kept0; first < kept_end; first += 16u) {
       let end = min(first + 16u, kept_end);
@@ -87,18 +94,17 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       for (var key = first; key < end; key++) {
         var score = scores[key - first] * params.scale;
         
-        score = select(score, vec4f(-3.0e38), keyMask[key] == 0);
+        score = select(score, vec4f(-3.4028234663852886e+38), keyMask[key] == 0);
         kept[(key - kept0) * 8u + lane] = score;
         higher = max(higher, score);
       }
     }
-    let fade = exp_(most - higher);
+    let fade = exp_number(most - higher);
     most = higher;
     total *= fade;
     for (var key = kept0; key < kept_end; key++) {
       let at = (key - kept0) * 8u + lane;
-      let score = kept[at];
-      let weight = select(vec4f(), exp_(score - most), score > vec4f(-1.0e38));
+      let weight = select(exp_(kept[at] - most), vec4f(), keyMask[key] == 0);
       kept[at] = weight;
       total += weight;
     }
@@ -131,11 +137,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       }
     }
   }
+  let divisor = bitcast<vec4f>(select(bitcast<vec4u>(total), vec4u(0x7fc00000u), total == vec4f()));
   for (var j = 0u; j < used; j++) {
     let query = query0 + j * 8u;
     if (query < tile.y) {
       let start = (query * params.heads + head) * units;
-      for (var u = 0u; u < units; u++) { y[start + u] = select(Unit(), y[start + u] / total[j], total[j] > 0.0); }
+      for (var u = 0u; u < units; u++) { y[start + u] = select(y[start + u] / divisor[j], Unit(), keys_end == tile.z); }
     }
   }
 }

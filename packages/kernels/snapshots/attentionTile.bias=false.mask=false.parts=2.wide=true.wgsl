@@ -18,15 +18,19 @@ struct Params {
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4f>;
 
-alias T = f32; alias Int = i32;
+alias T = f32; alias Int = i32; alias Bits = u32; alias Truth = bool;
 
-fn exp_(x: T) -> T {
-  let clamped = clamp(x, T(-87.0), T(88.0));
+fn exp_number(x: T) -> T {
+  let clamped = clamp(x, T(-88.0), T(89.0));
   let n = round(clamped * 1.44269504);
   let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
   let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
+
+fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
 
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
@@ -61,8 +65,9 @@ fn main(
   let vectors = units;
   // In softmax steps four invocations share a row; each keeps its maximum and its share of the total.
   let row = lane / 4u;
-  var most = -3.0e38;
+  var most = -3.4028234663852886e+38;
   var total = 0.0;
+  
   var sum0_0 = vec4f(); var sum0_1 = vec4f(); var sum1_0 = vec4f(); var sum1_1 = vec4f(); var sum2_0 = vec4f(); var sum2_1 = vec4f(); var sum3_0 = vec4f(); var sum3_1 = vec4f();
   
   for (var first = tile.z; first < tile.w; first += KEYS) {
@@ -95,20 +100,21 @@ fn main(
     for (var i = lane % 4u; i < params.key_tile; i += 4u) {
       let key = min(first + i, tile.w - 1u);
       let visible = first + i < tile.w;
-      let z = select(-3.0e38, scores[row * KEYS + i], visible);
+      
+      let z = select(-3.4028234663852886e+38, scores[row * KEYS + i], visible);
       scores[row * KEYS + i] = z;
       higher = max(higher, z);
     }
     shares[lane] = higher;
     workgroupBarrier();
     higher = max(max(shares[4u * row], shares[4u * row + 1u]), max(shares[4u * row + 2u], shares[4u * row + 3u]));
-    let factor = exp_(most - higher);
+    let factor = exp_number(most - higher);
     most = higher;
     total *= factor;
     if (lane % 4u == 0u) { fade[row] = factor; }
     for (var i = lane % 4u; i < params.key_tile; i += 4u) {
-      let z = scores[row * KEYS + i];
-      let p = select(0.0, exp_(z - most), z > -1.0e38);
+      
+      let p = select(0.0, exp_(scores[row * KEYS + i] - most), first + i < tile.w);
       scores[row * KEYS + i] = p;
       total += p;
     }
@@ -119,8 +125,10 @@ fn main(
     { let factor = fade[48u + place.y]; sum3_0 *= factor; sum3_1 *= factor; }
     for (var value0 = 0u; value0 < params.key_tile; value0 += params.value_keys) {
       for (var i = lane; i < params.value_keys * vectors; i += 256u) {
-        let key = min(first + value0 + i / vectors, tile.w - 1u);
-        stage[i] = load_v((key * params.kv_heads + kv_head) * units, i % vectors);
+        // Values past the last key are 0: times a weight of 0 an infinite one would leave NaN.
+        let key = first + value0 + i / vectors;
+        let value = load_v((min(key, tile.w - 1u) * params.kv_heads + kv_head) * units, i % vectors);
+        stage[i] = select(vec4f(), value, key < tile.w);
       }
       workgroupBarrier();
       for (var i = 0u; i < params.value_keys; i++) {
@@ -145,7 +153,8 @@ fn main(
     let query = tile.x + r;
     if (query < tile.y && vector < vectors) {
       let total = (shares[4u * r] + shares[4u * r + 1u]) + (shares[4u * r + 2u] + shares[4u * r + 3u]);
-      let value = sums[i] * select(0.0, 1.0 / total, total > 0.0);
+      let divisor = bitcast<f32>(select(bitcast<u32>(total), 0x7fc00000u, total == 0.0));
+      let value = select(sums[i] / divisor, vec4f(), tile.z == tile.w);
       let start = (query * params.heads + head) * units;
       y[start + vector] = value;
     }

@@ -16,8 +16,9 @@ fn level(byte: u32) -> u32 {
   let clip = pixel / params.plane;
   let at = (clip * 2u + byte % 3u) * params.plane + pixel;
   // Truncation shows every rounding: the exclusive or with 0 keeps compilers from fusing product and sum.
-  let scaled = bitcast<f32>(bitcast<u32>(y[at] * 127.5) ^ params.zero);
-  return u32(clamp(scaled + 127.5, 0.0, 255.0));
+  let scaled = bitcast<u32>(y[at] * 127.5) ^ params.zero;
+  // clamp need not make 0 of NaN.
+  return select(u32(clamp(bitcast<f32>(scaled) + 127.5, 0.0, 255.0)), 0u, (scaled & 0x7fffffffu) > 0x7f800000u);
 }
 
 @compute @workgroup_size(64)

@@ -13,7 +13,7 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 
 fn apply(nullText: T, alone: T, caption: T) -> T { return nullText * params.nullTextWeight + alone * params.aloneWeight + caption * params.captionWeight; }
 

@@ -14,7 +14,7 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = f32; alias Int = i32;
+alias T = f32; alias Int = i32; alias Bits = u32; alias Truth = bool;
 fn between(a: T, b: T, weight: f32) -> T { return a * (1.0 - weight) + b * weight; }
 fn row_at(start: u32, w: vec2u, weight: f32) -> T { return between(x[start + w.x], x[start + w.y], weight); }
 

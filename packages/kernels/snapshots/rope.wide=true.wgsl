@@ -13,7 +13,7 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
   let i = workgroup_index(id, count) * 64u + lane;

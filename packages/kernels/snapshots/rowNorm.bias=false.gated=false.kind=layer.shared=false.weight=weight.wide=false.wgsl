@@ -16,7 +16,7 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = f32; alias Int = i32;
+alias T = f32; alias Int = i32; alias Bits = u32; alias Truth = bool;
 fn across_sum(v: T) -> f32 { return v; }
 fn across_max(v: T) -> f32 { return v; }
 const RUN = 32u;

@@ -16,7 +16,7 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 fn across_sum(v: T) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 fn across_max(v: T) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
 const RUN = 32u;

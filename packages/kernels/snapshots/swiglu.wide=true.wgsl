@@ -9,17 +9,21 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 
-fn exp_(x: T) -> T {
-  let clamped = clamp(x, T(-87.0), T(88.0));
+fn exp_number(x: T) -> T {
+  let clamped = clamp(x, T(-88.0), T(89.0));
   let n = round(clamped * 1.44269504);
   let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
   let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
 
-fn silu(x: T) -> T { return x / (1.0 + exp_(-x)); }
+fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
+
+fn silu(x: T) -> T { return x / (1.0 + exp_number(-x)); }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {

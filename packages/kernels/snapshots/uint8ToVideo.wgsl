@@ -1,5 +1,6 @@
 struct Params {
   pixels: u32,
+  most: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> frames: array<u32>;
@@ -17,6 +18,6 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let byte = 3u * i + c;
     let level = (frames[byte / 4u] >> (8u * (byte % 4u))) & 255u;
     // u / 127.5 - 1 without the cancellation.
-    y[c * params.pixels + i] = f32(2 * i32(level) - 255) / 255.0;
+    y[c * params.pixels + i] = f32(2 * i32(level) - 255) / params.most;
   }
 }

@@ -8,22 +8,29 @@ struct Params {
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 
-alias T = vec4f; alias Int = vec4i;
+alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;
 
-fn exp_(x: T) -> T {
-  let clamped = clamp(x, T(-87.0), T(88.0));
+fn exp_number(x: T) -> T {
+  let clamped = clamp(x, T(-88.0), T(89.0));
   let n = round(clamped * 1.44269504);
   let r = fma(n, T(0.00021219444), fma(n, T(-0.693359375), clamped));
   let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
 
+fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
+
 fn tanh_(x: T) -> T {
-  let a = min(abs(x), T(10.0));
+  let bits = bitcast<Bits>(x);
+  let magnitude = bits & Bits(0x7fffffffu);
+  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(10.0))));
   let z = a * a;
   let near = fma(a * z, fma(fma(fma(fma(T(-0.0057049902), z, T(0.0206390904)), z, T(-0.0537397162)), z, T(0.133314422)), z, T(-0.333332819)), a);
-  let far = 1.0 - 2.0 / (exp_(2.0 * a) + 1.0);
-  return select(far, near, a < T(0.625)) * sign(x);
+  let far = 1.0 - 2.0 / (exp_number(2.0 * a) + 1.0);
+  let value = select(far, near, a < T(0.625));
+  return select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, is_nan(magnitude));
 }
 
 fn apply(x: T) -> T { return 0.5 * x * (1.0 + tanh_(0.7978845608028654 * (x + 0.044715 * x * x * x))); }

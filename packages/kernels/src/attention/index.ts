@@ -105,6 +105,8 @@ export interface AttentionOptions extends AttentionParams {
 /**
  * softmax(scale q k^T + bias) v per head and block. q [queries, heads, head_dim], k and v [keys, kvHeads, head_dim], f32;
  * query head j uses kv head floor(j / (heads / kvHeads)). Queries in no block or without a valid key come out 0.
+ * A key that may be seen counts whatever its score: NaN and Infinity make NaN, and so do scores of -Infinity alone. What
+ * the values of a hidden key hold is multiplied by 0, which is NaN for a NaN.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
   const { keyMask, relativeBias, blocks, scale } = options;

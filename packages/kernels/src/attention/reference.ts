@@ -29,6 +29,8 @@ function attendBlock(
   const keyStart = (k[0] * kvHeads + kvHead) * headDim;
   const keys = gatherRows(inputs.k.data, keyStart, kvHeads * headDim, count, headDim);
   const values = gatherColumns(inputs.v.data, keyStart, kvHeads * headDim, count, headDim);
+  const hidden = Array.from({ length: count }, (_, j) => inputs.keyMask?.data[k[0] + j] === 0);
+  if (hidden.every((key) => key)) return; // outputs start as zeros
   const scores = new Float64Array(QUERY_TILE * count);
   const biasStart = head * (queries + inputs.k.shape[0]! - 1) + queries - 1;
   for (let first = q[0]; first < q[1]; first += QUERY_TILE) {
@@ -41,7 +43,7 @@ function attendBlock(
       for (let j = 0; j < count; j++) {
         row[j]! *= scale;
         if (inputs.relativeBias) row[j]! += inputs.relativeBias.data[biasStart + k[0] + j - (first + i)]!;
-        if (inputs.keyMask && inputs.keyMask.data[k[0] + j] === 0) row[j] = -Infinity;
+        if (hidden[j]) row[j] = -Infinity;
       }
       softmaxInPlace(row);
     }
@@ -50,11 +52,10 @@ function attendBlock(
   }
 }
 
-/** All zeros when every score is -Infinity. */
+/** All NaN where a score is NaN or Infinity, and where all of them are -Infinity. */
 function softmaxInPlace(row: Float64Array): void {
-  let most = -Infinity;
-  for (const score of row) if (score > most) most = score;
+  const most = row.reduce((a, b) => Math.max(a, b), -Infinity);
   let sum = 0;
-  for (let j = 0; j < row.length; j++) sum += row[j] = most === -Infinity ? 0 : Math.exp(row[j]! - most);
-  for (let j = 0; j < row.length && sum > 0; j++) row[j]! /= sum;
+  for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j]! - most);
+  for (let j = 0; j < row.length; j++) row[j]! /= sum;
 }

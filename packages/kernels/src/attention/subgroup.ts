@@ -5,7 +5,7 @@
 import type { WgslProgram } from '@magi1/tensor';
 import { EXP, valueType } from '../support/wgslFunctions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl.ts';
-import { ATTENTION_PARAMS, LOWEST, VISIBLE, attentionBindings } from './wgsl.ts';
+import { ATTENTION_PARAMS, LOWEST, NAN_BITS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export interface SubgroupAttentionVariant extends AttentionVariant {
@@ -52,13 +52,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let query0 = tile.x + lane;
   ${FOUR.map((j) => `let query_start${j} = (min(query0 + ${j * lanes}u, tile.y - 1u) * params.heads + head) * params.head_dim;`).join('\n  ')}
   ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u;' : ''}
+  ${mask ? VISIBLE_KEYS : 'let keys_end = tile.w;'}
   // Queries that some lane has.
   let used = (tile.y - tile.x + ${lanes - 1}u) / ${lanes}u;
   // Every vec4f below is of the lane's four queries.
   var most = vec4f(${LOWEST});
   var total = vec4f();
-  for (var kept0 = tile.z; kept0 < tile.w; kept0 += ${KEPT_KEYS}u) {
-    let kept_end = min(kept0 + params.key_tile, tile.w);
+  for (var kept0 = tile.z; kept0 < keys_end; kept0 += ${KEPT_KEYS}u) {
+    let kept_end = min(kept0 + params.key_tile, keys_end);
     var higher = most;
     for (var first = kept0; first < kept_end; first += ${KEYS}u) {
       let end = min(first + ${KEYS}u, kept_end);
@@ -71,13 +72,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
         higher = max(higher, score);
       }
     }
-    let fade = exp_(most - higher);
+    let fade = exp_number(most - higher);
     most = higher;
     total *= fade;
     for (var key = kept0; key < kept_end; key++) {
       let at = (key - kept0) * ${lanes}u + lane;
-      let score = kept[at];
-      let weight = select(vec4f(), exp_(score - most), score > vec4f(${VISIBLE}));
+      let weight = ${mask ? 'select(exp_(kept[at] - most), vec4f(), keyMask[key] == 0)' : 'exp_(kept[at] - most)'};
       kept[at] = weight;
       total += weight;
     }
@@ -96,17 +96,23 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       }
     }
   }
+  let divisor = bitcast<vec4f>(select(bitcast<vec4u>(total), vec4u(${NAN_BITS}), total == vec4f()));
   for (var j = 0u; j < used; j++) {
     let query = query0 + j * ${lanes}u;
     if (query < tile.y) {
       let start = (query * params.heads + head) * units;
-      for (var u = 0u; u < units; u++) { y[start + u] = select(Unit(), y[start + u] / total[j], total[j] > 0.0); }
+      for (var u = 0u; u < units; u++) { y[start + u] = select(y[start + u] / divisor[j], Unit(), keys_end == tile.z); }
     }
   }
 }
 `;
   },
 };
+
+// A tile that sees none of its keys is as one without keys.
+const VISIBLE_KEYS = `var seen = 0;
+  for (var key = tile.z; key < tile.w; key++) { seen |= keyMask[key]; }
+  let keys_end = select(tile.z, tile.w, seen != 0);`;
 
 /**
  * Products of the lane's queries with the keys from `first` on, to scores. Past the last key it is read again. One element

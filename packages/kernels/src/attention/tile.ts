@@ -4,7 +4,7 @@
 import type { WgslProgram } from '@magi1/tensor';
 import { EXP, valueType } from '../support/wgslFunctions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl.ts';
-import { ATTENTION_PARAMS, LOWEST, VISIBLE, attentionBindings } from './wgsl.ts';
+import { ATTENTION_PARAMS, LOWEST, NAN_BITS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export const TILE_QUERIES = 64;
@@ -37,6 +37,7 @@ export const tileAttention: WgslProgram<TileAttentionVariant> = {
     const keys = range(KEYS_EACH);
     const columns = range(parts);
     const sums = rows.flatMap((r) => columns.map((c) => `sum${r}_${c}`));
+    const visible = `first + i < tile.w${mask ? ' && keyMask[key] != 0' : ''}`;
     return /* wgsl */ `
 ${valueType(false)}
 ${EXP}
@@ -71,6 +72,7 @@ fn main(
   let row = lane / 4u;
   var most = ${LOWEST};
   var total = 0.0;
+  ${mask ? 'var seen = false;' : ''}
   ${sums.map((name) => `var ${name} = vec4f();`).join(' ')}
   ${bias ? 'let bias_start = head * (params.queries + params.keys - 1u) + params.queries - 1u - min(tile.x + row, last);' : ''}
   for (var first = tile.z; first < tile.w; first += KEYS) {
@@ -101,7 +103,8 @@ fn main(
     var higher = most;
     for (var i = lane % 4u; i < params.key_tile; i += 4u) {
       let key = min(first + i, tile.w - 1u);
-      let visible = first + i < tile.w${mask ? ' && keyMask[key] != 0' : ''};
+      let visible = ${visible};
+      ${mask ? 'seen |= visible;' : ''}
       let z = select(${LOWEST}, scores[row * KEYS + i]${bias ? ' + relativeBias[bias_start + key]' : ''}, visible);
       scores[row * KEYS + i] = z;
       higher = max(higher, z);
@@ -109,13 +112,13 @@ fn main(
     shares[lane] = higher;
     workgroupBarrier();
     higher = max(max(shares[4u * row], shares[4u * row + 1u]), max(shares[4u * row + 2u], shares[4u * row + 3u]));
-    let factor = exp_(most - higher);
+    let factor = exp_number(most - higher);
     most = higher;
     total *= factor;
     if (lane % 4u == 0u) { fade[row] = factor; }
     for (var i = lane % 4u; i < params.key_tile; i += 4u) {
-      let z = scores[row * KEYS + i];
-      let p = select(0.0, exp_(z - most), z > ${VISIBLE});
+      ${mask ? 'let key = min(first + i, tile.w - 1u);' : ''}
+      let p = select(0.0, exp_(scores[row * KEYS + i] - most), ${visible});
       scores[row * KEYS + i] = p;
       total += p;
     }
@@ -123,8 +126,10 @@ fn main(
     ${rows.map((r) => `{ let factor = fade[${SIDE * r}u + place.y]; ${columns.map((c) => `sum${r}_${c} *= factor;`).join(' ')} }`).join('\n    ')}
     for (var value0 = 0u; value0 < params.key_tile; value0 += params.value_keys) {
       for (var i = lane; i < params.value_keys * vectors; i += ${SIDE * SIDE}u) {
-        let key = min(first + value0 + i / vectors, tile.w - 1u);
-        stage[i] = load_v((key * params.kv_heads + kv_head) * units, i % vectors);
+        // Values past the last key are 0: times a weight of 0 an infinite one would leave NaN.
+        let key = first + value0 + i / vectors;
+        let value = load_v((min(key, tile.w - 1u) * params.kv_heads + kv_head) * units, i % vectors);
+        stage[i] = select(vec4f(), value, key < tile.w);
       }
       workgroupBarrier();
       for (var i = 0u; i < params.value_keys; i++) {
@@ -139,7 +144,7 @@ fn main(
       workgroupBarrier();
     }
   }
-  shares[lane] = total;
+  ${mask ? SHARE_SEEN : 'shares[lane] = total;'}
   workgroupBarrier();
   var sums: array<vec4f, ${sums.length}>;
   ${sums.map((name, i) => `sums[${i}] = ${name};`).join(' ')}
@@ -151,7 +156,8 @@ fn main(
     let query = tile.x + r;
     if (query < tile.y && vector < vectors) {
       let total = (shares[4u * r] + shares[4u * r + 1u]) + (shares[4u * r + 2u] + shares[4u * r + 3u]);
-      let value = sums[i] * select(0.0, 1.0 / total, total > 0.0);
+      let divisor = bitcast<f32>(select(bitcast<u32>(total), ${NAN_BITS}, total == 0.0));
+      let value = select(sums[i] / divisor, vec4f(), ${mask ? 'total < 0.0' : 'tile.z == tile.w'});
       let start = (query * params.heads + head) * units;
       ${wide ? 'y[start + vector] = value;' : 'for (var c = 0u; c < min(params.slice, units - 4u * vector); c++) { y[start + 4u * vector + c] = value[c]; }'}
     }
@@ -160,6 +166,13 @@ fn main(
 `;
   },
 };
+
+// The total of a row that sees no key is negative.
+const SHARE_SEEN = `shares[lane] = select(0.0, 1.0, seen);
+  workgroupBarrier();
+  let row_seen = shares[4u * row] + shares[4u * row + 1u] + shares[4u * row + 2u] + shares[4u * row + 3u] > 0.0;
+  workgroupBarrier();
+  shares[lane] = select(-1.0, total, row_seen);`;
 
 function loader(name: string, wide: boolean): string {
   if (wide) return `fn load_${name}(start: u32, i: u32) -> vec4f { return ${name}[start + i]; }`;

@@ -23,9 +23,8 @@ interface WasmAttentionVariant {
   readonly [name: string]: string | number | boolean;
 }
 
-/** Score of a key that must not be seen, and the limit above which a score is a real one. */
-const LOWEST = -3e38;
-const VISIBLE = -1e38;
+/** Where maxima start. A hidden key's score is -Infinity, which leaves them there and becomes a weight of 0. */
+const LOWEST = -3.4028234663852886e38;
 
 /** Queries of an item and keys of one step: multiples of the rows and columns of an inner tile. */
 const QUERIES = 48;
@@ -110,8 +109,8 @@ function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant)
     const adjust = (at: I32, valid: I32x4 | undefined) => {
       let score = row.add(at).loadF32x4();
       if (bias) score = score.add(args.bias.add(at).loadF32x4());
-      if (mask) score = args.mask.add(at).loadI32x4().eq(0).select(F32x4.of(LOWEST), score);
-      if (valid !== undefined) score = valid.select(score, F32x4.of(LOWEST));
+      if (mask) score = args.mask.add(at).loadI32x4().eq(0).select(F32x4.of(-Infinity), score);
+      if (valid !== undefined) score = valid.select(score, F32x4.of(-Infinity));
       const adjusted = f.let(score);
       if (mask || bias || valid !== undefined) f.store(row.add(at), adjusted);
       highest.set(highest.pmax(adjusted));
@@ -129,13 +128,7 @@ function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant)
     const level = f.let(most.splat());
     const sum = f.var(F32x4.of(0));
     f.forRange(0, count.shl(2), 16, (at) => {
-      const score = f.let(row.add(at).loadF32x4());
-      const weight = f.let(
-        score
-          .gt(VISIBLE)
-          .and(exp(f, f.let(score.sub(level))).asI32x4())
-          .asF32x4(),
-      );
+      const weight = exp(f, f.let(row.add(at).loadF32x4().sub(level)));
       f.store(row.add(at), weight);
       sum.set(sum.add(weight));
     });
@@ -144,6 +137,15 @@ function softmaxFunction(k: KernelBuilder, { mask, bias }: WasmAttentionVariant)
     f.store(args.fade, fade);
     f.store(args.total, args.total.loadF32().mul(fade).add(pairs.lane(0)).add(pairs.lane(1)));
   });
+}
+
+/** The end of a tile's keys, or their start if the mask hides all of them: such a tile is as one without keys. */
+function visibleEnd(k: KernelBuilder, mask: I32, start: I32, end: I32): I32 {
+  const seen = k.var(I32.of(0));
+  k.forRange(start, end, 1, (key) => {
+    seen.set(seen.or(mask.add(key.shl(2)).loadI32()));
+  });
+  return k.let(k.select(seen.ne(0), end, start));
 }
 
 /** Four queries: sums = fade * sums + weights * values, for `wide` vectors of head_dim. */
@@ -200,7 +202,8 @@ const kernel = wasmKernel({
       const tile = k.let(args.tiles.add(item.remU(args.tileCount).shl(4)));
       const query0 = k.let(tile.loadI32(0));
       const queries = k.let(tile.loadI32(4).sub(query0));
-      const keyEnd = k.let(tile.loadI32(12));
+      const keyStart = k.let(tile.loadI32(8));
+      const keyEnd = variant.mask ? visibleEnd(k, args.mask, keyStart, tile.loadI32(12)) : k.let(tile.loadI32(12));
       const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
       k.fill(at.queries, 0, QUERIES * rowBytes);
       k.call(pack, {
@@ -215,7 +218,7 @@ const kernel = wasmKernel({
         k.store(at.most.add(i), F32.of(LOWEST));
         k.store(at.total.add(i), F32.of(0));
       });
-      k.forRange(tile.loadI32(8), keyEnd, place.keys, (key0) => {
+      k.forRange(keyStart, keyEnd, place.keys, (key0) => {
         const count = k.let(keyEnd.sub(key0).minU(place.keys));
         const start = k.let(key0.mul(keyStride).add(kvHead.mul(4 * headDim)));
         k.forRange(0, count, TILE_COLUMNS, (key) => {
@@ -261,7 +264,8 @@ const kernel = wasmKernel({
       });
       k.forRange(0, queries, 1, (i) => {
         const total = k.let(at.total.add(i.shl(2)).loadF32());
-        const factor = k.let(k.select(total.gt(0), one.div(total), F32.of(0)).splat());
+        // A total of 0 is that of scores that are all -Infinity, and makes NaN of the sums, which are 0.
+        const factor = k.let(k.select(keyEnd.gtU(keyStart), one.div(total), F32.of(0)).splat());
         const from = k.let(at.sums.add(i.mul(rowBytes)));
         const to = k.let(args.y.add(rowStart).add(i.mul(queryStride)));
         const whole = 16 * Math.floor(headDim / 4);

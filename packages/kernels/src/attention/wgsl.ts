@@ -1,5 +1,6 @@
 // What both WGSL attention programs share.
 import type { BindingDeclaration } from '@magi1/tensor';
+import { F32_MAX } from '../support/wgslFunctions.ts';
 
 export interface AttentionVariant {
   /** Rows are read as vec4: head_dim is divisible by 4. */
@@ -25,10 +26,10 @@ export const ATTENTION_PARAMS = {
   scale: 'f32',
 } as const;
 
-/** The score of a key that must not be seen; a number, since drivers differ in what they make of infinities. */
-export const LOWEST = '-3.0e38';
-/** Scores above it are real ones. */
-export const VISIBLE = '-1.0e38';
+/** Where maxima start, and the score of a hidden key in them; its weight is 0 whatever the scores of the others are. */
+export const LOWEST = `${-F32_MAX}`;
+/** Bits of a NaN, the divisor of a query all of whose scores are -Infinity. */
+export const NAN_BITS = '0x7fc00000u';
 
 /** `wideScores`: a wide program reads q and k as vec4, too. */
 export function attentionBindings({ wide, mask, bias }: AttentionVariant, wideScores: boolean): BindingDeclaration[] {

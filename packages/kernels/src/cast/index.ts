@@ -30,5 +30,5 @@ export const castOp = defineOp<'x', never, CastParams>({
   randomCase,
 });
 
-/** x of any dtype to f32, or f32 to f16, bf16, f8e4m3fn (nearest even; beyond the f8 range gives NaN, as PyTorch). */
+/** x of any dtype to f32, or f32 to f16, bf16, f8e4m3fn (nearest even; what rounds to more than 448 becomes NaN in f8e4m3fn). */
 export const cast = <D extends DType>(x: Tensor, to: D): Tensor<D> => runOp(castOp, { x }, { to })[0] as Tensor<D>;

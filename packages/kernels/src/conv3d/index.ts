@@ -63,15 +63,15 @@ export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
               for (let c = 0; c < channels; c++)
                 for (let i = 0; i < kt; i++) {
                   const ti = t * stride[0] + i - padding[0];
-                  if (ti < 0 || ti >= frames) continue;
                   for (let j = 0; j < kh; j++) {
                     const hj = h * stride[1] + j - padding[1];
-                    if (hj < 0 || hj >= height) continue;
+                    const outside = ti < 0 || ti >= frames || hj < 0 || hj >= height;
                     const row = ((b * channels + c) * frames + ti) * height * width + hj * width;
                     const tap = (((f * channels + c) * kt + i) * kh + j) * kw;
                     for (let k = 0; k < kw; k++) {
                       const wk = w * stride[2] + k - padding[2];
-                      if (wk >= 0 && wk < width) sum += x.data[row + wk]! * weight.data[tap + k]!;
+                      const value = outside || wk < 0 || wk >= width ? 0 : x.data[row + wk]!;
+                      sum += value * weight.data[tap + k]!;
                     }
                   }
                 }
@@ -84,7 +84,10 @@ export const conv3dOp = defineOp<'x' | 'weight', 'bias', Conv3dParams>({
   randomCase,
 });
 
-/** x f32 [B, C, T, H, W], weight [O, C, kt, kh, kw] f32, f16 or bf16, bias f32 [O] -> f32 [B, O, T', H', W']. */
+/**
+ * Padding is zeros that are multiplied like all else: beside them a weight that is not finite makes NaN.
+ * x f32 [B, C, T, H, W], weight [O, C, kt, kh, kw] f32, f16 or bf16, bias f32 [O] -> f32 [B, O, T', H', W'].
+ */
 export function conv3d(
   x: Tensor,
   weight: Tensor,

@@ -72,17 +72,36 @@ const kernel = wasmKernel({
       // Behind the weights, the rows of the input that the kernel covers: address, and address of the first weight.
       const rows = k.let(a.scratch.add(filterSize.mul(4 * filters)));
       const rowsEnd = k.var(rows);
-      forRows(k, a, clip, firstFrame, firstLine, (row, tap) => {
-        k.store(rowsEnd, row);
-        k.store(rowsEnd, a.scratch.add(tap.mul(4 * filters)), 4);
-        rowsEnd.set(rowsEnd.add(8));
+      // Of rows outside the products with zeros: NaN for a weight that is not finite.
+      const padded = Array.from({ length: filters }, () => k.var(F32x4.of(0)));
+      forRows(k, a, clip, firstFrame, firstLine, {
+        inside(row, tap) {
+          k.store(rowsEnd, row);
+          k.store(rowsEnd, a.scratch.add(tap.mul(4 * filters)), 4);
+          rowsEnd.set(rowsEnd.add(8));
+        },
+        outside(tap) {
+          const weights = k.let(a.scratch.add(tap.mul(4 * filters)));
+          k.forRange(weights, k.let(weights.add(a.kernelW.mul(4 * filters))), 4 * filters, (at) => {
+            padded.forEach((sum, f) => {
+              sum.set(sum.add(at.loadF32x4Splat(4 * f).mul(0)));
+            });
+          });
+        },
       });
       const out = k.let(
         a.y.add(clip.mul(a.filters).add(first).mul(plane).add(t.mul(a.outHeight).add(h).mul(a.outWidth)).shl(2)),
       );
       k.forRange(0, a.outWidth, 8, (w) => {
         const sums = Array.from({ length: filters }, (_, f) => {
-          const value = bias ? k.let(a.bias.add(first.shl(2)).loadF32x4Splat(4 * f)) : F32x4.of(0);
+          const value = bias
+            ? k.let(
+                a.bias
+                  .add(first.shl(2))
+                  .loadF32x4Splat(4 * f)
+                  .add(padded[f]!),
+              )
+            : padded[f]!;
           return [k.var(value), k.var(value)] as const;
         });
         const left = k.let(w.mul(a.strideW).sub(a.padW));
@@ -129,14 +148,14 @@ const kernel = wasmKernel({
 
 type Sizes = Readonly<Record<Name | 'x', I32>>;
 
-/** Calls `body` with the address of every row of the input that the kernel covers and the number of its first tap. */
+/** Calls `inside` with the address of every row of the input that the kernel covers and its first tap, or `outside`. */
 function forRows(
   k: KernelBuilder,
   a: Sizes,
   clip: I32,
   firstFrame: I32,
   firstLine: I32,
-  body: (row: I32, tap: I32) => void,
+  { inside, outside }: { inside: (row: I32, tap: I32) => void; outside: (tap: I32) => void },
 ): void {
   const tap = k.var(clip.sub(clip));
   k.forRange(0, a.channels, 1, (c) => {
@@ -146,9 +165,15 @@ function forRows(
       const lines = k.let(channel.add(frame).mul(a.height));
       k.forRange(0, a.kernelH, 1, (dh) => {
         const line = k.let(firstLine.add(dh));
-        k.if(frame.ltU(a.frames).and(line.ltU(a.height)), () => {
-          body(k.let(a.x.add(lines.add(line).mul(a.width).shl(2))), tap);
-        });
+        k.if(
+          frame.ltU(a.frames).and(line.ltU(a.height)),
+          () => {
+            inside(k.let(a.x.add(lines.add(line).mul(a.width).shl(2))), tap);
+          },
+          () => {
+            outside(tap);
+          },
+        );
         tap.set(tap.add(a.kernelW));
       });
     });

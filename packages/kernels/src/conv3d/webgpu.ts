@@ -42,14 +42,14 @@ const program: WgslProgram<ConvVariant> = {
   var high${f} = low${f};`,
     );
     const stepped = `
-          low_x = ${four((n) => `x_at(row, left + k + ${n} * params.stride_w)`, 0)};
-          high_x = ${four((n) => `x_at(row, left + k + ${n} * params.stride_w)`, 4)};`;
+          low_x = ${four((n) => `x_at(row, width, left + k + ${n} * params.stride_w)`, 0)};
+          high_x = ${four((n) => `x_at(row, width, left + k + ${n} * params.stride_w)`, 4)};`;
     const slid = `
           low_x = vec4f(low_x.yzw, high_x.x);
-          high_x = vec4f(high_x.yzw, x_at(row, left + k + 7));`;
+          high_x = vec4f(high_x.yzw, x_at(row, width, left + k + 7));`;
     const before = unitStride
-      ? `low_x = ${four((n) => (n === 0 ? '0.0' : `x_at(row, left + ${n - 1})`), 0)};
-        high_x = ${four((n) => `x_at(row, left + ${n - 1})`, 4)};`
+      ? `low_x = ${four((n) => (n === 0 ? '0.0' : `x_at(row, width, left + ${n - 1})`), 0)};
+        high_x = ${four((n) => `x_at(row, width, left + ${n - 1})`, 4)};`
       : '';
     const products = all.map(
       (f) => `
@@ -65,9 +65,9 @@ const program: WgslProgram<ConvVariant> = {
     return /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${decodeOne(weight, 'weight').code}
-fn x_at(row: i32, w: i32) -> f32 {
-  let inside = w >= 0 && w < params.width;
-  return select(0.0, x[row + select(0, w, inside)], inside);
+fn x_at(row: i32, width: i32, w: i32) -> f32 {
+  let inside = w >= 0 && w < width;
+  return select(0.0, x[select(0, row + w, inside)], inside);
 }
 fn store(row: i32, w: i32, values: vec4f) {
   for (var n = 0; n < min(4, params.out_width - w); n++) { y[row + w + n] = values[n]; }
@@ -91,11 +91,12 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   for (var c = 0; c < params.channels; c++) {
     for (var dt = 0; dt < params.kernel_t; dt++) {
       let frame = t * params.stride_t + dt - params.pad_t;
-      if (frame < 0 || frame >= params.frames) { continue; }
       for (var dh = 0; dh < params.kernel_h; dh++) {
         let line = h * params.stride_h + dh - params.pad_h;
-        if (line < 0 || line >= params.height) { continue; }
+        // A row outside is one without elements: zeros, whose products with infinite weights count.
+        let inside = frame >= 0 && frame < params.frames && line >= 0 && line < params.height;
         let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
+        let width = select(0, params.width, inside);
         let tap = filter0 * filter_size + ((c * params.kernel_t + dt) * params.kernel_h + dh) * params.kernel_w;
         var low_x: vec4f;
         var high_x: vec4f;

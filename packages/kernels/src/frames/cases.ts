@@ -14,11 +14,20 @@ export const framesToUint8Cases: readonly OpCase<'y', never, object>[] = [
   },
 ];
 
+const bytes = Array.from({ length: 258 }, (_, i) => i % 256);
+
 export const uint8ToVideoCases: readonly OpCase<'frames', never, object>[] = [
   {
     name: 'odd',
     inputs: { frames: { shape: [3, 5, 7, 3], dtype: 'u8', fill: { kind: 'integers', below: 256 } } },
     params: {},
+    tolerance: 0,
+  },
+  {
+    name: 'everyByte',
+    inputs: { frames: { shape: [2, 1, 43, 3], dtype: 'u8', fill: { kind: 'values', values: bytes } } },
+    params: {},
+    tolerance: 0,
   },
   {
     name: 'vae.encode.tile',
@@ -41,5 +50,6 @@ export function randomUint8ToVideo(random: Random): OpCase<'frames', never, obje
     name: 'random',
     inputs: { frames: { shape, dtype: 'u8', fill: { kind: 'integers', below: 256 } } },
     params: {},
+    tolerance: 0,
   };
 }

@@ -24,7 +24,7 @@ export const framesToUint8Op = defineOp<'y', never, object>({
         for (let i = 0; i < plane; i++) {
           // Multiply and add in f32, as the model's own conversion does: truncation makes the rounding visible.
           const level = Math.fround(Math.fround(y.data[(b * 3 + c) * plane + i]! * 127.5) + 127.5);
-          out!.data[(b * plane + i) * 3 + c] = Math.trunc(Math.min(Math.max(level, 0), 255));
+          out!.data[(b * plane + i) * 3 + c] = Number.isNaN(level) ? 0 : Math.trunc(Math.min(Math.max(level, 0), 255));
         }
   },
   webgpu: framesToUint8WebGpu,
@@ -54,7 +54,7 @@ export const uint8ToVideoOp = defineOp<'frames', never, object>({
   randomCase: randomUint8ToVideo,
 });
 
-/** y f32 [B, 3, T, H, W] in [-1, 1] -> u8 [B*T, H, W, 3]: clamp(y*127.5 + 127.5, 0, 255), truncated. */
+/** y f32 [B, 3, T, H, W] in [-1, 1] -> u8 [B*T, H, W, 3]: clamp(y*127.5 + 127.5, 0, 255), truncated; NaN becomes 0. */
 export const framesToUint8 = (y: Tensor): Tensor<'u8'> => runOp(framesToUint8Op, { y }, {})[0] as Tensor<'u8'>;
 /** frames u8 [T, H, W, 3] -> f32 [1, 3, T, H, W]: u8/127.5 - 1. */
 export const uint8ToVideo = (frames: Tensor): Tensor<'f32'> =>

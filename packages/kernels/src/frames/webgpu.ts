@@ -21,8 +21,9 @@ fn level(byte: u32) -> u32 {
   let clip = pixel / params.plane;
   let at = (clip * 2u + byte % 3u) * params.plane + pixel;
   // Truncation shows every rounding: the exclusive or with 0 keeps compilers from fusing product and sum.
-  let scaled = bitcast<f32>(bitcast<u32>(y[at] * 127.5) ^ params.zero);
-  return u32(clamp(scaled + 127.5, 0.0, 255.0));
+  let scaled = bitcast<u32>(y[at] * 127.5) ^ params.zero;
+  // clamp need not make 0 of NaN.
+  return select(u32(clamp(bitcast<f32>(scaled) + 127.5, 0.0, 255.0)), 0u, (scaled & 0x7fffffffu) > 0x7f800000u);
 }
 ${MAIN} {
   let i = workgroup_index(id, count) * 64u + lane;
@@ -41,7 +42,8 @@ const toVideo: WgslProgram = {
     { name: 'frames', type: 'array<u32>', access: 'read' },
     { name: 'y', type: 'array<f32>', access: 'read_write' },
   ],
-  params: { pixels: 'u32' },
+  // A literal divisor would become a multiplication, off in the last place for half of the bytes.
+  params: { pixels: 'u32', most: 'f32' },
   source: () => /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${MAIN} {
@@ -51,7 +53,7 @@ ${MAIN} {
     let byte = 3u * i + c;
     let level = (frames[byte / 4u] >> (8u * (byte % 4u))) & 255u;
     // u / 127.5 - 1 without the cancellation.
-    y[c * params.pixels + i] = f32(2 * i32(level) - 255) / 255.0;
+    y[c * params.pixels + i] = f32(2 * i32(level) - 255) / params.most;
   }
 }
 `,
@@ -84,7 +86,7 @@ export const uint8ToVideoWebGpu: NonNullable<OpDefinition<'frames', never, objec
       program: toVideo,
       variant: {},
       bindings: { frames, y: outputs[0]! },
-      params: { pixels },
+      params: { pixels, most: 255 },
       workgroups: foldWorkgroups('uint8ToVideo', Math.ceil(pixels / 64), capabilities),
     },
   ];

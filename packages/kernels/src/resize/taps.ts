@@ -5,7 +5,9 @@ export function interpolationTaps(from: number, to: number): { left: number; rig
   return Array.from({ length: to }, (_, i) => {
     const position = Math.max(((i + 0.5) * from) / to - 0.5, 0);
     const left = Math.min(Math.floor(position), from - 1);
-    return { left, right: Math.min(left + 1, from - 1), weight: position - left };
+    // Along an axis that keeps its length PyTorch reads no neighbour, so a NaN there does not spread.
+    const right = from === to ? left : Math.min(left + 1, from - 1);
+    return { left, right, weight: position - left };
   });
 }
 

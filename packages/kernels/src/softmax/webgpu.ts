@@ -3,7 +3,7 @@ import type { OpDefinition, WgslProgram } from '@magi1/tensor';
 import { rowRanges } from '../support/rowRanges.ts';
 import { rowHead, rowLayout, rowWorkgroups } from '../support/rowWgsl.ts';
 import type { RowVariant } from '../support/rowWgsl.ts';
-import { EXP } from '../support/wgslFunctions.ts';
+import { EXP, F32_MAX } from '../support/wgslFunctions.ts';
 import type { SoftmaxParams } from './index.ts';
 
 const program: WgslProgram<RowVariant> = {
@@ -16,23 +16,36 @@ const program: WgslProgram<RowVariant> = {
   source: (variant) => /* wgsl */ `
 ${rowHead(variant)}
 ${EXP}
+const INFINITY = 0x7f800000u;
+const NAN = 0x7fc00000u;
+fn across_largest(v: Bits) -> u32 { return ${variant.wide ? 'max(max(v.x, v.y), max(v.z, v.w))' : 'v'}; }
+
 fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
   let at = row * params.steps;
-  var most = T(-3.4e38);
-  for (var k = lane; k < params.steps; k += params.lanes) { most = max(most, x[at + k]); }
-  let row_most = reduce_max(across_max(most), lane, slot);
+  var most = T(${-F32_MAX});
+  var largest = Bits();
+  for (var k = lane; k < params.steps; k += params.lanes) {
+    most = max(most, x[at + k]);
+    largest = max(largest, bitcast<Bits>(x[at + k]) & Bits(0x7fffffffu));
+  }
+  // A NaN does to a row what Infinity does: all of it becomes NaN.
+  let lane_most = select(bitcast<u32>(across_max(most)), INFINITY, across_largest(largest) > INFINITY);
+  let row_most = reduce_max(bitcast<f32>(lane_most), lane, slot);
   var sum = T(0.0);
   for (var start = lane; start < params.steps; start += RUN * params.lanes) {
     let end = min(start + RUN * params.lanes, params.steps);
     var run = T(0.0);
     for (var k = start; k < end; k += params.lanes) {
-      let e = exp_(x[at + k] - row_most);
+      let e = exp_number(x[at + k] - row_most);
       if (live) { y[at + k] = e; }
       run += e;
     }
     sum += run;
   }
-  let scale = 1.0 / reduce_sum(vec2f(across_sum(sum), 0.0), lane, slot).x;
+  let total = reduce_sum(vec2f(across_sum(sum), 0.0), lane, slot).x;
+  // Nothing is left of a row of -Infinity alone.
+  let none = total == 0.0 || bitcast<u32>(row_most) == INFINITY;
+  let scale = bitcast<f32>(select(bitcast<u32>(1.0 / total), NAN, none));
   if (!live) { return; }
   for (var k = lane; k < params.steps; k += params.lanes) { y[at + k] *= scale; }
 }

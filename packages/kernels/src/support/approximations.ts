@@ -7,9 +7,9 @@ export const LOG2_E = 1.44269504;
 /** ln 2 in two parts: the first has few bits, so that its product with a small integer is exact. */
 export const LN2_HIGH = 0.693359375;
 export const LN2_LOW = -2.1219444e-4;
-/** Arguments of exp are clamped here: beyond, f32 has no normal result. */
-export const EXP_MIN = -87;
-export const EXP_MAX = 88;
+/** Arguments of exp are clamped here, where the power of two that multiplies is 0 and Infinity. */
+export const EXP_MIN = -88;
+export const EXP_MAX = 89;
 
 /** tanh(a) = a + a z P(z), z = a^2, for a below the limit; 1 - 2 / (exp(2a) + 1) from there on. */
 export const TANH_POLYNOMIAL = [-0.333332819, 0.133314422, -0.0537397162, 0.0206390904, -0.0057049902];

@@ -34,7 +34,8 @@ fn encode4(bits: vec4u) -> vec2u {
 }
 `;
 
-// Magnitudes that round above 448 become NaN, as in PyTorch: the format has no infinity.
+// Magnitudes that round above 448 become NaN, as in ml_dtypes: the format has no infinity. (PyTorch 2.13 takes 448. The
+// activations of fp8 layers are limited to 448 first, so for them the rule does not matter.)
 const ENCODE_F8 = /* wgsl */ `${ROUND_OFF}
 fn encode4(bits: vec4u) -> u32 {
   let magnitude = min(round_off(bits & vec4u(0x7fffffffu), 20u, 121u), vec4u(0x7fu));

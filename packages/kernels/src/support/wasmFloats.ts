@@ -97,7 +97,7 @@ export function encodeF16(k: KernelBuilder, value: F32x4): I32x4 {
   return k.let(magnitude.ltS(0x38800000).select(subnormal, normal).or(nan).or(sign));
 }
 
-/** f8e4m3fn bits in the low bytes of four lanes; magnitudes that round above 448 become NaN, as in PyTorch. */
+/** f8e4m3fn bits in the low bytes of four lanes; magnitudes that round above 448 become NaN: see encodeWgsl.ts. */
 export function encodeF8(k: KernelBuilder, value: F32x4): I32x4 {
   const { magnitude, sign } = split(k, value, 24);
   // As above: the last place of a subnormal is 2^-9, that of f32 at 2^14.

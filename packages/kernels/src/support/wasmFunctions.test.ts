@@ -88,13 +88,12 @@ test.each(rows.flatMap((row) => [true, false].map((fused) => ({ ...row, fused })
 test('extreme arguments', () => {
   const inputs = Float32Array.of(-Infinity, Infinity, NaN, -1e30, 1e30, -100, 100, 0);
   const [e, t, r, s] = [exp, tanh, erf, silu].map((f) => [...evaluate(f, inputs, true)]);
-  expect(e![0]).toBeLessThan(2e-38);
-  expect(e![1]).toBeGreaterThan(1e38);
+  expect([e![0], e![1], e![3], e![5], e![6]]).toEqual([0, Infinity, 0, 0, Infinity]);
   expect([e![7], t![7], r![7], s![7]]).toEqual([1, 0, 0, 0]);
   for (const saturated of [t!, r!]) {
     expect([0, 1, 3, 4, 5, 6].map((i) => saturated[i])).toEqual([-1, 1, -1, 1, -1, 1]);
   }
-  expect([s![4], s![6]]).toEqual([Math.fround(1e30), 100]);
+  expect([s![0], s![1], s![4], s![6]]).toEqual([NaN, Infinity, Math.fround(1e30), 100]);
   expect(Math.abs(s![5]!)).toBeLessThan(1e-35);
   for (const results of [e, t, r, s]) expect(results![2]).toBeNaN();
 });

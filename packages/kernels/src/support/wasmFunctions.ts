@@ -31,7 +31,7 @@ function withSignOf(k: KernelBuilder, magnitude: F32x4, x: F32x4): F32x4 {
   return k.let(x.asI32x4().and(SIGN_BIT).or(magnitude.asI32x4()).asF32x4());
 }
 
-/** exp with the argument clamped to where the result is a normal f32. */
+/** exp; 0 and Infinity where f32 has no normal result. pmax and pmin let NaN pass. */
 export const exp: LaneFunction = (k, x) => {
   const clamped = k.let(x.pmax(EXP_MIN).pmin(EXP_MAX));
   const n = k.let(clamped.mul(LOG2_E).nearest());

@@ -21,40 +21,63 @@ function horner(coefficients: readonly number[], variable: string): string {
     .reduceRight((inner, c) => `fma(${inner}, ${variable}, T(${c}))`, `T(${coefficients.at(-1)!})`);
 }
 
-/** `T` and `Int`: the float and integer type that the functions work on. */
-export const valueType = (wide: boolean): string =>
-  wide ? 'alias T = vec4f; alias Int = vec4i;' : 'alias T = f32; alias Int = i32;';
+/** The largest number of f32. */
+export const F32_MAX = 3.4028234663852886e38;
 
+/** `T`, `Int`, `Bits` and `Truth`: the types that the functions work on, single or in fours. */
+export const valueType = (wide: boolean): string =>
+  wide
+    ? 'alias T = vec4f; alias Int = vec4i; alias Bits = vec4u; alias Truth = vec4<bool>;'
+    : 'alias T = f32; alias Int = i32; alias Bits = u32; alias Truth = bool;';
+
+/**
+ * `exp_`, and `exp_number` for arguments that are numbers or infinities: NaN becomes some number there. Compilers may fold
+ * `x != x`, and clamp need not let NaN pass, so NaN is known by its bits.
+ */
 export const EXP = /* wgsl */ `
-fn exp_(x: T) -> T {
+fn exp_number(x: T) -> T {
   let clamped = clamp(x, T(${EXP_MIN}.0), T(${EXP_MAX}.0));
   let n = round(clamped * ${LOG2_E});
   let r = fma(n, T(${-LN2_LOW}), fma(n, T(${-LN2_HIGH}), clamped));
   let power = bitcast<T>((Int(n) + Int(127)) * Int(8388608));
   return (1.0 + fma(${horner(EXP_POLYNOMIAL, 'r')}, r * r, r)) * power;
 }
+
+fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
 `;
 
+// NaN comes back by the quotient.
 export const SILU = /* wgsl */ `${EXP}
-fn silu(x: T) -> T { return x / (1.0 + exp_(-x)); }
+fn silu(x: T) -> T { return x / (1.0 + exp_number(-x)); }
 `;
+
+/** `value`, which is not negative, with the sign of x; x where it is NaN. */
+const SIGNED = 'select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, is_nan(magnitude))';
 
 export const TANH = /* wgsl */ `${EXP}
 fn tanh_(x: T) -> T {
-  let a = min(abs(x), T(${TANH_ONE}.0));
+  let bits = bitcast<Bits>(x);
+  let magnitude = bits & Bits(0x7fffffffu);
+  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(${TANH_ONE}.0))));
   let z = a * a;
   let near = fma(a * z, ${horner(TANH_POLYNOMIAL, 'z')}, a);
-  let far = 1.0 - 2.0 / (exp_(2.0 * a) + 1.0);
-  return select(far, near, a < T(${TANH_LIMIT})) * sign(x);
+  let far = 1.0 - 2.0 / (exp_number(2.0 * a) + 1.0);
+  let value = select(far, near, a < T(${TANH_LIMIT}));
+  return ${SIGNED};
 }
 `;
 
 export const ERF = /* wgsl */ `${EXP}
 fn erf(x: T) -> T {
-  let a = min(abs(x), T(${ERF_ONE}.0));
+  let bits = bitcast<Bits>(x);
+  let magnitude = bits & Bits(0x7fffffffu);
+  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(${ERF_ONE}.0))));
   let z = a * a;
   let near = fma(a, ${horner(ERF_POLYNOMIAL, 'z')}, a);
-  let far = 1.0 - exp_(${horner(LOG_ERFC_POLYNOMIAL, 'a')});
-  return select(far, near, a < T(1.0)) * sign(x);
+  let far = 1.0 - exp_number(${horner(LOG_ERFC_POLYNOMIAL, 'a')});
+  let value = select(far, near, a < T(1.0));
+  return ${SIGNED};
 }
 `;
