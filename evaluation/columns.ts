@@ -11,6 +11,8 @@ export type Values = Readonly<Record<string, number>>;
 /** The pipelines that a column may ask for; opened when first asked. */
 export interface Models {
   distilled(): Promise<Magi1Pipeline>;
+  /** The distilled model on a device that holds nothing else, as when the command line runs it. */
+  alone(): Promise<Magi1Pipeline>;
   base(): Promise<Magi1Pipeline>;
   imageToVideo(): Promise<Magi1ImageToVideoPipeline>;
   videoToVideo(): Promise<Magi1VideoToVideoPipeline>;
@@ -162,11 +164,12 @@ export const COLUMNS: readonly Column[] = [
   },
   {
     name: '10 seconds',
-    what: 'distilled, 240 frames: time of a run, most memory of the device',
+    what: 'distilled, 240 frames, alone on its device: time of a run without loading, most memory of the device',
     clips: 5,
     run: async (models, i) => {
-      const { facts } = await (await models.distilled())({ prompt: prompts[i]!.prompt, numFrames: 240, seed: i });
-      return { time: facts.seconds.total, memory: facts.peakDeviceBytes / 2 ** 20 };
+      const { facts } = await (await models.alone())({ prompt: prompts[i]!.prompt, numFrames: 240, seed: i });
+      const { total, loading } = facts.seconds;
+      return { time: total - loading, memory: facts.peakDeviceBytes / 2 ** 20 };
     },
   },
 ];

@@ -10,7 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { cpus } from 'node:os';
+import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
@@ -23,6 +23,7 @@ import {
 } from '@magi1/core';
 import { COLUMNS } from './columns.ts';
 import type { Column, Models, Values } from './columns.ts';
+import { conditions, revision } from './provenance.ts';
 import { ROOT } from './root.ts';
 import { judge, line, markdown, show } from './table.ts';
 import type { ColumnResult, Goal } from './table.ts';
@@ -69,6 +70,7 @@ async function main(): Promise<number> {
   if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
   const model = values.model === undefined ? POCKET_MODEL : resolve(process.env['INIT_CWD'] ?? '.', values.model);
   const size = forgetOthers(model, values.fresh);
+  const load = loadavg()[0]!;
   const device = await Device.open({ backend: values.device as 'auto' });
   const models = openModels(model, device);
   try {
@@ -90,7 +92,7 @@ async function main(): Promise<number> {
         `${met ? 'met   ' : 'MISSED'}  ${column}, ${value}: ${show(value, reached ?? 0)}, goal ${show(value, least)}`,
       );
     if (!values.quick && values.column === undefined && most === Infinity) {
-      const about = `The model takes ${(size / 1e6).toFixed(2)} MB on disk. Node ${process.versions.node}, ${cpus().length} cores, ${device.info.name}.`;
+      const about = `The model takes ${(size / 1e6).toFixed(2)} MB on disk.\n\n${conditions(device, load)}`;
       writeFileSync(join(ROOT, 'docs', 'evaluation.md'), markdown(results, verdicts, about));
       console.log('written: docs/evaluation.md');
     }
@@ -101,10 +103,10 @@ async function main(): Promise<number> {
   }
 }
 
-/** Clips of another model, or of other weights, say nothing of this one. Returns the bytes of the model's files. */
+/** Clips of other weights, or of other code, say nothing of these. Returns the bytes of the model's files. */
 function forgetOthers(model: string, fresh: boolean): number {
   let size = 0;
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(revision());
   const files = existsSync(model) ? readdirSync(model, { recursive: true, encoding: 'utf8' }).sort() : [];
   for (const path of files.map((name) => join(model, name))) {
     if (!statSync(path).isFile() || path.endsWith('.md')) continue;
@@ -150,6 +152,7 @@ function openModels(model: string, device: Device): Models & { dispose(): Promis
   };
   return {
     distilled: once(() => Magi1Pipeline.fromPretrained(model, { device })),
+    alone: once(() => Magi1Pipeline.fromPretrained(model, { device: { backend: device.backend } })),
     base: once(() => Magi1Pipeline.fromConfigFile(join(model, 'config.base.json'), { device })),
     imageToVideo: once(() => Magi1ImageToVideoPipeline.fromPretrained(model, { device })),
     videoToVideo: once(() => Magi1VideoToVideoPipeline.fromPretrained(model, { device })),

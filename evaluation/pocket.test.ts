@@ -1,5 +1,5 @@
 // The pocket model on the wasm device: clips show what their prompts say, whichever way they begin.
-import { readdirSync, statSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Device, Magi1ImageToVideoPipeline, Magi1Pipeline, POCKET_MODEL } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -44,6 +44,22 @@ describe('the pocket model', () => {
     const video = await pipe({ image, prompt: prompts[0]!.prompt, numFrames: 24, seed: 1 });
     await pipe.dispose();
     expect(watch(video).things[0]!.color).toBe(watch(cut(clip, 0, 8)).things[0]!.color);
+  });
+
+  test('has as many parameters as its README says', () => {
+    const parameters = (file: string) => {
+      const bytes = readFileSync(join(POCKET_MODEL, file));
+      const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE(0))).toString();
+      const tensors = Object.values(JSON.parse(header) as Record<string, { shape?: number[] }>);
+      return tensors.reduce((sum, { shape }) => sum + (shape?.reduce((a, b) => a * b, 1) ?? 0), 0);
+    };
+    const readme = readFileSync(join(POCKET_MODEL, 'README.md'), 'utf8');
+    const said = (name: string) =>
+      Number(new RegExp(`\\| ${name} +\\| ([\\d,]+)`).exec(readme)![1]!.replaceAll(',', ''));
+    expect(said('transformer')).toBe(parameters('magi/inference_weight.distill/model.safetensors'));
+    expect(said('transformer')).toBe(parameters('magi/inference_weight/model.safetensors'));
+    expect(said('VAE')).toBe(parameters('vae/diffusion_pytorch_model.safetensors'));
+    expect(said('T5 encoder')).toBe(parameters('t5/t5-v1_1-xxl/model.safetensors'));
   });
 
   test('fits', () => {
