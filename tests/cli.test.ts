@@ -52,13 +52,16 @@ function countFrames(path: string): number {
 describe('generate', () => {
   it('writes an mp4 and what made it', async () => {
     const { status, stdout, stderr } = await runCli(generate(out('clip.mp4'), '--seed', '-3'));
-    expect(stderr).toContain('denoising 100%');
+    expect(stderr).toMatch(/^100% decoding: chunk 1 of 1, done$/m);
     expect(status).toBe(0);
     expect(stdout).toContain(out('clip.mp4'));
     expect(stdout).toMatch(/24 frames, 32x32, 24 fps, seed -3/);
     expect(stdout).toMatch(new RegExp(`\\(${BACKEND}; asked for\\)`));
-    expect(stdout).toMatch(/time +loading .*, text .*, denoising .*, decoding /);
-    expect(stdout).toMatch(/memory +\d.* at most on the device/);
+    expect(stdout).toMatch(
+      /time +loading .*, text .*, denoising .*, decoding .*; [1-9]\S* \S+ in all|; 0\.\d\d s in all/,
+    );
+    expect(stdout).toMatch(/work +1 chunk in 8 steps: the transformer ran 20 times over a chunk, 4 times fewer/);
+    expect(stdout).toMatch(/memory +\d.* at most on the device, \d.* in the whole process/);
     if (ffmpeg) expect(countFrames(out('clip.mp4'))).toBe(24);
     expect(readFileSync(out('clip.mp4')).subarray(4, 8).toString()).toBe('ftyp');
     expect(JSON.parse(readFileSync(out('clip.mp4.json'), 'utf8'))).toMatchObject({

@@ -314,7 +314,7 @@ describe('a LoRA', () => {
       const half = new Map([...loraTensors].filter(([name]) => name.includes('blocks.1')));
       await loras.load(await encodeSafetensors(loraTensors), { name: 'all' });
       await loras.load(await encodeSafetensors(half), { name: 'half', weight: -0.5 });
-      await loras.attach(dit, restore, { scale: 0.6 });
+      await loras.attach(dit, restore, loras.choose(0.6));
       const some = changes.filter(({ weight }) => /layers\.1\.(self_attention\.linear_qkv\.v|mlp)/.test(weight));
       const both = await forwardOf(
         merged([...changes, ...some.map((each) => ({ ...each, scale: -0.5 * each.scale }))], 0.6),

@@ -109,7 +109,7 @@ describe('a run', () => {
     await other({ ...SMALL, onProgress: (progress) => reports.push(progress) });
     await other.dispose();
     for (const stage of ['loading', 'text', 'denoising', 'decoding']) {
-      const fractions = reports.filter((report) => report.stage === stage).map(({ fraction }) => fraction);
+      const fractions = reports.filter((report) => report.stage === stage).map(({ stageFraction }) => stageFraction);
       expect(fractions).toEqual(fractions.toSorted((a, b) => a - b));
       expect(fractions.at(-1)).toBeCloseTo(1, 6);
     }

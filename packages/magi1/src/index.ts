@@ -7,7 +7,7 @@ export { Magi1VideoToVideoPipeline } from './pipelines/video-to-video.ts';
 export type { VideoToVideoOptions } from './pipelines/video-to-video.ts';
 export type { RunPlan } from './pipelines/base.ts';
 export type { Latents } from './pipelines/frames.ts';
-export type { NetworkOptions } from './pipelines/networks.ts';
+export type { CallOptions } from './pipelines/call.ts';
 export type { PipelineOptions } from './pipelines/open-model.ts';
 export type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './pipelines/result.ts';
 export type {

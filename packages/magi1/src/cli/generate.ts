@@ -88,7 +88,9 @@ async function run(values: Values): Promise<number> {
       if ('unusable' in ffmpeg)
         display.say(`${ffmpeg.unusable}: the built-in encoder writes the mp4, which is slower and larger`);
     }
+    const start = performance.now();
     pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
+    const openingSeconds = (performance.now() - start) / 1000;
     request = await pipe.prepare(given);
     const { settings, notes } = pipe.plan(request);
     const { width, height, fps, frames } = settings;
@@ -110,7 +112,7 @@ async function run(values: Values): Promise<number> {
     if (sheetPath !== undefined) await writeContactSheet(sheetPath, sheet.frames, sheet.count, { width, height });
     display.stop();
     await writeSidecar(output, { output: file.path, complete: true, encoder: writer.encoder, ...inputs, ...facts });
-    printResult(file, facts, writer.encoder);
+    printResult(file, facts, writer.encoder, openingSeconds);
     return 0;
   } catch (error) {
     display.stop();
@@ -210,13 +212,23 @@ async function keep(
   process.stderr.write(`${file.frames} of ${settings.frames} frames are finished and playable: ${file.path}\n`);
 }
 
-function printResult(file: VideoFile, facts: Facts, encoder: string): void {
-  const { settings, seconds, device, chunkForwards } = facts;
+/** `2 chunks in 8 steps each: the transformer ran 21 times over a chunk`. */
+function workOf({ settings: { chunks, numInferenceSteps }, chunkForwards: { run, full } }: Facts): string {
+  const skipped = full === run ? '' : `, ${full - run} times fewer than with nothing skipped`;
+  const what = chunks === 1 ? '1 chunk' : `${chunks} chunks`;
+  return `${what} in ${numInferenceSteps} steps${chunks === 1 ? '' : ' each'}: the transformer ran ${run} times over a chunk${skipped}`;
+}
+
+function memoryOf({ peakDeviceBytes, peakProcessBytes }: Facts): string {
+  const process = peakProcessBytes === undefined ? '' : `, ${formatBytes(peakProcessBytes)} in the whole process`;
+  return `${formatBytes(peakDeviceBytes)} at most on the device${process}`;
+}
+
+function printResult(file: VideoFile, facts: Facts, encoder: string, openingSeconds: number): void {
+  const { settings, seconds, device } = facts;
   const stages = (['loading', 'text', 'encoding', 'denoising', 'decoding'] as const)
     .filter((stage) => stage !== 'encoding' || settings.prefixFrames > 0)
-    .map(
-      (stage) => `${stage} ${seconds[stage] < 10 ? seconds[stage].toFixed(1) + ' s' : formatSeconds(seconds[stage])}`,
-    );
+    .map((stage) => `${stage} ${formatSeconds(seconds[stage] + (stage === 'loading' ? openingSeconds : 0))}`);
   const rows = [
     ['output', `${file.path} (${encoder})`],
     [
@@ -224,12 +236,9 @@ function printResult(file: VideoFile, facts: Facts, encoder: string): void {
       `${file.frames} frames, ${settings.width}x${settings.height}, ${settings.fps} fps, seed ${settings.seed}`,
     ],
     ['device', `${device.name} (${device.backend}; ${device.reason})`],
-    ['time', `${stages.join(', ')}; ${formatSeconds(seconds.total)} in all`],
-    [
-      'work',
-      `${settings.numInferenceSteps} steps, ${chunkForwards.run} chunk-forwards (${chunkForwards.full} without skipping)`,
-    ],
-    ['memory', `${formatBytes(facts.peakDeviceBytes)} at most on the device`],
+    ['time', `${stages.join(', ')}; ${formatSeconds(seconds.total + openingSeconds)} in all`],
+    ['work', workOf(facts)],
+    ['memory', memoryOf(facts)],
   ];
   for (const { name, weight, layers, rank } of facts.loras)
     rows.push(['lora', `${name}, weight ${weight}: ${layers} layers, rank up to ${rank}`]);

@@ -1,4 +1,4 @@
-// Progress on stderr: bars with the time left on a terminal, plain lines now and then otherwise.
+// Progress on stderr: a bar with the time left on a terminal, plain lines now and then otherwise.
 import progressBars from 'cli-progress';
 import type { SingleBar } from 'cli-progress';
 import type { Progress, ProgressListener, StageName } from '../pipelines/progress.ts';
@@ -15,32 +15,40 @@ export function showProgress(stream: NodeJS.WriteStream = process.stderr): Progr
   return stream.isTTY ? bars(stream) : lines(stream);
 }
 
-/** `45 s`, `3 min 20 s`, `1 h 5 min`. */
+/** `0.04 s`, `3.2 s`, `45 s`, `3 min 20 s`, `1 h 5 min`. */
 export function formatSeconds(seconds: number): string {
-  const whole = Math.round(seconds);
+  if (seconds < 0.995) return seconds === 0 ? '0 s' : seconds < 0.005 ? 'under 0.01 s' : `${seconds.toFixed(2)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  return wholeSeconds(Math.round(seconds));
+}
+
+function wholeSeconds(whole: number): string {
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+const percent = ({ fraction }: Progress): number => Math.floor(100 * fraction);
+
 function timeLeft({ fraction, secondsLeft }: Progress): string {
   if (fraction >= 1) return 'done';
-  return secondsLeft === undefined ? '' : `${formatSeconds(secondsLeft)} left`;
+  return secondsLeft === undefined ? '' : `${wholeSeconds(Math.ceil(secondsLeft))} left`;
 }
 
+/** A bar for each call: opening the model, then the run. */
 function bars(stream: NodeJS.WriteStream): ProgressDisplay {
   const display = new progressBars.MultiBar(
-    { format: '{stage} {bar} {percentage}%  {detail}  {left}', hideCursor: true, stream, fps: 10, autopadding: true },
+    { format: '{bar} {percentage}%  {stage}: {detail}  {left}', hideCursor: true, stream, fps: 10, autopadding: true },
     progressBars.Presets.shades_classic,
   );
-  const shown = new Map<StageName, SingleBar>();
+  let bar: SingleBar | undefined;
   return {
     listener(progress) {
       const { stage, detail, fraction } = progress;
-      const payload = { stage: stage.padEnd(9), detail, left: timeLeft(progress) };
-      const bar = shown.get(stage);
-      if (bar === undefined) shown.set(stage, display.create(100, Math.floor(100 * fraction), payload));
-      else bar.update(Math.floor(100 * fraction), payload);
+      const payload = { stage, detail, left: timeLeft(progress) };
+      if (bar === undefined) bar = display.create(100, percent(progress), payload);
+      else bar.update(percent(progress), payload);
+      if (fraction >= 1) bar = undefined;
     },
     say: (line) => display.log(`${line}\n`),
     stop: () => display.stop(),
@@ -49,21 +57,20 @@ function bars(stream: NodeJS.WriteStream): ProgressDisplay {
 
 const LINE_EVERY_SECONDS = 10;
 
-/** A line when a stage begins, ends, or some seconds have passed. */
+/** A line when a stage is first at work, when all is done, and when some seconds have passed. */
 function lines(stream: NodeJS.WritableStream): ProgressDisplay {
-  const last = new Map<StageName, { time: number; detail: string; fraction: number }>();
+  const seen = new Set<StageName>();
+  let last = 0;
   return {
     listener(progress) {
       const { stage, detail, fraction } = progress;
       const time = performance.now() / 1000;
-      const before = last.get(stage);
-      const due =
-        before === undefined || time - before.time >= LINE_EVERY_SECONDS || (fraction >= 1 && before.fraction < 1);
-      if (!due) return;
-      last.set(stage, { time, detail, fraction });
-      stream.write(
-        `${[`${stage} ${Math.floor(100 * fraction)}%`, detail, timeLeft(progress)].filter((s) => s !== '').join(', ')}\n`,
-      );
+      if (seen.has(stage) && time - last < LINE_EVERY_SECONDS && fraction < 1) return;
+      seen.add(stage);
+      last = time;
+      if (fraction >= 1) seen.clear(); // the next call begins anew
+      const parts = [`${stage}: ${detail}`, timeLeft(progress)].filter((part) => part !== '');
+      stream.write(`${String(percent(progress)).padStart(3)}% ${parts.join(', ')}\n`);
     },
     say: (line) => void stream.write(`${line}\n`),
     stop: () => undefined,

@@ -47,7 +47,7 @@ export interface LoraInfo {
   readonly rank: number;
 }
 
-interface Lora {
+export interface Lora {
   readonly source: string;
   readonly layers: readonly LoraLayer[];
   weight: number;
@@ -64,9 +64,16 @@ interface Attached {
   factors: ReadonlyMap<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>;
 }
 
+/** What was decided when a run began: later changes do not touch it. */
+export interface LoraChoice {
+  readonly loras: readonly LoraInfo[];
+  /** Bytes on the device of those that act without being fused. */
+  readonly deviceBytes: number;
+  readonly fused: ReadonlyMap<Lora, number>;
+  readonly acting: ReadonlyMap<Lora, number>;
+}
+
 export interface AttachOptions {
-  /** Multiplies the weights of all LoRAs that are not fused. */
-  readonly scale?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -92,11 +99,25 @@ export class LoraSet {
     }));
   }
 
-  /** Bytes on the device of the LoRAs that act without being fused. */
-  get deviceBytes(): number {
-    const acting = [...this.#loras.values()].filter(({ weight, fused }) => fused === undefined && weight !== 0);
-    const values = acting.flatMap(({ layers }) => layers).map(({ a, b }) => a.data.length + b.data.length);
-    return Float32Array.BYTES_PER_ELEMENT * values.reduce((sum, count) => sum + count, 0);
+  /**
+   * What is decided now.
+   * @param scale multiplies the weights of all LoRAs that are not fused
+   */
+  choose(scale = 1): LoraChoice {
+    const fused = new Map<Lora, number>();
+    const acting = new Map<Lora, number>();
+    for (const [name, lora] of this.#loras) {
+      if (lora.fused !== undefined) {
+        fused.set(lora, lora.fused);
+        continue;
+      }
+      const strength = lora.weight * scale;
+      checkNumber(`LoRA ${name}: its weight ${lora.weight} times the scale ${scale}`, Math.fround(strength));
+      if (strength !== 0) acting.set(lora, strength);
+    }
+    const values = [...acting.keys()].flatMap(({ layers }) => layers).map(({ a, b }) => a.data.length + b.data.length);
+    const deviceBytes = Float32Array.BYTES_PER_ELEMENT * values.reduce((sum, count) => sum + count, 0);
+    return { loras: this.list(), deviceBytes, fused, acting };
   }
 
   /**
@@ -118,12 +139,15 @@ export class LoraSet {
 
   /** Which LoRAs act from now on, and how strongly; those not named do not act. */
   set(weights: Readonly<Record<string, number>>): void {
+    if (typeof weights !== 'object' || (weights as unknown) === null)
+      throw new Magi1Error('setLoras: an object of names to weights expected');
     for (const [name, weight] of Object.entries(weights)) {
       if (this.#get(name).fused !== undefined)
         throw new Magi1Error(`setLoras: LoRA ${name} is fused into the weights; call unfuseLora first`);
       checkNumber(`setLoras: weight of ${name}`, weight);
     }
-    for (const [name, lora] of this.#loras) if (lora.fused === undefined) lora.weight = weights[name] ?? 0;
+    for (const [name, lora] of this.#loras)
+      if (lora.fused === undefined) lora.weight = Object.hasOwn(weights, name) ? weights[name]! : 0;
   }
 
   /** Forgets one LoRA, or all. */
@@ -161,28 +185,28 @@ export class LoraSet {
   }
 
   /**
-   * Brings a transformer to what was decided here; does nothing where it is there already.
+   * Brings a transformer to what was chosen, or is decided now; does nothing where it is there already.
    * @param restore reads weights, by name, from the checkpoint again
    */
   async attach(
     transformer: VideoDiT,
     restore: (weights: Weights, names: readonly string[]) => Promise<void>,
-    { scale = 1, signal }: AttachOptions = {},
+    { fused, acting }: LoraChoice = this.choose(),
+    { signal }: AttachOptions = {},
   ): Promise<void> {
     const state = this.#attached.get(transformer) ?? { fused: new Map(), changed: new Set(), factors: new Map() };
     this.#attached.set(transformer, state);
-    await this.#fuseInto(transformer, state, restore, signal);
-    this.#switchOn(transformer, state, scale);
+    await this.#fuseInto(transformer, state, fused, restore, signal);
+    this.#switchOn(transformer, state, acting);
   }
 
   async #fuseInto(
     { weights, device }: VideoDiT,
     state: Attached,
+    fused: ReadonlyMap<Lora, number>,
     restore: (weights: Weights, names: readonly string[]) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const fused = new Map<Lora, number>();
-    for (const lora of this.#loras.values()) if (lora.fused !== undefined) fused.set(lora, lora.fused);
     const { fused: done } = state;
     if (done?.size === fused.size && [...fused].every(([lora, strength]) => done.get(lora) === strength)) return;
     state.fused = undefined; // unknown until all is done: whatever goes wrong, the next attempt starts from the files
@@ -205,10 +229,7 @@ export class LoraSet {
     state.fused = fused;
   }
 
-  #switchOn({ weights, device }: VideoDiT, state: Attached, scale: number): void {
-    const acting = new Map<Lora, number>();
-    for (const lora of this.#loras.values())
-      if (lora.fused === undefined && lora.weight * scale !== 0) acting.set(lora, lora.weight * scale);
+  #switchOn({ weights, device }: VideoDiT, state: Attached, acting: ReadonlyMap<Lora, number>): void {
     const factors = new Map<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>();
     const updates = new Map<string, LowRankUpdate[]>();
     try {

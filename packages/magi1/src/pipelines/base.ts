@@ -1,34 +1,35 @@
-// What all pipelines share: opening and checking a model, encoding text, and the loop from noise to frames.
+// What all pipelines share: opening and checking a model, encoding text, and one run at a time.
 import { Magi1Error, keep } from '@magi1/tensor';
-import type { Device, Tensor } from '@magi1/tensor';
+import type { Device } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
-import type { LoraSet } from '../lora/index.ts';
-import type { FuseLoraOptions, LoadLoraOptions, LoraInfo } from '../lora/index.ts';
-import { countChunkForwards, seededNoise } from '../sampler/index.ts';
-import type { SamplingStep } from '../sampler/index.ts';
+import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet } from '../lora/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
-import { sample } from '../sampler/sample.ts';
-import { cleanPrompt } from '../t5/clean-caption.ts';
-import { conditionText } from '../text-conditioning/index.ts';
-import type { VideoDiT } from '../transformer/video-dit.ts';
-import { VERSION } from '../version.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
+import { Call } from './call.ts';
+import type { CallOptions } from './call.ts';
 import { Callable } from './callable.ts';
 import { checkRequest, singleRequests } from './check-request.ts';
 import type { CheckedRequest } from './check-request.ts';
-import { encodeTexts } from './encode-texts.ts';
-import type { EncodedTexts } from './encode-texts.ts';
+import { describe } from './describe.ts';
+import { encodePrompt } from './encode-prompt.ts';
 import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents } from './frames.ts';
 import type { Latents } from './frames.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import type { Mode } from './mode.ts';
+import { disposedError } from './networks.ts';
+import type { Slot } from './networks.ts';
 import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
 import type { OpenedModel } from './open-model.ts';
-import { modelNotes } from './model-folder.ts';
-import type { NetworkOptions } from './networks.ts';
-import { StageProgress } from './progress.ts';
+import { callFaults, lengthFault, unknownNames } from './option-faults.ts';
+import { CallProgress } from './progress.ts';
+import type { StageProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
+import { run } from './run.ts';
 import type { Settings } from './settings.ts';
+import { promptFault } from './texts.ts';
+import { requireSpecialTokens } from './token-table.ts';
 import type { Trained } from './trained.ts';
 import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './result.ts';
 
@@ -41,7 +42,7 @@ export interface RunPlan {
   readonly notes: readonly string[];
 }
 
-type EncodeOptions = Pick<GenerationOptions, 'signal' | 'onProgress' | 'maxSequenceLength'>;
+type EncodeOptions = CallOptions & Pick<GenerationOptions, 'maxSequenceLength'>;
 
 /** Everything a pipeline is made of; its mode says what it starts from. */
 export abstract class Magi1Base<Request extends GenerationOptions> extends Callable<
@@ -50,7 +51,10 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 > {
   readonly #model: OpenedModel<Request>;
   readonly #loras: LoraSet;
+  readonly #disposed = new AbortController();
   #running = false;
+  /** The run whose chunk the caller has in hand. */
+  #suspended: AsyncGenerator<unknown, unknown, undefined> | undefined;
 
   constructor(model: OpenedModel<Request>) {
     super();
@@ -83,7 +87,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   plan(request: Request): RunPlan {
     const checked = this.#check(request);
     const { settings, videos, notes } = checked;
-    const size = sizeOf(checked, this.#loras.deviceBytes);
+    const size = sizeOf(checked, this.#loras.choose(request.attentionKwargs?.scale).deviceBytes);
     return { settings, memory: estimateMemory(this.#model.parts, checked.plan, size), videos, notes };
   }
 
@@ -94,11 +98,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** Runs a request for one video; its frames in one piece. */
   async generate<R extends Request>(request: R): Promise<GeneratedVideo<FramesOf<R>>> {
-    this.#refuseBatch(this.#check(request));
-    const prepared = (await this.prepare(request)) as R;
-    const { settings } = this.#check(prepared);
-    const { width, height, fps, outputType } = settings;
-    const stream = this.stream(prepared);
+    const stream = this.stream(request);
     const parts: FramesOf<R>[] = [];
     let numFrames = 0;
     for (;;) {
@@ -108,6 +108,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         numFrames += next.value.frameCount;
         continue;
       }
+      const { width, height, fps, outputType } = next.value.settings;
       const channels = this.#model.parts.vaeConfig.z_chans;
       const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
       return { frames: frames as FramesOf<R>, numFrames, width, height, fps, facts: next.value };
@@ -116,6 +117,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** Runs a batch: prompt lists and numVideosPerPrompt are a sequence of runs, each yielded when it is done. */
   async *batch<R extends Request>(request: R): AsyncGenerator<GeneratedVideo<FramesOf<R>>, void, undefined> {
+    this.#alive();
     const prepared = (await this.prepare(request)) as R;
     for (const single of singleRequests(prepared, this.#check(prepared))) yield await this.generate(single);
   }
@@ -129,63 +131,77 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   /** Yields every chunk's frames as soon as it is decoded, and returns the facts. For a request for one video. */
   async *stream<R extends Request>(request: R): AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined> {
     this.#refuseBatch(this.#check(request));
+    this.#alive();
     if (this.#running) throw new Magi1Error('pipeline: a run is under way; wait for its end or open another pipeline');
     this.#running = true;
+    using call = new Call(request, this.#disposed.signal);
     try {
-      request.signal?.throwIfAborted();
-      const prepared = await this.prepare(request);
-      const checked = this.#check(prepared);
-      const { networks, device, parts } = this.#model;
-      networks.residency = chooseResidency(device, parts, checked.plan, sizeOf(checked, this.#loras.deviceBytes));
-      return yield* this.#run(prepared, checked) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
+      const chunks = await this.#start(request, call);
+      try {
+        for (;;) {
+          const next = await chunks.next();
+          this.#alive();
+          if (next.done === true) {
+            await call.settle();
+            return next.value;
+          }
+          this.#suspended = chunks;
+          yield next.value as VideoChunk<FramesOf<R>>;
+          this.#suspended = undefined;
+        }
+      } finally {
+        this.#suspended = undefined;
+        await chunks.return(undefined as never);
+      }
+    } catch (error) {
+      throw this.#explained(error);
     } finally {
       this.#running = false;
     }
   }
 
-  /** A prompt's T5 features, valid rows only: cleaned, tokenised, encoded. They can be given as `promptEmbeds`. */
-  async encodePrompt(
-    prompt: string,
-    { signal, onProgress, maxSequenceLength }: EncodeOptions = {},
-  ): Promise<EncodedPrompt> {
-    const { networks, parts } = this.#model;
-    const { caption_max_length, caption_channels: width } = this.config.model_config;
-    const maxLength = maxSequenceLength ?? caption_max_length;
-    const cleaned = cleanPrompt(prompt);
-    const { inputIds, attentionMask } = parts.tokenizer.encodePadded(cleaned, maxLength);
-    const length = attentionMask.indexOf(0) < 0 ? maxLength : attentionMask.indexOf(0);
-    const truncated = length === maxLength && parts.tokenizer.encode(cleaned).length > maxLength;
-    const encoder = await networks.textEncoder({ signal, onProgress });
-    // Masked keys are seen by no row: padding need not be run.
-    const hidden = await encoder.encode(inputIds.slice(0, length), attentionMask.slice(0, length), { signal });
-    try {
-      return { rows: (await hidden.toFloat32()).subarray(0, length * width), length, cleaned, truncated };
-    } finally {
-      hidden.dispose();
-    }
+  /**
+   * A prompt's T5 features, valid rows only: cleaned, tokenised, encoded. They can be given as `promptEmbeds`. During a
+   * run it is refused where memory is too short for the text encoder and the run's networks at once.
+   */
+  async encodePrompt(prompt: string, options: EncodeOptions = {}): Promise<EncodedPrompt> {
+    const fault = promptFault(prompt);
+    const faults = fault === undefined ? [] : [worded`${option('prompt')}: ${fault}`];
+    refuse('encodePrompt', [...faults, ...optionFaults(options, ['maxSequenceLength'])]);
+    const lengths = lengthFault(options.maxSequenceLength, this.config);
+    if (lengths !== undefined) refuse('encodePrompt', [lengths]);
+    const maxSequenceLength = options.maxSequenceLength ?? this.config.model_config.caption_max_length;
+    return this.#during(options, ['textEncoder'], ({ signal, loading }) =>
+      encodePrompt(this.#model, prompt, { maxSequenceLength, signal, loading }),
+    );
   }
 
   /**
    * Frames through the VAE, as a prefix is encoded: in tiles of half a second, times scale_factor.
    * @throws Magi1Error for sides that are no multiples of 8, and where frames would be left over
    */
-  async encodeFrames(pictures: RgbFrames, options: NetworkOptions = {}): Promise<Latents> {
-    const latentFrames = checkEncodable(pictures, this.config.runtime_config.fps);
-    const { vae } = await this.#model.networks.generators(options);
+  async encodeFrames(pictures: RgbFrames, options: CallOptions = {}): Promise<Latents> {
+    refuse('encodeFrames', optionFaults(options, []));
     const { runtime_config: runtime } = this.config;
-    using z = keep(await encodePrefix(this.device, vae, pictures, pictures.frameCount, runtime, options.signal));
-    const { width, height } = pictures;
-    return { values: await z.toFloat32(), latentFrames, height: height / 8, width: width / 8 };
+    const latentFrames = checkEncodable(pictures, runtime.fps);
+    return this.#during(options, ['vae'], async ({ signal, loading }) => {
+      using held = await this.#model.networks.vae({ signal, loading });
+      const { frameCount, width, height } = pictures;
+      using z = keep(await encodePrefix(this.device, held.networks.vae, pictures, frameCount, runtime, signal));
+      return { values: await z.toFloat32(), latentFrames, height: height / 8, width: width / 8 };
+    });
   }
 
   /** Latents to frames, as a chunk is decoded: those of `encodeFrames`, or of a run with outputType 'latents'. */
-  async decodeLatents(latents: Latents, options: NetworkOptions = {}): Promise<RgbFrames> {
-    const channels = this.#model.parts.vaeConfig.z_chans;
-    const shape = checkLatents(latents, channels);
-    const { vae } = await this.#model.networks.generators(options);
-    using z = keep(this.device.tensor(latents.values, shape, 'f32'));
-    const { frames, frameCount } = await deliver(vae, z, 'uint8', this.config.runtime_config, options.signal);
-    return { data: frames as Uint8Array, frameCount, width: 8 * latents.width, height: 8 * latents.height };
+  async decodeLatents(latents: Latents, options: CallOptions = {}): Promise<RgbFrames> {
+    refuse('decodeLatents', optionFaults(options, []));
+    const shape = checkLatents(latents, this.#model.parts.vaeConfig.z_chans);
+    return this.#during(options, ['vae'], async ({ signal, loading }) => {
+      using held = await this.#model.networks.vae({ signal, loading });
+      using z = keep(this.device.tensor(latents.values, shape, 'f32'));
+      const { frames, frameCount } = await deliver(held.networks.vae, z, 'uint8', this.config.runtime_config, signal);
+      return { data: frames as Uint8Array, frameCount, width: 8 * latents.width, height: 8 * latents.height };
+    });
   }
 
   /** LoRAs that are loaded. */
@@ -199,31 +215,42 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * @throws Magi1Error naming modules that the transformer does not have, and factors of the wrong width
    */
   async loadLora(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+    this.#alive();
     return this.#loras.load(source, options);
   }
 
   /** Which LoRAs act, and how strongly; those not named do not act. */
   setLoras(weights: Readonly<Record<string, number>>): void {
+    this.#alive();
     this.#loras.set(weights);
   }
 
   /** Forgets one LoRA, or all. */
   unloadLora(name?: string): void {
+    this.#alive();
     this.#loras.unload(name);
   }
 
   /** Puts LoRAs into the weights themselves, with the weights they have now: runs cost nothing more then. */
   fuseLora(options: FuseLoraOptions = {}): void {
+    this.#alive();
     this.#loras.fuse(options);
   }
 
   /** Takes the fused LoRAs out again: the very bits of the checkpoint come back. */
   unfuseLora(): void {
+    this.#alive();
     this.#loras.unfuse();
   }
 
-  /** Frees the networks, and the device if this pipeline opened it. */
+  /**
+   * Frees the networks, and the device if this pipeline opened it. A run or another call that is under way ends with an
+   * error that says so, and so does every later one.
+   */
   async dispose(): Promise<void> {
+    this.#disposed.abort(disposedError());
+    // A run whose chunk the caller has in hand may never be asked for more.
+    await this.#suspended?.return(undefined);
     this.#model.networks.dispose();
     if (this.#model.ownsDevice) await this.#model.device.dispose();
   }
@@ -241,160 +268,60 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       throw new Magi1Error(`request: ${videos} videos are asked for; take them one after the other from batch()`);
   }
 
-  async *#run(request: Request, checked: CheckedRequest): AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined> {
-    const { settings, plan, prefix: given } = checked;
+  /** A run whose request, picture or clip and memory are checked. */
+  async #start(request: Request, call: Call) {
+    const { signal } = call;
+    signal.throwIfAborted();
+    const choice = this.#loras.choose(request.attentionKwargs?.scale);
+    const prepared = await this.prepare({ ...request, signal });
+    const checked = this.#check(prepared);
     const { networks, device, parts } = this.#model;
-    const { signal, onProgress } = request;
-    const runtime = this.config.runtime_config;
-    const start = performance.now();
-    const loadedBefore = networks.loadingSeconds;
-    device.resetPeak();
-    signal?.throwIfAborted();
-    const textProgress = new StageProgress('text', 1, onProgress);
-    // Before the transformer is needed: where memory is short both do not fit at once.
-    const { maxSequenceLength } = settings;
-    const texts = await encodeTexts(checked.texts, maxSequenceLength, (prompt) =>
-      this.encodePrompt(prompt, { signal, onProgress, maxSequenceLength }),
-    );
-    const textSeconds = textProgress.seconds - (networks.loadingSeconds - loadedBefore);
-    textProgress.at(1, `${texts.caption.length} tokens`);
-    const { transformer, vae } = await networks.generators({ signal, onProgress });
-    await this.#loras.attach(transformer, (weights, names) => parts.transformer.restore(weights, names, { signal }), {
-      scale: request.attentionKwargs?.scale,
-      signal,
-    });
-    const text = await this.#conditionText(transformer, texts, checked);
+    await requireSpecialTokens(parts, request, checked.settings.specialTokens);
+    networks.residency = chooseResidency(device, parts, checked.plan, sizeOf(checked, choice.deviceBytes));
+    return run({ model: this.#model, request: prepared, checked, loras: this.#loras, choice, call });
+  }
 
-    const forwards = countChunkForwards(plan);
-    const encoding = new StageProgress('encoding', 1, onProgress);
-    let prefix: Tensor | undefined;
+  /** A call of its own, not part of a run. */
+  async #during<T>(
+    options: CallOptions,
+    needs: readonly Slot[],
+    work: (call: { signal: AbortSignal; loading: StageProgress }) => Promise<T>,
+  ): Promise<T> {
+    this.#alive();
+    using call = new Call(options, this.#disposed.signal);
     try {
-      if (given.pictures !== undefined) {
-        prefix = await encodePrefix(device, vae, given.pictures, given.frames, runtime, signal);
-        await device.sync(signal);
-        encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
-      }
-      const encodingSeconds = encoding.seconds;
-      const denoising = new StageProgress('denoising', forwards.planned, onProgress);
-      const decoding = new StageProgress('decoding', settings.chunks, onProgress);
-      const [latentHeight, latentWidth] = [settings.height / 8, settings.width / 8];
-      const latents = sample(
-        {
-          model: transformer,
-          plan,
-          text,
-          height: latentHeight,
-          width: latentWidth,
-          noise: this.#noise(request, settings.seed, plan.latentFrames, latentHeight * latentWidth),
-          prefix,
-          prevChunksScale: parts.source.environment.prevChunksScale,
-          onStep: (step, state) => {
-            denoising.advance(forwardsOf(step), `step ${step.index + 1} of ${plan.steps.length}`);
-            request.onStep?.(step, state);
-            request.callbackOnStepEnd?.(step, state);
-          },
-        },
-        { signal },
-      );
-      denoising.at(0, `step 1 of ${plan.steps.length}`);
-      let firstFrame = 0;
-      let decodingSeconds = 0;
-      let consumerSeconds = 0;
-      const generationStart = performance.now();
-      for await (const { order, latent } of latents) {
-        using finished = latent;
-        await device.sync(signal); // so that each stage's time is its own
-        const decodeStart = performance.now();
-        const { frames, frameCount } = await deliver(vae, finished, settings.outputType, runtime, signal);
-        decodingSeconds += (performance.now() - decodeStart) / 1000;
-        decoding.at(order + 1, `chunk ${order + 1} of ${settings.chunks}`);
-        const { width, height, fps } = settings;
-        const handedOver = performance.now();
-        const chunk = { index: order, frameCount, firstFrame, frames, width, height, fps };
-        await request.onChunk?.(chunk);
-        yield chunk;
-        consumerSeconds += (performance.now() - handedOver) / 1000;
-        firstFrame += frameCount;
-      }
-      const generationSeconds = (performance.now() - generationStart) / 1000;
-      return {
-        ...texts.facts,
-        mode: this.mode,
-        textTokens: texts.caption.length,
-        settings,
-        model: { config: parts.source.paths.config, name: this.config.model_config.model_name },
-        loras: this.loras,
-        versions: versions(),
-        device: { backend: device.backend, name: device.info.name, reason: device.info.reason },
-        seconds: {
-          loading: networks.loadingSeconds - loadedBefore,
-          text: textSeconds,
-          encoding: encodingSeconds,
-          denoising: generationSeconds - decodingSeconds - consumerSeconds,
-          decoding: decodingSeconds,
-          total: (performance.now() - start) / 1000,
-        },
-        peakDeviceBytes: device.memory().peak,
-        chunkForwards: { run: forwards.planned, full: forwards.full },
-        notes: [...modelNotes(parts.source), ...checked.notes, ...texts.notes],
-      };
-    } finally {
-      prefix?.dispose();
+      const { signal, onProgress } = call;
+      signal.throwIfAborted();
+      const all = this.#model.networks.missingBytes(...needs);
+      const loading = new CallProgress({ loading: 1 }, onProgress).stage('loading', all);
+      const result = await work({ signal, loading });
+      await call.settle();
+      return result;
+    } catch (error) {
+      throw this.#explained(error);
     }
   }
 
-  async #conditionText(
-    transformer: VideoDiT,
-    { caption, laterCaptions, negative }: EncodedTexts,
-    { settings, plan }: CheckedRequest,
-  ) {
-    const { parts } = this.#model;
-    const { caption_channels: width, caption_max_length: captionMaxLength } = this.config.model_config;
-    const switches = settings.specialTokens;
-    const specialTokens = Object.values(switches).some((on) => on)
-      ? { specialTokens: await parts.specialTokens() }
-      : {};
-    const nullRows = await transformer.nullCaption();
-    return conditionText({
-      caption,
-      laterCaptions,
-      ...(negative === undefined ? {} : { negative }),
-      nullCaption: { rows: nullRows, length: nullRows.length / width },
-      switches,
-      ...specialTokens,
-      width,
-      captionMaxLength,
-      chunks: plan.options.chunks,
-      prefixChunks: plan.chunkOffset,
-    });
+  #alive(): void {
+    if (this.#disposed.signal.aborted) throw disposedError();
   }
 
-  /** Parts of one tensor [1, C, frames, h, w], made chunk by chunk: host memory does not grow with the video. */
-  #noise({ latents }: Request, seed: number, latentFrames: number, area: number): (chunk: number) => Float32Array {
-    const { chunk_width: chunkWidth } = this.config.runtime_config;
-    const channels = this.#model.parts.vaeConfig.z_chans;
-    const length = chunkWidth * area;
-    return (chunk) => {
-      const out = new Float32Array(channels * length);
-      for (let c = 0; c < channels; c++) {
-        const start = (c * latentFrames + chunk * chunkWidth) * area;
-        out.set(latents ? latents.subarray(start, start + length) : seededNoise(seed, length, start), c * length);
-      }
-      return out;
-    };
+  /** Networks that are gone in mid-run fail in their own words. */
+  #explained(error: unknown): unknown {
+    const { signal } = this.#disposed;
+    if (!signal.aborted || error === signal.reason) return error;
+    const explained = disposedError();
+    explained.cause = error;
+    return explained;
   }
 }
 
-function forwardsOf({ chunks, passes }: SamplingStep): number {
-  return (
-    (passes.caption ? chunks.length : 0) +
-    (passes.nullText ? chunks.length : 0) +
-    passes.alone.length +
-    (passes.nearlyClean === null ? 0 : 1)
-  );
+function optionFaults(options: object, own: readonly string[]): Wording[] {
+  if (typeof options !== 'object' || (options as unknown) === null)
+    return [worded`an object of options expected, got ${describe(options)}`];
+  return [...unknownNames(options, [...own, 'signal', 'onProgress']), ...callFaults(options)];
 }
 
-function versions(): Facts['versions'] {
-  const node = typeof process === 'undefined' ? undefined : process.versions?.node;
-  return { magi1: VERSION, ...(node === undefined ? {} : { node }) };
+function refuse(call: string, faults: readonly Wording[]): void {
+  if (faults.length > 0) throw new RequestError(...faults.map((fault) => worded`${call}: ${fault}`));
 }

@@ -8,6 +8,7 @@ import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
+import { describe } from './describe.ts';
 import type { OutputType } from './settings.ts';
 import type { FrameValues } from './result.ts';
 
@@ -25,6 +26,8 @@ const SPATIAL = 8;
 
 /** @returns the latent frames that all of the pictures become */
 export function checkEncodable(pictures: RgbFrames, fps: number): number {
+  if (typeof pictures !== 'object' || (pictures as unknown) === null)
+    throw new Magi1Error(`encodeFrames: decoded frames expected, got ${describe(pictures)}`);
   checkFrames('encodeFrames', pictures);
   const { frameCount, width, height } = pictures;
   if (width % SPATIAL !== 0 || height % SPATIAL !== 0)
@@ -35,7 +38,12 @@ export function checkEncodable(pictures: RgbFrames, fps: number): number {
 }
 
 /** @returns the shape [1, C, t, h, w] */
-export function checkLatents({ values, latentFrames, height, width }: Latents, channels: number): number[] {
+export function checkLatents(latents: Latents, channels: number): number[] {
+  if (!((latents as Partial<Latents> | null | undefined)?.values instanceof Float32Array))
+    throw new Magi1Error(
+      `decodeLatents: { values: Float32Array, latentFrames, height, width } expected, got ${describe(latents)}`,
+    );
+  const { values, latentFrames, height, width } = latents;
   const shape = [1, channels, latentFrames, height, width];
   const whole = shape.every((extent) => Number.isInteger(extent) && extent > 0);
   if (!whole || values.length !== shape.reduce((product, extent) => product * extent, 1))

@@ -4,6 +4,7 @@ import { IMAGE_TO_VIDEO } from './mode.ts';
 import { locateByConfigFile, locateModel } from './model-folder.ts';
 import { openModel } from './open-model.ts';
 import type { PipelineOptions } from './open-model.ts';
+import { checkPipelineOptions } from './pipeline-options.ts';
 import type { ImageToVideoRequest } from './request.ts';
 import type { FramesOf, GeneratedVideo } from './result.ts';
 
@@ -23,12 +24,14 @@ export class Magi1ImageToVideoPipeline extends Magi1Base<ImageToVideoRequest> {
    * is checked, the memory need included, before weights are loaded.
    */
   static async fromPretrained(folder: string, options: ImageToVideoOptions = {}): Promise<Magi1ImageToVideoPipeline> {
+    checkPipelineOptions(folder, options);
     const source = await locateModel(folder, options.environment);
     return new Magi1ImageToVideoPipeline(await openModel(source, IMAGE_TO_VIDEO, options));
   }
 
   /** Opens a config file of the original, whose relative paths count from the working directory, with its environment. */
   static async fromConfigFile(file: string, options: ImageToVideoOptions = {}): Promise<Magi1ImageToVideoPipeline> {
+    checkPipelineOptions(file, options);
     const source = await locateByConfigFile(file, options.environment);
     return new Magi1ImageToVideoPipeline(await openModel(source, IMAGE_TO_VIDEO, options));
   }

@@ -4,6 +4,7 @@ import type { DeviceOptions } from '@magi1/tensor';
 import type { Environment } from '../config/index.ts';
 import { LoraSet } from '../lora/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
+import { Call } from './call.ts';
 import { checkRequest, planRequest } from './check-request.ts';
 import type { CheckedRequest, RequestContext } from './check-request.ts';
 import { chooseResidency } from './memory.ts';
@@ -14,9 +15,11 @@ import { Networks } from './networks.ts';
 import { openParts } from './parts.ts';
 import type { ModelParts, WeightDTypes } from './parts.ts';
 import { NO_PREFIX } from './prefix.ts';
+import { CallProgress } from './progress.ts';
 import type { ProgressListener } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
+import { requireSpecialTokens } from './token-table.ts';
 
 export interface PipelineOptions<Request> {
   /** An open device, which the caller disposes, or how to open one (`auto` by default), which the pipeline disposes. */
@@ -56,14 +59,25 @@ export async function openModel<Request extends GenerationOptions>(
   const loras = new LoraSet(source.config.model_config, source.config.engine_config);
   for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
   const parts = await openParts(source, options.dtype);
-  if (Object.values(settings.specialTokens).some((on) => on)) await parts.specialTokens();
+  await requireSpecialTokens(parts, request ?? {}, settings.specialTokens);
   options.signal?.throwIfAborted();
   const ownsDevice = !isDevice(options.device);
   const device = isDevice(options.device) ? options.device : await Device.open(options.device);
   let networks: Networks | undefined;
   try {
-    networks = new Networks(parts, device, chooseResidency(device, parts, plan, { ...size, loras: loras.deviceBytes }));
-    await networks.loadResident(options);
+    networks = new Networks(
+      parts,
+      device,
+      chooseResidency(device, parts, plan, { ...size, loras: loras.choose().deviceBytes }),
+    );
+    using call = new Call(options, new AbortController().signal);
+    const { signal, onProgress } = call;
+    const bytes = networks.missingBytes('textEncoder', 'transformer', 'vae');
+    await networks.loadResident({
+      signal,
+      loading: new CallProgress({ loading: 1 }, onProgress).stage('loading', bytes),
+    });
+    await call.settle();
     return { mode, parts, device, ownsDevice, networks, loras };
   } catch (error) {
     networks?.dispose();

@@ -1,46 +1,113 @@
-// How far a run is: a fraction and the time left per stage.
+// How far a call is: one fraction of the whole that only rises, beside that of the stage that is at work.
 
 export type StageName = 'loading' | 'text' | 'encoding' | 'denoising' | 'decoding';
 
 export interface Progress {
   readonly stage: StageName;
-  /** What is being worked on: a network's name, `step 3 of 40`, `chunk 2 of 4`. */
+  /** What is being worked on: a network's name, `chunks 1 to 4 of 8`. */
   readonly detail: string;
-  /** Of the stage, 0 to 1. Denoising and decoding alternate; each has its own. */
+  /** Of the whole call, 0 to 1; never falls. Stages count by an estimate of their work. */
   readonly fraction: number;
-  /** Seconds until the stage is done at the present pace; undefined while nothing is known. */
+  /** Of the stage, 0 to 1. Denoising and decoding alternate; each has its own. */
+  readonly stageFraction: number;
+  /** Seconds until the call is done at the present pace; undefined while nothing is known. */
   readonly secondsLeft: number | undefined;
 }
 
-export type ProgressListener = (progress: Progress) => void;
+/** Called at once, and not waited for; where it returns a promise that rejects, the call ends with that error. */
+export type ProgressListener = (progress: Progress) => unknown;
 
-/** Tells a listener about one stage, whose work is counted in any unit. */
-export class StageProgress {
-  readonly #stage: StageName;
+/** Work of each stage of a call, in one unit. */
+export type Work = Partial<Readonly<Record<StageName, number>>>;
+
+/** Tells a listener how far a call is. */
+export class CallProgress {
   readonly #listener: ProgressListener | undefined;
+  readonly #work: Work;
+  readonly #stages = new Map<StageName, StageProgress>();
+  #fraction = 0;
+  #pace: { readonly time: number; readonly fraction: number } | undefined;
+
+  constructor(work: Work, listener: ProgressListener | undefined) {
+    this.#work = work;
+    this.#listener = listener;
+    if (Object.values(work).filter((share) => share > 0).length === 1) this.measureFromHere();
+  }
+
+  /** A stage, whose own work is counted in any unit. */
+  stage(name: StageName, total: number): StageProgress {
+    const stage = new StageProgress(total, (detail) => this.#tell(name, detail));
+    this.#stages.set(name, stage);
+    return stage;
+  }
+
+  /** From here on the time left is judged by the pace of what comes: stages differ in theirs. */
+  measureFromHere(): void {
+    this.#pace = { time: performance.now(), fraction: this.#now() };
+  }
+
+  #tell(stage: StageName, detail: string): void {
+    const fraction = this.#now();
+    this.#fraction = fraction;
+    this.#listener?.({
+      stage,
+      detail,
+      fraction,
+      stageFraction: this.#stages.get(stage)!.fraction,
+      secondsLeft: this.#secondsLeft(fraction),
+    });
+  }
+
+  #secondsLeft(fraction: number): number | undefined {
+    if (this.#pace === undefined || fraction <= this.#pace.fraction) return undefined;
+    const seconds = (performance.now() - this.#pace.time) / 1000;
+    return (seconds * (1 - fraction)) / (fraction - this.#pace.fraction);
+  }
+
+  #now(): number {
+    let done = 0;
+    let all = 0;
+    for (const [name, work] of Object.entries(this.#work) as [StageName, number][]) {
+      all += work;
+      done += work * (this.#stages.get(name)?.fraction ?? 0);
+    }
+    return Math.max(this.#fraction, all === 0 ? 1 : Math.min(1, done / all));
+  }
+}
+
+export class StageProgress {
   readonly #total: number;
+  readonly #tell: (detail: string) => void;
   readonly #start = performance.now();
   #done = 0;
 
-  constructor(stage: StageName, total: number, listener: ProgressListener | undefined) {
-    this.#stage = stage;
+  constructor(total: number, tell: (detail: string) => void) {
     this.#total = total;
-    this.#listener = listener;
+    this.#tell = tell;
   }
 
   /** Seconds since the stage began. */
   get seconds(): number {
     return (performance.now() - this.#start) / 1000;
   }
+  get done(): number {
+    return this.#done;
+  }
+  get fraction(): number {
+    return this.#total === 0 ? 1 : Math.min(1, this.#done / this.#total);
+  }
 
   at(done: number, detail: string): void {
     this.#done = done;
-    const fraction = this.#total === 0 ? 1 : Math.min(1, this.#done / this.#total);
-    const secondsLeft = fraction > 0 ? (this.seconds * (1 - fraction)) / fraction : undefined;
-    this.#listener?.({ stage: this.#stage, detail, fraction, secondsLeft });
+    this.#tell(detail);
   }
 
   advance(by: number, detail: string): void {
     this.at(this.#done + by, detail);
+  }
+
+  /** All is done, also what turned out to be unneeded; nobody is told before the next stage is. */
+  finish(): void {
+    this.#done = this.#total;
   }
 }

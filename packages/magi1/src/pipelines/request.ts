@@ -70,8 +70,9 @@ export interface GenerationOptions {
   /** `scale` multiplies the weights of the LoRAs that are not fused, for this run. */
   readonly attentionKwargs?: { readonly scale?: number | undefined } | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Not awaited; the run ends with what a promise of it rejects with. */
   readonly onProgress?: ProgressListener | undefined;
-  /** After every denoising step; the tensors are views, valid during the call. */
+  /** After every denoising step; awaited, and the tensors are views that are valid until then. */
   readonly onStep?: StepListener | undefined;
   /** The documented pipelines' name of `onStep`. */
   readonly callbackOnStepEnd?: StepListener | undefined;
@@ -79,7 +80,8 @@ export interface GenerationOptions {
   readonly onChunk?: ((chunk: VideoChunk<FrameValues>) => void | Promise<void>) | undefined;
 }
 
-export type StepListener = (step: SamplingStep, state: StepState) => void;
+/** What it returns is awaited where it is a promise. */
+export type StepListener = (step: SamplingStep, state: StepState) => unknown;
 
 export type TextToVideoRequest = GenerationOptions;
 

@@ -55,6 +55,8 @@ export interface Facts {
   };
   /** Highest use of device memory during the run, weights included. */
   readonly peakDeviceBytes: number;
+  /** Most memory that the process has held so far, whatever for; undefined where it cannot be known. */
+  readonly peakProcessBytes?: number;
   /** Passes of one chunk through the transformer: run, and what they would be if no pass were left out. */
   readonly chunkForwards: { readonly run: number; readonly full: number };
   /** What a user should be told once. */

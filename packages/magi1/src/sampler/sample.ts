@@ -22,8 +22,8 @@ export interface SampleInput {
   readonly prefix?: Tensor | undefined;
   /** Share of the pass that sees earlier chunks, where a distilled model blends a nearly clean chunk (0.7). */
   readonly prevChunksScale?: number | undefined;
-  /** Called after every step with the velocities and latents of the chunks it worked on; views, valid during the call. */
-  readonly onStep?: ((step: SamplingStep, state: StepState) => void) | undefined;
+  /** Awaited after every step, with the velocities and latents of the chunks it worked on; views, valid until then. */
+  readonly onStep?: ((step: SamplingStep, state: StepState) => unknown) | undefined;
 }
 
 export interface StepState {
@@ -123,7 +123,7 @@ class SamplerRun {
         if (clean || v === undefined) continue;
         this.#replace(chunk, eulerStep(this.#latents.get(chunk)!, v, { dt: Math.fround(tNext - t) }));
       }
-      this.#input.onStep?.(step, { velocities, latents: this.#latents });
+      await this.#input.onStep?.(step, { velocities, latents: this.#latents });
     } finally {
       disposeAll(velocities.values());
     }

@@ -1,0 +1,68 @@
+// The options that a pipeline is opened with, checked before anything is read.
+import { Magi1Error } from '@magi1/tensor';
+import { NO_SPECIAL_TOKENS } from '../config/index.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
+import { describe } from './describe.ts';
+import type { PipelineOptions } from './open-model.ts';
+import { callFaults, expected, unknownNames } from './option-faults.ts';
+
+const NAMES: readonly (keyof PipelineOptions<never>)[] = [
+  'device',
+  'dtype',
+  'loras',
+  'environment',
+  'request',
+  'signal',
+  'onProgress',
+];
+const LORA_NAMES = ['source', 'name', 'weight'];
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+/** @throws RequestError naming every option that is unknown or of another kind; each device and part checks its own values */
+export function checkPipelineOptions(where: unknown, options: unknown): void {
+  if (typeof where !== 'string' || where === '')
+    throw new Magi1Error(`a path expected, got ${describe(where)}: the folder of a model, or a config file`);
+  if (!isObject(options)) throw new Magi1Error(`options: an object expected, got ${describe(options)}`);
+  const { device, environment, loras, request } = options as Record<string, unknown>;
+  const faults = [
+    ...unknownNames(options, NAMES),
+    ...callFaults(options),
+    ...(device === undefined || isObject(device)
+      ? []
+      : [expected('device', 'an open device, or an object that says how to open one,', device)]),
+    ...(request === undefined || isObject(request) ? [] : [expected('request', 'an object of options', request)]),
+    ...(environment === undefined || isEnvironment(environment)
+      ? []
+      : [expected('environment', 'what readEnvironment gives', environment)]),
+    ...loraFaults(loras),
+  ];
+  if (faults.length > 0) throw new RequestError(...faults);
+}
+
+function isEnvironment(value: unknown): boolean {
+  if (!isObject(value)) return false;
+  const { specialTokens, specialTokenPath, prevChunksScale } = value as Record<string, unknown>;
+  return (
+    isObject(specialTokens) &&
+    Object.keys(NO_SPECIAL_TOKENS).every(
+      (key) => typeof (specialTokens as Record<string, unknown>)[key] === 'boolean',
+    ) &&
+    (specialTokenPath === null || typeof specialTokenPath === 'string') &&
+    Number.isFinite(prevChunksScale)
+  );
+}
+
+function loraFaults(loras: unknown): Wording[] {
+  if (loras === undefined) return [];
+  if (!Array.isArray(loras)) return [expected('loras', 'a list', loras)];
+  return Array.from(loras as unknown[]).flatMap((lora, i): Wording[] => {
+    const name = option('loras', i);
+    if (!isObject(lora)) return [worded`${name}: { source, name, weight } expected, got ${describe(lora)}`];
+    const { source } = lora as { source?: unknown };
+    if (typeof source !== 'string' && !(source instanceof Uint8Array))
+      return [worded`${name}: source: a path or bytes expected, got ${describe(source)}`];
+    return unknownNames(lora, LORA_NAMES).map((fault) => worded`${name}: ${fault}`);
+  });
+}
