@@ -1,20 +1,15 @@
 // magi1 generate: a prompt, with a picture or clip to start from, to an mp4 or a folder of PNGs, written chunk by chunk.
+import { existsSync } from 'node:fs';
 import type { DType } from '@magi1/tensor';
 import { readEnvironment } from '../config/index.ts';
-import {
-  checkOutputPath,
-  checkPngPath,
-  findFfmpeg,
-  openVideoWriter,
-  writeContactSheet,
-  writeSidecar,
-} from '../media/index.ts';
-import type { VideoFile, VideoWriter } from '../media/index.ts';
+import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '../media/index.ts';
+import type { Output, VideoFile, VideoWriter } from '../media/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
 import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/result.ts';
+import type { Settings } from '../pipelines/settings.ts';
 import { POCKET_MODEL } from '../pocket.ts';
 import { VERSION } from '../version.ts';
 import { DEVICE_OPTIONS, UsageError, choice, text, texts } from './command.ts';
@@ -25,7 +20,7 @@ import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { SheetFrames } from './sheet-frames.ts';
-import { unusedName } from './unused-name.ts';
+import { reserveUnusedName } from './unused-name.ts';
 
 /** Milliseconds. */
 const LONGEST_WRITE_AFTER_INTERRUPT = 5000;
@@ -42,6 +37,7 @@ export const generate: Command = {
       value: 'PATH',
       help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',
     },
+    overwrite: { help: 'replace an output that exists, once the new one is whole' },
     'contact-sheet': { value: 'FILE.png', help: 'also a picture of up to 12 frames, for a look' },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
@@ -61,29 +57,38 @@ export const generate: Command = {
 
 async function run(values: Values): Promise<number> {
   const where = modelOption(values);
-  const output = text(values, 'output') ?? unusedName('magi1');
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
   const { request: wanted, inputs, open } = readRequest(values);
-  const sheetPath = text(values, 'contact-sheet');
-  if (sheetPath !== undefined) await checkPngPath(sheetPath);
   const say = (line: string) => process.stderr.write(`${line}\n`);
-  const isMp4 = (await checkOutputPath(output)) === 'mp4';
 
   const display = showProgress();
-  using interrupt = catchInterrupt(() => {
-    display.stop();
-    say('stopping; press Ctrl-C again to end at once');
-  });
+  let output: Output | undefined = undefined;
+  using interrupt = catchInterrupt(
+    () => {
+      display.stop();
+      say('stopping; press Ctrl-C again to end at once');
+    },
+    () => {
+      const kept = output?.keep('failed');
+      if (kept !== undefined) say(`what is finished is kept as ${kept}`);
+    },
+  );
   const { signal } = interrupt;
+  const read = Object.values(inputs);
+  output = await chooseOutput(values, read);
+  using reserved = output;
+  using sheetFile = await chooseSheet(values, read);
+  for (const note of [...output.notes, ...(sheetFile?.notes ?? [])]) say(note);
+
   const given: GenerationOptions = { ...wanted, signal, onProgress: display.listener };
   const environment = readEnvironment(process.env);
-  let request = given;
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
+  let frames = 0;
   try {
-    if (isMp4) {
+    if (reserved.kind === 'mp4') {
       const ffmpeg = await findFfmpeg(signal);
       if ('unusable' in ffmpeg)
         display.say(`${ffmpeg.unusable}: the built-in encoder writes the mp4, which is slower and larger`);
@@ -91,39 +96,58 @@ async function run(values: Values): Promise<number> {
     const start = performance.now();
     pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
     const openingSeconds = (performance.now() - start) / 1000;
-    request = await pipe.prepare(given);
-    const { settings, notes } = pipe.plan(request);
-    const { width, height, fps, frames } = settings;
+    const prepared = await pipe.prepare(given);
+    const { settings, notes } = pipe.plan(prepared);
+    const { width, height, fps } = settings;
+    ({ frames } = settings);
     for (const line of [
       ...(pipe.trained === null ? [] : [`this model knows ${pipe.trained.knows}`]),
       `${frames} frames of ${width}x${height} come out, ${Number((frames / fps).toFixed(2))} s`,
       ...notes,
     ])
       display.say(line);
-    const metadata = { title: String(wanted.prompt), comment: `magi1 ${VERSION}` };
+    const title = String(wanted.prompt).slice(0, LONGEST_TITLE);
+    const metadata = { title, comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
-    writer = await openVideoWriter({ path: output, width, height, fps, metadata });
+    writer = await openVideoWriter({ path: reserved, width, height, fps, metadata });
+    const origin = { encoder: writer.encoder, ...inputs };
+    reserved.describe({ ...origin, ...factsSoFar(pipe, wanted, settings) });
     const sheet = new SheetFrames(frames, width * height * 3);
+    const request = { ...prepared, signal: AbortSignal.any([signal, writer.failed]) };
     const facts = await writeFrames(pipe, request, async (chunk) => {
       await unlessGivenUp(writer!.write(chunk.frames, chunk.frameCount), signal);
-      if (sheetPath !== undefined) sheet.add(chunk);
+      if (sheetFile !== undefined) sheet.add(chunk);
     });
-    const file = await writer.finish();
-    if (sheetPath !== undefined) await writeContactSheet(sheetPath, sheet.frames, sheet.count, { width, height });
+    const file = await writer.finish({ ...origin, ...facts });
     display.stop();
-    await writeSidecar(output, { output: file.path, complete: true, encoder: writer.encoder, ...inputs, ...facts });
+    if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
     printResult(file, facts, writer.encoder, openingSeconds);
     return 0;
   } catch (error) {
     display.stop();
-    const kept = await writer?.abort();
-    if (kept !== undefined) await keep(kept, pipe!, request, writer!);
+    const kept = await writer?.abort(signal.aborted ? 'cancelled' : 'failed');
+    sayWhatIsKept(kept, frames, reserved);
     if (!signal.aborted) throw error;
     say(kept === undefined ? 'cancelled; nothing was finished yet' : 'cancelled');
-    return 130;
+    return interrupt.status;
   } finally {
     await pipe?.dispose();
   }
+}
+
+/** Of the title inside the file; the sidecar has the whole prompt. */
+const LONGEST_TITLE = 1000;
+
+function chooseOutput(values: Values, inputs: readonly string[]): Promise<Output> {
+  const path = text(values, 'output');
+  const overwrite = values.overwrite === true;
+  return path === undefined ? reserveUnusedName('magi1', inputs) : reserveOutput(path, { overwrite, inputs });
+}
+
+async function chooseSheet(values: Values, inputs: readonly string[]): Promise<Output | undefined> {
+  const path = text(values, 'contact-sheet');
+  const overwrite = values.overwrite === true;
+  return path === undefined ? undefined : reserveOutput(path, { overwrite, inputs, picture: true });
 }
 
 /** The pocket model where nothing is named. */
@@ -188,28 +212,21 @@ async function unlessGivenUp(write: Promise<void>, signal: AbortSignal): Promise
   }
 }
 
-/** Says where the finished part of a run that ended early is. */
-async function keep(
-  file: VideoFile,
-  pipe: Magi1Base<GenerationOptions>,
-  request: GenerationOptions,
-  writer: VideoWriter,
-): Promise<void> {
-  const { settings } = pipe.plan(request);
+/** What the sidecar says until the run has come to its end. */
+function factsSoFar(pipe: Magi1Base<GenerationOptions>, { prompt }: GenerationOptions, settings: Settings): object {
   const { backend, info } = pipe.device;
-  await writeSidecar(file.path, {
-    output: file.path,
-    complete: false,
-    framesWritten: file.frames,
-    encoder: writer.encoder,
-    mode: pipe.mode,
-    prompt: request.prompt,
-    settings,
-    loras: pipe.loras,
+  return {
+    ...{ mode: pipe.mode, prompt, settings, loras: pipe.loras },
     versions: { magi1: VERSION, node: process.versions.node },
     device: { backend, name: info.name, reason: info.reason },
-  });
-  process.stderr.write(`${file.frames} of ${settings.frames} frames are finished and playable: ${file.path}\n`);
+  };
+}
+
+/** Says where the finished part of a run that ended early is. */
+function sayWhatIsKept(kept: VideoFile | undefined, frames: number, { path }: Output): void {
+  if (kept === undefined) return;
+  process.stderr.write(`${kept.frames} of ${frames} frames are finished and playable: ${kept.path}\n`);
+  if (kept.path !== path && existsSync(path)) process.stderr.write(`${path} is as it was\n`);
 }
 
 /** `2 chunks in 8 steps each: the transformer ran 21 times over a chunk`. */

@@ -60,11 +60,14 @@ function report(error: unknown, debug: boolean): void {
   }
 }
 
-// A reader that has seen enough, as in `magi1 info | head`, ends the program.
+// A reader that has seen enough, as in `magi1 info | head`, ends the program; a full disk is an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`magi1: the result cannot be printed: ${error.message}\n`);
+  process.exit(1);
 });
+// Nobody reads what happens any more: a pager that was quit, a terminal that is gone. The run goes on.
+process.stderr.on('error', () => undefined);
 
 const args = process.argv.slice(2);
 try {

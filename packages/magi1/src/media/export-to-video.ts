@@ -8,6 +8,8 @@ export interface ExportOptions {
   readonly metadata?: VideoMetadata;
   readonly signal?: AbortSignal;
   readonly encoder?: Mp4Encoder;
+  /** Whether something of that name may be replaced, once the new one is whole. Default true. */
+  readonly overwrite?: boolean;
 }
 
 /** What pipelines give, or any frames with their size. */

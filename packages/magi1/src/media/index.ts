@@ -1,8 +1,9 @@
 // Pictures and videos to frames, and frames to files: mp4 by ffmpeg or WebAssembly, folders of PNGs, contact sheets, the
 // sidecar. What needs Node is imported when it is called, so that a browser can import this file.
 import type { Ffmpeg } from './node/find-ffmpeg.ts';
+import type { Output } from './node/output.ts';
+import type { OutputOptions } from './node/output-target.ts';
 import type { ContactSheetOptions } from './node/png.ts';
-import type { OutputKind } from './output-kind.ts';
 import type { MediaInput } from './rgb-frames.ts';
 import type { ImageOptions, LoadedFrames, VideoFrameOptions, VideoInputOptions } from './types.ts';
 import type { VideoOptions, VideoWriter } from './types.ts';
@@ -12,12 +13,12 @@ export type { UsablePrefix } from './prefix-frames.ts';
 export { scaleFrames } from './scale.ts';
 export type { Fit, Scaler } from './scale.ts';
 export type { MediaInput, RgbFrames } from './rgb-frames.ts';
-export { outputKind } from './output-kind.ts';
+export { outputKind, OutputTakenError } from './output-kind.ts';
 export type { OutputKind } from './output-kind.ts';
 export type { ImageDecoder, ImageOptions, LoadedFrames } from './types.ts';
 export type { VideoEnd, VideoFrameOptions, VideoInputOptions } from './types.ts';
-export type { Mp4Encoder, VideoFile, VideoMetadata, VideoOptions, VideoWriter } from './types.ts';
-export type { ContactSheetOptions, Ffmpeg };
+export type { EndedEarly, Mp4Encoder, VideoFile, VideoMetadata, VideoOptions, VideoWriter } from './types.ts';
+export type { ContactSheetOptions, Ffmpeg, Output, OutputOptions };
 
 /**
  * One picture as one frame [1, height, width, 3]: JPEG, PNG or WebP by path, bytes or Blob, or a decoded frame. Exif's
@@ -62,7 +63,7 @@ export async function openMp4Writer(options: VideoOptions): Promise<VideoWriter>
 
 /** Opens a folder for frame_00000.png, frame_00001.png, ... */
 export async function openPngWriter(options: Omit<VideoOptions, 'encoder' | 'metadata'>): Promise<VideoWriter> {
-  return (await import('./node/png.ts')).openPngWriter(options);
+  return (await import('./node/mp4-writer.ts')).openPngWriter(options);
 }
 
 /** `openMp4Writer` for names ending in .mp4, else `openPngWriter`. */
@@ -75,24 +76,17 @@ export async function findFfmpeg(signal?: AbortSignal): Promise<Ffmpeg | { reado
   return (await import('./node/find-ffmpeg.ts')).findFfmpeg(signal);
 }
 
-/** Throws, naming the path, unless it can be written. Leaves nothing behind. */
-export async function checkOutputPath(path: string): Promise<OutputKind> {
-  return (await import('./node/output.ts')).checkOutputPath(path);
-}
-
-/** Throws, naming the path, unless a PNG file can be written there. Leaves nothing behind. */
-export async function checkPngPath(path: string): Promise<void> {
-  await (await import('./node/output.ts')).checkPngPath(path);
-}
-
-/** Writes `facts` to `<output>.json`; returns that path. */
-export async function writeSidecar(output: string, facts: object): Promise<string> {
-  return (await import('./node/output.ts')).writeSidecar(output, facts);
+/**
+ * Reserves an output for this process before a long run, as writers do when they are opened: hand it to one as its path.
+ * Throws OutputTakenError where something is that may not be replaced, or that another run is writing.
+ */
+export async function reserveOutput(path: string, options?: OutputOptions): Promise<Output> {
+  return new (await import('./node/output.ts')).Output(path, options);
 }
 
 /** Writes frames [count, height, width, 3] as one grid. */
 export async function writeContactSheet(
-  path: string,
+  path: string | Output,
   frames: Uint8Array,
   count: number,
   options: ContactSheetOptions,

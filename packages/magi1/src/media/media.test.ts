@@ -1,19 +1,12 @@
 // Colour conversion, parameter sets, output paths, PNG folders, contact sheets, the sidecar.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { PNG } from 'pngjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { tagSps } from './h264-sps.ts';
-import {
-  checkOutputPath,
-  openPngWriter,
-  openVideoWriter,
-  outputKind,
-  writeContactSheet,
-  writeSidecar,
-} from './index.ts';
+import { openPngWriter, openVideoWriter, outputKind, reserveOutput, writeContactSheet } from './index.ts';
 import { movingClip } from './testing.ts';
 import { rgbToYuv420 } from './yuv.ts';
 
@@ -92,16 +85,21 @@ describe('output paths', () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
     mkdirSync(join(folder, 'dir.mp4'));
-    await expect(checkOutputPath(join(folder, 'none', 'x.mp4'))).rejects.toThrow(
+    await expect(reserveOutput(join(folder, 'none', 'x.mp4'))).rejects.toThrow(
       `the folder ${join(folder, 'none')} does not exist`,
     );
-    await expect(checkOutputPath(join(file, 'x.mp4'))).rejects.toThrow(`${file} is not a folder`);
-    await expect(checkOutputPath(join(folder, 'dir.mp4'))).rejects.toThrow('no regular file');
-    await expect(checkOutputPath(file)).rejects.toThrow('a file of that name exists');
-    await expect(checkOutputPath('/proc/x.mp4')).rejects.toThrow('/proc is not writable');
-    expect(await checkOutputPath(join(folder, 'x.mp4'))).toBe('mp4');
-    expect(await checkOutputPath(join(folder, 'x'))).toBe('png');
-    expect(existsSync(join(folder, 'x'))).toBe(false);
+    await expect(reserveOutput(join(file, 'x.mp4'))).rejects.toThrow(`${file} is not a folder`);
+    await expect(reserveOutput(join(folder, 'dir.mp4'))).rejects.toThrow('no regular file');
+    await expect(reserveOutput(file)).rejects.toThrow('a file of that name exists');
+    await expect(reserveOutput('/proc/x.mp4')).rejects.toThrow('/proc is not writable');
+    for (const [name, kind] of [
+      ['x.mp4', 'mp4'],
+      ['x', 'png'],
+    ] as const) {
+      using output = await reserveOutput(join(folder, name));
+      expect(output.kind).toBe(kind);
+    }
+    expect(readdirSync(folder).filter((name) => /^x|magi1/.test(name))).toEqual([]);
   });
 });
 
@@ -147,11 +145,4 @@ it('a contact sheet shows every frame in reading order', async () => {
     }
   }
   expect([...sheet.rgb.subarray(-3)]).toEqual([128, 128, 128]);
-});
-
-it('the sidecar is the output name with .json', async () => {
-  const path = join(folder, 'clip.mp4');
-  expect(await writeSidecar(path, { prompt: 'a fox', seed: 7 })).toBe(`${path}.json`);
-  expect(JSON.parse(readFileSync(`${path}.json`, 'utf8'))).toEqual({ prompt: 'a fox', seed: 7 });
-  expect(readdirSync(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
 });

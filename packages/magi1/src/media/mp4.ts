@@ -140,6 +140,9 @@ function movie(track: Mp4Track, frames: number, sampleTables: readonly Uint8Arra
   return box('moov', header, box('trak', trackHeader, media), ...extends_, metadataBox(track.metadata ?? {}));
 }
 
+/** Becomes a 64-bit mdat header at the end. */
+const RESERVED = box('free', new Uint8Array(8));
+
 /** Produces the bytes of one file in order; where they go is the caller's business. */
 export class Mp4Muxer {
   readonly #track: Mp4Track;
@@ -163,13 +166,12 @@ export class Mp4Muxer {
     const type = box('ftyp', latin1('isom'), u32(0x200), latin1('isomiso5iso6avc1mp41'));
     this.#reserved = type.length;
     const empty = [fullBox('stts', 0, 0, u32(0)), fullBox('stsc', 0, 0, u32(0)), fullBox('stsz', 0, 0, u32(0, 0))];
-    const reserved = box('free', new Uint8Array(8)); // becomes a 64-bit mdat header in finish()
-    const out = concatBytes([type, reserved, movie(this.#track, 0, [...empty, fullBox('stco', 0, 0, u32(0))], true)]);
+    const out = concatBytes([type, RESERVED, movie(this.#track, 0, [...empty, fullBox('stco', 0, 0, u32(0))], true)]);
     this.#position = out.length;
     return out;
   }
 
-  /** One fragment, to be appended. The first sample is a keyframe. */
+  /** One fragment, to be appended. The first sample of the file is a keyframe. */
   fragment(samples: readonly Mp4Sample[]): Uint8Array {
     const { ticks } = timing(this.#track.fps);
     const entries = samples.map(({ data, keyframe }) => u32(data.length, keyframe ? KEYFRAME : DIFFERENCE));
@@ -196,8 +198,8 @@ export class Mp4Muxer {
     return out;
   }
 
-  /** Makes a plain mp4: append `index`, then write `patch` over the bytes at `patchAt`. */
-  finish(): { index: Uint8Array; patch: Uint8Array; patchAt: number } {
+  /** Makes a plain mp4: append `index`, then write `patch` over the bytes at `patchAt`. `undo` makes fragments of it again. */
+  finish(): { index: Uint8Array; patch: Uint8Array; undo: Uint8Array; patchAt: number } {
     const { ticks } = timing(this.#track.fps);
     // Runs of chunks with equally many samples share an stsc entry.
     const runs = this.#chunks.flatMap(({ samples }, i) =>
@@ -212,7 +214,7 @@ export class Mp4Muxer {
     ];
     const index = movie(this.#track, this.frames, tables, false);
     const patch = concatBytes([u32(1), latin1('mdat'), u64(this.#position - this.#reserved)]);
-    return { index, patch, patchAt: this.#reserved };
+    return { index, patch, undo: RESERVED, patchAt: this.#reserved };
   }
 }
 
@@ -242,10 +244,17 @@ function inside(bytes: Uint8Array, ...path: readonly string[]): Uint8Array {
   }, bytes);
 }
 
-/** The only track of a plain mp4: contents of its avcC box and its samples, in order. */
-export function readMp4(file: Uint8Array): { avcC: Uint8Array; samples: Mp4Sample[] } {
-  const stbl = inside(file, 'moov', 'trak', 'mdia', 'minf', 'stbl');
+export interface Mp4Place {
+  readonly offset: number;
+  readonly size: number;
+  readonly keyframe: boolean;
+}
+
+/** From a moov box: contents of the avcC box of its only track, and where its samples lie in the file, in order. */
+export function readIndex(moov: Uint8Array): { avcC: Uint8Array; places: Mp4Place[] } {
+  const stbl = inside(moov, 'trak', 'mdia', 'minf', 'stbl');
   const avc1 = inside(inside(stbl, 'stsd').subarray(8), 'avc1');
+  const kinds = boxes(stbl).map(({ type }) => type);
   const table = (type: string): number[] => {
     const body = inside(stbl, type);
     const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
@@ -254,19 +263,36 @@ export function readMp4(file: Uint8Array): { avcC: Uint8Array; samples: Mp4Sampl
   const [fixed, count, ...listed] = table('stsz');
   const sizes = fixed === 0 ? listed : new Array<number>(count!).fill(fixed!);
   const [runs, ...perChunk] = table('stsc');
-  const [, ...offsets] = table('stco');
-  const hasSync = boxes(stbl).some(({ type }) => type === 'stss');
-  const sync = new Set(hasSync ? table('stss').slice(1) : sizes.map((_, i) => i + 1));
-  const samples: Mp4Sample[] = [];
+  const offsets = kinds.includes('co64') ? longOffsets(table('co64').slice(1)) : table('stco').slice(1);
+  const sync = kinds.includes('stss') ? new Set(table('stss').slice(1)) : undefined;
+  const places: Mp4Place[] = [];
   let run = 0;
-  for (const [chunk, offset] of offsets.entries()) {
+  for (const [chunk, start] of offsets.entries()) {
     if (run + 1 < runs! && chunk + 1 >= perChunk[(run + 1) * 3]!) run++;
-    let at = offset;
-    for (let i = 0; i < perChunk[run * 3 + 1]! && samples.length < sizes.length; i++) {
-      const size = sizes[samples.length]!;
-      samples.push({ data: file.slice(at, at + size), keyframe: sync.has(samples.length + 1) });
-      at += size;
+    let offset = start;
+    for (let i = 0; i < perChunk[run * 3 + 1]! && places.length < sizes.length; i++) {
+      const size = sizes[places.length]!;
+      places.push({ offset, size, keyframe: sync?.has(places.length + 1) ?? true });
+      offset += size;
     }
   }
-  return { avcC: inside(avc1.subarray(78), 'avcC').slice(), samples };
+  return { avcC: inside(avc1.subarray(78), 'avcC').slice(), places };
+}
+
+const longOffsets = (words: readonly number[]): number[] =>
+  Array.from({ length: words.length >> 1 }, (_, i) => words[2 * i]! * 2 ** 32 + words[2 * i + 1]!);
+
+/** The only track of a plain mp4: contents of its avcC box and its samples, in order. */
+export function readMp4(file: Uint8Array): { avcC: Uint8Array; samples: Mp4Sample[] } {
+  const { avcC, places } = readIndex(inside(file, 'moov'));
+  return {
+    avcC,
+    samples: places.map(({ offset, size, keyframe }) => ({ data: file.slice(offset, offset + size), keyframe })),
+  };
+}
+
+/** Samples that a moof box declares. */
+export function fragmentSamples(moof: Uint8Array): number {
+  const run = inside(moof, 'traf', 'trun');
+  return new DataView(run.buffer, run.byteOffset, run.byteLength).getUint32(4);
 }

@@ -3,6 +3,11 @@ import { Magi1Error } from '@magi1/tensor';
 
 export type OutputKind = 'mp4' | 'png';
 
+/** The name is taken: something is there that may not be replaced, or another run is writing it. */
+export class OutputTakenError extends Magi1Error {
+  override name = 'OutputTakenError';
+}
+
 const OTHER_MEDIA = /\.(avi|gif|jpe?g|m4v|mkv|mov|png|webm|webp)$/i;
 
 /** A name ending in .mp4 is a video, any other a folder of PNGs; names of formats that nothing here writes are refused. */

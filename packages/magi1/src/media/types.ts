@@ -1,4 +1,5 @@
 // What readers and writers of frames look like, whatever they read and write. Frames are uint8 RGB, [T, H, W, 3], row-major.
+import type { EndedEarly, Output } from './node/output.ts';
 import type { RgbFrames } from './rgb-frames.ts';
 import type { Fit, Scaler, Size } from './scale.ts';
 
@@ -13,8 +14,8 @@ export interface VideoMetadata {
 export type Mp4Encoder = 'auto' | 'ffmpeg' | 'wasm';
 
 export interface VideoOptions {
-  /** A file name ending in .mp4, or a folder for PNGs. */
-  readonly path: string;
+  /** A file name ending in .mp4, or a folder for PNGs; or one that `reserveOutput` has reserved. */
+  readonly path: string | Output;
   /** Pixels; even for mp4. */
   readonly width: number;
   readonly height: number;
@@ -24,6 +25,8 @@ export interface VideoOptions {
   /** Ends the writer as `abort()` does; a write that waits rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly encoder?: Mp4Encoder;
+  /** Whether something of that name may be replaced, once the new one is whole. Default true. */
+  readonly overwrite?: boolean | undefined;
 }
 
 export interface VideoFile {
@@ -31,16 +34,29 @@ export interface VideoFile {
   readonly frames: number;
 }
 
+export type { EndedEarly };
+
 export interface VideoWriter {
   readonly path: string;
   /** Who encodes and why, for logs and the sidecar: `ffmpeg 5.1.9 (libx264)`. */
   readonly encoder: string;
-  /** Takes `count` frames, [count, height, width, 3]. Resolves when the encoder can take more. One call at a time. */
+  /** Aborts, with the reason, when the encoder ends by itself: a run need not go on until its next chunk is written. */
+  readonly failed: AbortSignal;
+  /**
+   * Takes `count` frames, [count, height, width, 3]. Resolves when they are on the disk, all but what an encoder must hold
+   * back. One call at a time. When it rejects, the writer is closed, and the message says what is kept.
+   */
   write(frames: Uint8Array, count: number): Promise<void>;
-  /** Completes the file. Throws when no frame was written. */
-  finish(): Promise<VideoFile>;
-  /** Stops early and completes what was written so far; undefined when that is nothing. Safe to call twice, and after finish. */
-  abort(): Promise<VideoFile | undefined>;
+  /**
+   * Completes the output, looks at it, and gives it its name, replacing what is there; `facts` are written beside it as
+   * `<path>.json`. Throws when no frame was written, or saying what is kept.
+   */
+  finish(facts?: object): Promise<VideoFile>;
+  /**
+   * Stops early and keeps what is finished, as `clip.partial.mp4` unless the run was cancelled and the name is free;
+   * undefined when that is nothing. Default: cancelled if the signal is. Safe to call twice, and after finish.
+   */
+  abort(why?: EndedEarly): Promise<VideoFile | undefined>;
 }
 
 /** Frames that were read, and who decoded and scaled them, for logs and the sidecar: `ffmpeg 5.1.9-0+deb12u1`. */

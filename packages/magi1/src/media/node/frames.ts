@@ -1,6 +1,6 @@
 // Checks that every writer makes on what it is given.
 import { Magi1Error } from '@magi1/tensor';
-import type { VideoOptions } from '../types.ts';
+import type { VideoMetadata, VideoOptions } from '../types.ts';
 
 export function checkSize(what: string, { width, height, fps }: Pick<VideoOptions, 'width' | 'height' | 'fps'>): void {
   for (const [name, value] of Object.entries({ width, height })) {
@@ -34,4 +34,17 @@ export function splitFrames(
     );
   }
   return Array.from({ length: count }, (_, i) => frames.subarray(i * size, (i + 1) * size));
+}
+
+/** Text inside the file is for titles; a whole record belongs into the sidecar. */
+const MOST_TEXT = 2 ** 16;
+
+export function checkMetadata(what: string, metadata: VideoMetadata | undefined): void {
+  for (const [name, value] of Object.entries((metadata ?? {}) as Readonly<Record<string, unknown>>)) {
+    if (value === undefined) continue;
+    if (typeof value !== 'string' || value.includes('\0') || value.length > MOST_TEXT)
+      throw new Magi1Error(
+        `${what}: metadata ${name}: text of up to ${MOST_TEXT} characters without NUL expected, got ${typeof value === 'string' ? `${value.length} characters` : typeof value}`,
+      );
+  }
 }

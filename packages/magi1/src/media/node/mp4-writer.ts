@@ -1,28 +1,61 @@
 // Chooses who writes an mp4, and who writes a path at all.
 import { Magi1Error } from '@magi1/tensor';
 import type { VideoOptions, VideoWriter } from '../types.ts';
-import { openFfmpegWriter } from './ffmpeg.ts';
+import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
-import { checkEvenSize, checkSize } from './frames.ts';
-import { openWasmWriter } from './h264-wasm.ts';
-import { checkOutputPath } from './output.ts';
-import { openPngWriter } from './png.ts';
-
-export async function openMp4Writer(options: VideoOptions): Promise<VideoWriter> {
-  const what = `output ${options.path}`;
-  checkSize(what, options);
-  checkEvenSize(what, options);
-  options.signal?.throwIfAborted();
-  if ((await checkOutputPath(options.path)) !== 'mp4') throw new Magi1Error(`${what}: a name ending in .mp4 expected`);
-  if (options.encoder === 'wasm') return openWasmWriter(options, 'asked for');
-  const ffmpeg = await findFfmpeg(options.signal);
-  if (!('unusable' in ffmpeg)) return openFfmpegWriter(ffmpeg, options);
-  if (options.encoder === 'ffmpeg')
-    throw new Magi1Error(`${what}: ${ffmpeg.unusable}; choose the wasm encoder or install ffmpeg`);
-  return openWasmWriter(options, ffmpeg.unusable);
-}
+import type { FrameSink } from './frame-sink.ts';
+import { checkEvenSize, checkMetadata, checkSize } from './frames.ts';
+import { startWasmEncoder } from './h264-wasm.ts';
+import { Mp4File } from './mp4-file.ts';
+import { Output } from './output.ts';
+import { startPngs } from './png.ts';
+import { videoWriter } from './video-writer.ts';
 
 /** An mp4 for names ending in .mp4, else a folder of PNGs. */
 export async function openVideoWriter(options: VideoOptions): Promise<VideoWriter> {
-  return (await checkOutputPath(options.path)) === 'mp4' ? openMp4Writer(options) : openPngWriter(options);
+  const output = reserved(options);
+  try {
+    const { sink, encoder } = await startSink(output, options);
+    return videoWriter(output, sink, encoder, options);
+  } catch (error) {
+    output.release();
+    throw error;
+  }
+}
+
+export function openMp4Writer(options: VideoOptions): Promise<VideoWriter> {
+  return openAs('mp4', options, 'a name ending in .mp4 expected');
+}
+
+export function openPngWriter(options: Omit<VideoOptions, 'encoder' | 'metadata'>): Promise<VideoWriter> {
+  return openAs('png', options, 'a folder expected');
+}
+
+async function openAs(kind: Output['kind'], options: VideoOptions, expected: string): Promise<VideoWriter> {
+  const output = reserved(options);
+  if (output.kind === kind) return openVideoWriter({ ...options, path: output });
+  output.release();
+  throw new Magi1Error(`${output.what}: ${expected}`);
+}
+
+function reserved({ path, overwrite, signal }: VideoOptions): Output {
+  signal?.throwIfAborted();
+  return typeof path === 'string' ? new Output(path, { overwrite }) : path;
+}
+
+async function startSink(output: Output, options: VideoOptions): Promise<{ sink: FrameSink; encoder: string }> {
+  const { what, growing } = output;
+  const { width, height, fps, encoder: wanted = 'auto', metadata } = options;
+  checkSize(what, options);
+  if (output.kind === 'png') return { sink: startPngs(growing, options), encoder: 'PNG files' };
+  checkEvenSize(what, options);
+  checkMetadata(what, metadata);
+  const file = new Mp4File(growing, { width, height, fps, ...(metadata && { metadata }) });
+  const ffmpeg = wanted === 'wasm' ? { unusable: 'asked for' } : await findFfmpeg(options.signal);
+  if (!('unusable' in ffmpeg))
+    return { sink: startFfmpeg(ffmpeg, options, file), encoder: `ffmpeg ${ffmpeg.version} (libx264)` };
+  if (wanted === 'ffmpeg')
+    throw new Magi1Error(`${what}: ${ffmpeg.unusable}; choose the wasm encoder or install ffmpeg`);
+  const sink = await startWasmEncoder(options, file);
+  return { sink, encoder: `h264-mp4-encoder (WebAssembly; ${ffmpeg.unusable})` };
 }

@@ -1,11 +1,13 @@
 // Frames as PNG files: a folder of single frames, and a contact sheet for a look at many at once.
-import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';
 import { PNG } from 'pngjs';
-import type { VideoFile, VideoOptions, VideoWriter } from '../types.ts';
-import { checkSize, splitFrames } from './frames.ts';
-import { checkOutputPath, writeWhole } from './output.ts';
+import type { VideoOptions } from '../types.ts';
+import type { FrameSink } from './frame-sink.ts';
+import { splitFrames } from './frames.ts';
+import { reasonOf } from './move.ts';
+import { Output } from './output.ts';
 
 /** rgb [height, width, 3] as a PNG file. */
 export function encodePng(rgb: Uint8Array, width: number, height: number): Uint8Array {
@@ -20,44 +22,33 @@ export function encodePng(rgb: Uint8Array, width: number, height: number): Uint8
 
 const frameName = (index: number): string => `frame_${String(index).padStart(5, '0')}.png`;
 
-/** Writes frame_00000.png, frame_00001.png, ... into the folder, which is made when missing. */
-export async function openPngWriter(options: Omit<VideoOptions, 'encoder' | 'metadata'>): Promise<VideoWriter> {
-  const { path, width, height, signal } = options;
-  const what = `output ${path}`;
-  checkSize(what, options);
-  signal?.throwIfAborted();
-  await checkOutputPath(path);
-  const folder = resolve(path);
-  await mkdir(folder, { recursive: true });
-  let frames = 0;
-  let closed = false;
-  const file = (): VideoFile => ({ path: folder, frames });
+/** Writes frame_00000.png, frame_00001.png, ... into `folder`, which is made with the first one. */
+export function startPngs(folder: string, { width, height }: VideoOptions): FrameSink {
+  const sizes: number[] = [];
+  /** Leading frames that are there, and whole. */
+  const count = async (): Promise<number> => {
+    for (const [i, size] of sizes.entries())
+      if ((await stat(join(folder, frameName(i))).catch(() => undefined))?.size !== size) return i;
+    return sizes.length;
+  };
   return {
-    path: folder,
-    encoder: 'PNG files',
-    async write(chunk, count) {
-      if (closed) throw new Magi1Error(`${what}: closed already`);
-      for (const frame of splitFrames(what, chunk, count, width, height)) {
-        signal?.throwIfAborted();
-        await writeWhole(join(folder, frameName(frames)), encodePng(frame, width, height));
-        frames++;
-      }
+    failed: new AbortController().signal, // it runs in this process
+    async add(frame) {
+      if (sizes.length === 0) await mkdir(folder);
+      const png = encodePng(frame, width, height);
+      // Beside the folder, so that the folder holds whole frames only.
+      const unfinished = `${folder}.frame`;
+      await writeFile(unfinished, png);
+      await rename(unfinished, join(folder, frameName(sizes.length)));
+      sizes.push(png.length);
     },
+    settle: () => Promise.resolve(sizes.length),
     async finish() {
-      signal?.throwIfAborted();
-      if (frames === 0) throw new Magi1Error(`${what}: no frame was written`);
-      closed = true;
-      // Frames of a longer, earlier run would otherwise look like the end of this one.
-      for (const name of await readdir(folder)) {
-        const match = /^frame_(\d{5,})\.png$/.exec(name);
-        if (match !== null && Number(match[1]) >= frames) await rm(join(folder, name));
-      }
-      return file();
+      const there = await count();
+      if (there < sizes.length) throw new Magi1Error(`${join(folder, frameName(there))} is gone or not whole`);
+      return there;
     },
-    abort() {
-      closed = true;
-      return Promise.resolve(frames === 0 ? undefined : file());
-    },
+    stop: count,
   };
 }
 
@@ -72,13 +63,14 @@ export interface ContactSheetOptions {
 
 /** A grid of frames [count, height, width, 3] in reading order, on grey, as one PNG. */
 export async function writeContactSheet(
-  path: string,
+  path: string | Output,
   frames: Uint8Array,
   count: number,
   { width, height, gap = 4, columns = Math.ceil(Math.sqrt((count * height) / width)) }: ContactSheetOptions,
 ): Promise<void> {
-  const views = splitFrames(`contact sheet ${path}`, frames, count, width, height);
-  if (count === 0) throw new Magi1Error(`contact sheet ${path}: at least one frame expected`);
+  const what = typeof path === 'string' ? `contact sheet ${path}` : path.what;
+  const views = splitFrames(what, frames, count, width, height);
+  if (count === 0) throw new Magi1Error(`${what}: at least one frame expected`);
   const across = Math.max(1, Math.min(columns, count));
   const down = Math.ceil(count / across);
   const sheetWidth = across * (width + gap) + gap;
@@ -91,5 +83,15 @@ export async function writeContactSheet(
       sheet.set(view.subarray(y * width * 3, (y + 1) * width * 3), ((top + y) * sheetWidth + left) * 3);
     }
   }
-  await writeWhole(path, encodePng(sheet, sheetWidth, sheetHeight));
+  const png = encodePng(sheet, sheetWidth, sheetHeight);
+  const output = typeof path === 'string' ? new Output(path, { picture: true }) : path;
+  try {
+    await writeFile(output.growing, png);
+    if ((await stat(output.growing)).size !== png.length) throw new Magi1Error('not all of it is on the disk');
+    output.publish();
+  } catch (error) {
+    throw new Magi1Error(`${what}: ${reasonOf(error)}; it is not written`, { cause: error });
+  } finally {
+    output.release();
+  }
 }
