@@ -1,7 +1,13 @@
 // Every mode on the first WebGPU adapter: the frames that wasm gives, those of the original, and nothing left on the device.
 // Left out whole by MAGI1_NO_WEBGPU=1.
 import { join } from 'node:path';
-import { Device, Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '@magi1/core';
+import {
+  Device,
+  Magi1ImageToVideoPipeline,
+  Magi1Pipeline,
+  Magi1VideoToVideoPipeline,
+  NotFiniteError,
+} from '@magi1/core';
 import type { GeneratedVideo, RgbFrames } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_MODEL } from './support/cli.ts';
@@ -10,7 +16,7 @@ import { firstWebGpuDevice } from './support/devices.ts';
 import { e2eCase, expectSameFrames } from './support/e2e.ts';
 import { onePassModel } from './support/fp8-model.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';
-import { TRANSFORMER_FILE } from './support/tiny-model.ts';
+import { TRANSFORMER_FILE, copyTinyModel, setWeight } from './support/tiny-model.ts';
 
 const { name: adapter, open } = firstWebGpuDevice();
 const SMALL = { prompt: 'a cat', height: 32, width: 32, numFrames: 24, numInferenceSteps: 8, seed: 5 };
@@ -121,4 +127,19 @@ describe(adapter, () => {
         await pipe.dispose();
       },
     );
+});
+
+describe('values that are not finite', () => {
+  it.each([
+    ['denoising', TRANSFORMER_FILE, 'videodit_blocks.layers.1.mlp.linear_fc2.weight'],
+    ['decoding', join('vae', 'diffusion_pytorch_model.safetensors'), 'decoder.proj_in.weight'],
+  ])('end the run while %s', async (stage, file, name) => {
+    const folder = copyTinyModel();
+    setWeight(join(folder, file), name, NaN);
+    await using pipe = await Magi1Pipeline.fromPretrained(folder, { device: gpu });
+    const error: unknown = await pipe(SMALL).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(NotFiniteError);
+    expect((error as NotFiniteError).place).toMatchObject({ stage, chunk: { index: 0, count: 1 } });
+    expect(String(error)).toContain('are not finite (NaN)');
+  });
 });

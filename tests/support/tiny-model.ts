@@ -50,3 +50,17 @@ export function editHeader(file: string, edit: (header: Header) => void): void {
 export function truncate(file: string, keep: number): void {
   writeFileSync(file, readFileSync(file).subarray(0, keep));
 }
+
+/** Overwrites elements of one tensor of a safetensors file: the first, or all of them. f32 and bf16 only. */
+export function setWeight(file: string, name: string, value: number, elements: 'first' | 'all' = 'first'): void {
+  const bytes = readFileSync(file);
+  const length = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + length).toString()) as Header;
+  const { dtype, data_offsets: offsets } = header[name]!;
+  const [start, end] = offsets.map((offset) => 8 + length + offset) as [number, number];
+  const float = Buffer.alloc(4);
+  float.writeFloatLE(value);
+  const stored = dtype === 'F32' ? float : float.subarray(2);
+  for (let at = start; at < (elements === 'all' ? end : start + 1); at += stored.length) stored.copy(bytes, at);
+  writeFileSync(file, bytes);
+}

@@ -24,6 +24,7 @@ export * from './softmax/index.ts';
 export * from './binary/index.ts';
 export * from './affine/index.ts';
 export * from './eulerStep/index.ts';
+export * from './maxMagnitude/index.ts';
 export * from './guidance/index.ts';
 // For ops that are defined outside this package.
 export { checkDType, checkFinite, checkRank, checkShapeIs, lastDim } from './support/checks.ts';

@@ -35,6 +35,8 @@ export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSpec } from './lora/index.ts';
 export { cleanPrompt } from './t5/clean-caption.ts';
+export { NotFiniteError } from './not-finite.ts';
+export type { NotFinitePlace, RunStage } from './not-finite.ts';
 export { seededNoise } from './sampler/index.ts';
 export type { SamplingStep } from './sampler/index.ts';
 export type { StepState } from './sampler/sample.ts';

@@ -1,6 +1,7 @@
 // Checks a request in full before any work, completes it from the checkpoint's config, and plans the run.
 import { Magi1Error } from '@magi1/tensor';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
+import { largestMagnitude, magnitudeFault } from '../not-finite.ts';
 import { planSampling, samplingOptions, tokensPerChunk, withTextGuidance } from '../sampler/index.ts';
 import type { SamplingOptions, SamplingPlan } from '../sampler/index.ts';
 import { captionTokenKeys } from '../text-conditioning/index.ts';
@@ -232,9 +233,10 @@ function latentsFault(
   const channels = model.half_channel_vae ? model.in_channels / 2 : model.in_channels;
   const shape = [videos, channels, plan.latentFrames, height / 8, width / 8];
   const expected = shape.reduce((product, dim) => product * dim, 1);
-  return latents.length === expected
-    ? undefined
-    : worded`${option('latents')}: ${expected} values expected, [${shape.join(', ')}], got ${latents.length}`;
+  if (latents.length !== expected)
+    return worded`${option('latents')}: ${expected} values expected, [${shape.join(', ')}], got ${latents.length}`;
+  const fault = magnitudeFault(largestMagnitude(latents));
+  return fault === undefined ? undefined : worded`${option('latents')}: the values ${fault}`;
 }
 
 function withoutEffect(request: GenerationOptions, { runtime_config: runtime }: Magi1Config): string[] {

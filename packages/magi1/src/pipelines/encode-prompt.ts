@@ -1,4 +1,5 @@
 // A prompt to T5 features: cleaned, tokenised, encoded.
+import { refuseNotFinite } from '../not-finite.ts';
 import { cleanPrompt } from '../t5/clean-caption.ts';
 import type { LoadingOptions, Networks } from './networks.ts';
 import type { ModelParts } from './parts.ts';
@@ -8,7 +9,10 @@ export interface EncodePromptOptions extends LoadingOptions {
   readonly maxSequenceLength: number;
 }
 
-/** Valid rows only. */
+/**
+ * Valid rows only.
+ * @throws NotFiniteError where the text encoder gives anything else than numbers
+ */
 export async function encodePrompt(
   { networks, parts }: { readonly networks: Networks; readonly parts: ModelParts },
   prompt: string,
@@ -24,7 +28,9 @@ export async function encodePrompt(
   // Masked keys are seen by no row: padding need not be run.
   const hidden = await textEncoder.encode(inputIds.slice(0, length), attentionMask.slice(0, length), { signal });
   try {
-    return { rows: (await hidden.toFloat32()).subarray(0, length * width), length, cleaned, truncated };
+    const rows = (await hidden.toFloat32()).subarray(0, length * width);
+    refuseNotFinite(rows, { stage: 'text', what: 'the features of the prompt' });
+    return { rows, length, cleaned, truncated };
   } finally {
     hidden.dispose();
   }

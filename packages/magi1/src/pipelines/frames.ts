@@ -3,6 +3,8 @@ import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
 import { Magi1Error, keep, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { RuntimeConfig } from '../config/index.ts';
+import { MagnitudeReading, NotFiniteError, largestMagnitude, magnitudeFault } from '../not-finite.ts';
+import type { NotFinitePlace } from '../not-finite.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
@@ -50,12 +52,23 @@ export function checkLatents(latents: Latents, channels: number): number[] {
     throw new Magi1Error(
       `decodeLatents: ${values.length} values are no latents of shape [${shape.slice(1).join(', ')}] (C, t, h, w)`,
     );
+  const fault = magnitudeFault(largestMagnitude(values));
+  if (fault !== undefined) throw new Magi1Error(`decodeLatents: the values ${fault}`);
   return shape;
+}
+
+/** For errors: which chunk of a run latents are, and what of the request may be changed. */
+export interface LatentsOrigin {
+  readonly chunk?: NotFinitePlace['chunk'];
+  readonly remedies?: readonly string[];
 }
 
 type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;
 
-/** The first `count` pictures -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes them. */
+/**
+ * The first `count` pictures -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes them.
+ * @throws NotFiniteError where the VAE gives anything else than numbers
+ */
 export async function encodePrefix(
   device: Device,
   vae: ViTVae,
@@ -67,22 +80,57 @@ export async function encodePrefix(
   const bytes = data.subarray(0, count * width * height * 3);
   using video = keep(scope(() => uint8ToVideo(device.tensor(bytes, [count, height, width, 3], 'u8'))));
   using z = keep(await tiledEncode(vae, video, defaultTiles(fps), { signal }));
-  return keep(scope(() => affine(z, { scale, shift: 0 })));
+  const latents = keep(scope(() => affine(z, { scale, shift: 0 })));
+  try {
+    const place = { stage: 'encoding', what: 'the latents of the picture or clip' } as const;
+    await refuseTensors([{ tensor: latents, place }]);
+  } catch (error) {
+    latents.dispose();
+    throw error;
+  }
+  return latents;
 }
 
-/** One chunk's latents [1, C, t, h, w] as the caller wants them; `frameCount` counts latent frames where these are wanted. */
+/** @throws NotFiniteError for the first tensor with values that are not finite, or too large */
+async function refuseTensors(
+  tensors: readonly {
+    readonly tensor: Tensor;
+    readonly place: NotFinitePlace;
+    readonly remedies?: readonly string[];
+  }[],
+): Promise<void> {
+  const magnitudes = await new MagnitudeReading(tensors.map(({ tensor }) => tensor)).read();
+  const bad = magnitudes.findIndex((magnitude) => magnitudeFault(magnitude) !== undefined);
+  if (bad >= 0) throw new NotFiniteError(tensors[bad]!.place, magnitudes[bad]!, tensors[bad]!.remedies);
+}
+
+/**
+ * One chunk's latents [1, C, t, h, w] as the caller wants them; `frameCount` counts latent frames where these are wanted.
+ * @throws NotFiniteError where the VAE gives anything else than numbers
+ */
 export async function deliver(
   vae: ViTVae,
   latent: Tensor,
   outputType: OutputType,
   { scale_factor: scale, fps }: VaeSettings,
   signal: AbortSignal | undefined,
+  origin: LatentsOrigin = {},
 ): Promise<{ frames: FrameValues; frameCount: number }> {
   if (outputType === 'latents') return { frames: await latent.toFloat32(), frameCount: latent.shape[2]! };
   using z = keep(scope(() => affine(latent, { scale: 1 / scale, shift: 0 })));
   using video = keep(await tiledDecode(vae, z, defaultTiles(fps), { signal })); // [1, 3, T, H, W]
   const frameCount = video.shape[2]!;
   await latent.device.sync(signal);
+  const { chunk, remedies = [] } = origin;
+  const overScale = `the latents over scale_factor (${scale})`;
+  await refuseTensors([
+    {
+      tensor: z,
+      place: { stage: 'decoding', chunk, what: overScale },
+      remedies: ['another scale_factor in config.json', ...remedies],
+    },
+    { tensor: video, place: { stage: 'decoding', chunk, what: 'the frames' }, remedies },
+  ]);
   if (outputType === 'float') return { frames: channelsLast(await video.toFloat32()), frameCount };
   using rgb = keep(scope(() => framesToUint8(video)));
   await latent.device.sync(signal);

@@ -17,6 +17,7 @@ import { deliver, encodePrefix } from './frames.ts';
 import { modelNotes } from './model-folder.ts';
 import type { OpenedModel } from './open-model.ts';
 import { CallProgress } from './progress.ts';
+import { remediesOf } from './remedies.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Facts, FrameValues, VideoChunk } from './result.ts';
 import { estimateWork, promptsOf } from './work.ts';
@@ -81,6 +82,7 @@ export async function* run<Request extends GenerationOptions>(
     const denoising = progress.stage('denoising', forwards.planned);
     const decoding = progress.stage('decoding', settings.chunks);
     const [latentHeight, latentWidth] = [settings.height / 8, settings.width / 8];
+    const remedies = remediesOf(request, choice.loras.length);
     const latents = sample(
       {
         model: transformer,
@@ -91,6 +93,7 @@ export async function* run<Request extends GenerationOptions>(
         noise: noiseOf(model, checked, request.latents, latentHeight * latentWidth),
         prefix,
         prevChunksScale: environment.prevChunksScale,
+        remedies,
         onStep: async (step, state) => {
           denoising.advance(forwardsOf(step), workedOn(step, plan, settings.chunks));
           await request.onStep?.(step, state);
@@ -109,7 +112,8 @@ export async function* run<Request extends GenerationOptions>(
       using finished = latent;
       await device.sync(signal); // so that each stage's time is its own
       const decodeStart = performance.now();
-      const { frames, frameCount } = await deliver(vae, finished, settings.outputType, runtime, signal);
+      const origin = { chunk: { index: order, count: settings.chunks }, remedies };
+      const { frames, frameCount } = await deliver(vae, finished, settings.outputType, runtime, signal, origin);
       decodingSeconds += (performance.now() - decodeStart) / 1000;
       decoding.at(order + 1, `chunk ${order + 1} of ${settings.chunks}`);
       const { width, height, fps } = settings;

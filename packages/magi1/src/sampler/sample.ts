@@ -2,11 +2,13 @@
 import { add, affine, concat, eulerStep, guidance, narrow } from '@magi1/kernels';
 import { Magi1Error, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
+import { MagnitudeReading } from '../not-finite.ts';
 import { keepView } from '../run-options.ts';
 import type { RunOptions } from '../run-options.ts';
 import type { TextConditioning, TextRows } from '../text-conditioning/index.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import type { DitChunk, DitForward, TextReading, VideoDiT } from '../transformer/video-dit.ts';
+import { LatentWatch } from './latent-watch.ts';
 import type { ForwardChunk, SamplingPlan, SamplingStep } from './schedule.ts';
 
 export interface SampleInput {
@@ -22,6 +24,8 @@ export interface SampleInput {
   readonly prefix?: Tensor | undefined;
   /** Share of the pass that sees earlier chunks, where a distilled model blends a nearly clean chunk (0.7). */
   readonly prevChunksScale?: number | undefined;
+  /** What to try where the latents stop being finite, in words for the error. */
+  readonly remedies?: readonly string[] | undefined;
   /** Awaited after every step, with the velocities and latents of the chunks it worked on; views, valid until then. */
   readonly onStep?: ((step: SamplingStep, state: StepState) => unknown) | undefined;
 }
@@ -39,7 +43,10 @@ export interface FinishedLatents {
   readonly latent: Tensor;
 }
 
-/** Yields each chunk's latents as soon as its last step is done. Everything else is freed, also when it is stopped. */
+/**
+ * Yields each chunk's latents as soon as its last step is done. Everything else is freed, also when it is stopped.
+ * @throws NotFiniteError naming the first step after which latents are not finite; nothing is yielded after it
+ */
 export async function* sample(
   input: SampleInput,
   options: RunOptions = {},
@@ -50,9 +57,12 @@ export async function* sample(
     for (const step of input.plan.steps) {
       options.signal?.throwIfAborted();
       await run.step(step);
-      if (step.finished) yield { chunk: step.finished.chunk, order: step.finished.order, latent: run.finished(step) };
+      if (!step.finished) continue;
+      await run.watch.check();
+      yield { chunk: step.finished.chunk, order: step.finished.order, latent: run.finished(step) };
     }
   } finally {
+    await run.watch.settle();
     run.dispose();
   }
 }
@@ -63,19 +73,23 @@ class SamplerRun {
   readonly #device: Device;
   readonly #tokensPerChunk: number;
   readonly #cache: KvCache | undefined;
+  readonly watch: LatentWatch;
   readonly #latents = new Map<number, Tensor>();
   readonly #readings = new Map<TextRows, TextReading>();
   /** Last step that works on each chunk, clean pass included. */
   readonly #lastUse: ReadonlyMap<number, number>;
 
   constructor(input: SampleInput, options: RunOptions) {
-    const { model, plan, height, width } = input;
+    const { model, plan, height, width, remedies } = input;
     const { t_patch_size, patch_size, num_layers, num_query_groups, kv_channels } = model.model;
     this.#input = input;
     this.#options = options;
     this.#device = model.device;
     this.#tokensPerChunk = (plan.options.chunkWidth / t_patch_size) * (height / patch_size) * (width / patch_size);
     this.#lastUse = new Map(plan.steps.flatMap((step) => step.chunks.map(({ chunk }) => [chunk, step.index] as const)));
+    const { steps, chunkOffset } = plan;
+    const extent = { steps: steps.length, chunks: plan.options.chunks - chunkOffset, chunkOffset };
+    this.watch = new LatentWatch(extent, remedies);
     this.#cache =
       plan.maxCachedChunks === 0
         ? undefined
@@ -111,6 +125,7 @@ class SamplerRun {
   }
 
   async step(step: SamplingStep): Promise<void> {
+    this.watch.checkArrived();
     for (const { chunk } of step.chunks)
       this.#replace(
         chunk,
@@ -127,10 +142,18 @@ class SamplerRun {
     } finally {
       disposeAll(velocities.values());
     }
+    const noisy = step.chunks.filter(({ clean }) => !clean).map(({ chunk }) => chunk);
+    const magnitudes = new MagnitudeReading(noisy.map((chunk) => this.#latents.get(chunk)!));
     for (const { chunk } of step.chunks) {
       if (this.#lastUse.get(chunk) === step.index && step.finished?.chunk !== chunk) this.#free(chunk);
     }
-    await this.#device.tick(this.#options.signal);
+    try {
+      await this.#device.tick(this.#options.signal);
+    } catch (error) {
+      magnitudes.dispose();
+      throw error;
+    }
+    this.watch.add(step.index, noisy, magnitudes);
   }
 
   /** The finished chunk's frames that belong to the output. */

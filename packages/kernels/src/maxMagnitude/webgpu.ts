@@ -1,0 +1,39 @@
+// WGSL of maxMagnitude: an invocation has a stretch to itself. Bound as words, since NaN is no number to a shader.
+import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import { rowRanges } from '../support/rowRanges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { MAGNITUDE_BITS, STRETCH } from './bits.ts';
+import type { MaxMagnitudeParams } from './index.ts';
+
+const program: WgslProgram<Record<string, never>> = {
+  name: 'maxMagnitude',
+  bindings: () => [
+    { name: 'x', type: 'array<u32>', access: 'read' },
+    { name: 'y', type: 'array<i32>', access: 'read_write' },
+  ],
+  params: { size: 'u32', stretch: 'u32' },
+  source: () => /* wgsl */ `
+${WORKGROUP_INDEX}
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let part = workgroup_index(id, count) * 64u + lane;
+  let start = part * params.stretch;
+  if (start >= params.size) { return; }
+  var most = 0u;
+  for (var k = start; k < min(start + params.stretch, params.size); k++) { most = max(most, x[k] & ${MAGNITUDE_BITS}u); }
+  y[part] = i32(most);
+}
+`,
+};
+
+export const webgpu: NonNullable<OpDefinition<'x', never, MaxMagnitudeParams>['webgpu']> = (
+  { inputs: { x }, outputs },
+  capabilities,
+) =>
+  rowRanges('maxMagnitude', outputs[0]!.size, [4 * STRETCH, 4], capabilities).map((range) => ({
+    program,
+    variant: {},
+    bindings: { x: range.window(x, 4 * STRETCH), y: range.window(outputs[0]!, 4) },
+    params: { size: Math.min(x.size - range.start * STRETCH, range.count * STRETCH), stretch: STRETCH },
+    workgroups: foldWorkgroups('maxMagnitude', Math.ceil(range.count / 64), capabilities),
+  }));
