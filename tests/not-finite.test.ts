@@ -2,7 +2,7 @@
 import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { Device, Magi1ImageToVideoPipeline, Magi1Pipeline, NotFiniteError, POCKET_MODEL } from '@magi1/core';
-import type { NotFinitePlace, PipelineOptions, TextToVideoRequest } from '@magi1/core';
+import type { NotFinitePlace, TextToVideoOptions, TextToVideoRequest } from '@magi1/core';
 import { encodeSafetensors } from '@magi1/loaders';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_MODEL } from './support/cli.ts';
@@ -29,6 +29,9 @@ const weight =
 const transformer = (name: string, value: number) => weight(TRANSFORMER_FILE, name, value);
 const vae = (name: string, value: number) => weight(VAE_FILE, name, value);
 
+const hugeGuidance: Change = (folder) =>
+  editConfig(folder, (c) => (c['runtime_config']!['text_scales'] = [1e30, 1e30, 1e30, 1e30, 1e30]));
+
 interface Outcome {
   readonly error: unknown;
   readonly chunks: number;
@@ -38,7 +41,7 @@ interface Outcome {
 async function run(
   change: Change,
   request: Partial<TextToVideoRequest> = {},
-  options: Partial<PipelineOptions> = {},
+  options: TextToVideoOptions = {},
   prepare: (pipe: Magi1Pipeline) => Promise<void> = () => Promise.resolve(),
 ): Promise<Outcome> {
   const folder = copyTinyModel();
@@ -78,7 +81,7 @@ async function lora(factor: 'A' | 'B', value: number): Promise<Uint8Array> {
 }
 
 describe('denoising', () => {
-  it.each<[string, Change, Partial<TextToVideoRequest>?, Partial<PipelineOptions>?]>([
+  it.each<[string, Change, Partial<TextToVideoRequest>?, TextToVideoOptions?]>([
     ['NaN in the patch embedding', transformer('x_embedder.weight', NaN)],
     ['NaN in a block', transformer(`${block}.mlp.linear_fc2.weight`, NaN)],
     ['an infinity in a block', transformer(`${block}.self_attention.linear_proj.weight`, Infinity)],
@@ -89,7 +92,7 @@ describe('denoising', () => {
       'x_rescale_factor beyond f32',
       (folder) => editConfig(folder, (c) => (c['model_config']!['x_rescale_factor'] = 1e308)),
     ],
-    ['guidance beyond reason', unchanged, { guidanceScale: 1e30 }],
+    ['guidance beyond reason', hugeGuidance],
   ])('%s', async (_, change, request, options) => {
     const outcome = await run(change, request, options);
     expect(placeOf(outcome)).toEqual({ stage: 'denoising', ...FIRST });
@@ -112,9 +115,9 @@ describe('denoising', () => {
   });
 
   it('names the step and the chunk, and what to try', async () => {
-    const { error } = await run(unchanged, { guidanceScale: 1e30 });
+    const { error } = await run(hugeGuidance);
     expect(String(error)).toMatch(
-      /^NotFiniteError: denoising, chunk 1 of 2, step 1 of 10: the latents reach \d\.\de\+2\d, more than float32 norms can take; try a smaller guidance scale, /,
+      /^NotFiniteError: denoising, chunk 1 of 2, step 1 of 10: the latents reach \d\.\de\+2\d, more than float32 norms can take; try weights /,
     );
   });
 
@@ -142,7 +145,7 @@ describe('denoising', () => {
 });
 
 describe('decoding', () => {
-  it.each<[string, Change, Partial<PipelineOptions>?]>([
+  it.each<[string, Change, TextToVideoOptions?]>([
     ['NaN in the first layer', vae('decoder.proj_in.weight', NaN)],
     ['NaN in the last layer', vae('decoder.last_layer.weight', NaN)],
     ['a weight beyond f16', vae('decoder.blocks.0.mlp.fc1.weight', 1e6), { dtype: { vae: 'f16' } }],

@@ -53,6 +53,7 @@ export const maxMagnitudeOp = defineOp<'x', never, MaxMagnitudeParams>({
     values('subnormal', [3], [1e-45, -1e-40, 0]),
     normal('wholeStretches', [4, 512], 1),
     normal('odd', [7, 301], 1e30),
+    normal('manyStretches', [3, 12289], 1),
     normal('latents.720p', [1, 16, 6, 90, 160], 1, true),
   ],
 });
