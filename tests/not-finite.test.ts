@@ -50,7 +50,13 @@ async function run(
   await prepare(pipe);
   let chunks = 0;
   try {
-    for await (const _ of pipe.stream({ ...SMALL, ...request })) chunks++;
+    await pipe({
+      ...SMALL,
+      ...request,
+      onChunk: () => {
+        chunks++;
+      },
+    });
     return { error: undefined, chunks };
   } catch (error) {
     return { error, chunks };

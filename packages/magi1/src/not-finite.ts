@@ -82,19 +82,20 @@ export class MagnitudeReading {
   readonly #starts: number[] = [0];
 
   constructor(tensors: readonly Tensor[]) {
-    const join = () => {
-      const bits = tensors.map((tensor) => maxMagnitude(tensor));
-      for (const { size } of bits) this.#starts.push(this.#starts.at(-1)! + size);
-      return concat(bits, 0);
-    };
-    this.#bits = keep(scope(join)) as Tensor<'i32'>;
+    const bits = scope(() => {
+      const each = tensors.map((tensor) => maxMagnitude(tensor));
+      for (const { size } of each) this.#starts.push(this.#starts.at(-1)! + size);
+      return concat(each, 0) as Tensor<'i32'>;
+    });
+    keep(bits);
+    this.#bits = bits;
   }
 
   /** One for each tensor; frees what it holds. */
   async read(): Promise<number[]> {
     try {
       const bits = await this.#bits.read();
-      return this.#starts.slice(1).map((end, i) => magnitudeOf(bits.subarray(this.#starts[i]!, end)));
+      return this.#starts.slice(1).map((end, i) => magnitudeOf(bits.subarray(this.#starts[i], end)));
     } finally {
       this.dispose();
     }
