@@ -1,8 +1,10 @@
 // LoRAs that are refused, each with a message that names what is wrong.
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { encodeSafetensors } from '@magi1/loaders';
+import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
 import { hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
@@ -85,7 +87,7 @@ describe('refused, with what is wrong', () => {
     await expect(newSet().load('/nowhere/lora.safetensors')).rejects.toThrow(/\/nowhere\/lora\.safetensors/);
     await expect(newSet().load(Uint8Array.of(1, 2, 3))).rejects.toThrow(/bytes\.safetensors/);
     const bytes = await encodeSafetensors(good, { lora_adapter_metadata: '{' });
-    await expect(newSet().load(bytes)).rejects.toThrow(/lora_adapter_metadata: is not valid JSON/);
+    await expect(newSet().load(bytes)).rejects.toThrow(/lora_adapter_metadata: invalid JSON/);
   });
 
   it('names and numbers that do not fit', async () => {
@@ -103,6 +105,52 @@ describe('refused, with what is wrong', () => {
     expect(() => loras.fuse()).toThrow(/LoRA one is fused; call unfuseLora first/);
     expect(() => loras.set({ one: 1 })).toThrow(/LoRA one is fused/);
     expect(() => loras.unload()).toThrow(/LoRA one is fused/);
+  });
+
+  it('strengths beyond 32 bits, by the layer', async () => {
+    const loras = newSet();
+    const bytes = await encodeSafetensors(good, { ss_network_alpha: '1e30' });
+    await expect(loras.load(bytes, { weight: 1e30 })).rejects.toThrow(
+      /weight 1e\+30 times .* of t_embedder\.mlp\.2 is/,
+    );
+    await loras.load(bytes, { name: 'one' });
+    expect(() => loras.set({ one: 1e30 })).toThrow(/setLoras: LoRA one: weight 1e\+30/);
+    expect(() => loras.fuse({ scale: 1e30 })).toThrow(/beyond 32 bits/);
+    expect(loras.list()).toMatchObject([{ weight: 1, fused: false }]);
+  });
+
+  it('nothing on account of its name', async () => {
+    const loras = newSet();
+    const bytes = await encodeSafetensors(good);
+    for (const name of ['constructor', '__proto__', 'toString']) await loras.load(bytes, { name });
+    loras.set({});
+    expect(loras.list().map(({ weight }) => weight)).toEqual([0, 0, 0]);
+    loras.set({ constructor: 0.5 });
+    expect(loras.list().map(({ weight }) => weight)).toEqual([0.5, 0, 0]);
+    expect(() => loras.fuse()).not.toThrow();
+  });
+
+  it('pipes, devices and settings without end', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'magi1-lora-'));
+    const pipe = join(folder, 'pipe.safetensors');
+    execFileSync('mkfifo', [pipe]);
+    await expect(newSet().load(pipe)).rejects.toThrow(/pipe\.safetensors: expected a file, found a special file/);
+    const inFolder = join(folder, 'adapter');
+    mkdirSync(inFolder);
+    await writeSafetensors(join(inFolder, 'adapter_model.safetensors'), good);
+    execFileSync('mkfifo', [join(inFolder, 'adapter_config.json')]);
+    await expect(newSet().load(inFolder)).rejects.toThrow(/adapter_config\.json: expected a file, found a special/);
+    rmSync(join(inFolder, 'adapter_config.json'));
+    writeFileSync(join(inFolder, 'adapter_config.json'), ' '.repeat((4 << 20) + 1));
+    await expect(newSet().load(inFolder)).rejects.toThrow(
+      /adapter_config\.json: a file of 4194305 bytes, at most 4194304/,
+    );
+    rmSync(folder, { recursive: true });
+  });
+
+  it('more tensors than any LoRA has', async () => {
+    const many = new Map(Array.from({ length: 20_001 }, (_, i) => [`a.${i}`, factor(1)]));
+    await expect(load(many)).rejects.toThrow(/20001 tensors, at most 20000 expected/);
   });
 
   it('fusing into quantised layers', async () => {

@@ -6,7 +6,7 @@ import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
 import { Device, hostArray, scope, toFloat32 } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { LoraSet } from '../packages/magi1/src/lora/index.ts';
+import { LoraSet, loraNotes } from '../packages/magi1/src/lora/index.ts';
 import { keepView } from '../packages/magi1/src/run-options.ts';
 import type { RunOptions } from '../packages/magi1/src/run-options.ts';
 import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
@@ -271,7 +271,9 @@ describe('a LoRA', () => {
     const [plain, before] = [await forward(dit), await bits(dit)];
     const loras = newSet();
     const info = await loras.load(file, { name: 'style', weight: 0.7 });
-    expect(info).toEqual({ name: 'style', source: file, weight: 0.7, fused: false, layers: changes.length, rank: 5 });
+    expect(info).toEqual({
+      ...{ name: 'style', source: file, weight: 0.7, fused: false, layers: changes.length, rank: 5, notes: [] },
+    });
     await loras.attach(dit, restore);
     expect(await bits(dit)).toEqual(before);
     loras.fuse();
@@ -431,6 +433,23 @@ describe('alpha', () => {
     await expectScale(folder, 1.5);
     writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify({ lora_alpha: 4, use_rslora: true }));
     await expectScale(folder, 2);
+  });
+
+  it('comes from the adapter_config.json beside a file that is named, and that is said', async () => {
+    const folder = join(temporaryFolder(), 'beside');
+    mkdirSync(folder);
+    const named = join(folder, 'adapter_model.safetensors');
+    await writeSafetensors(named, factors);
+    const config = join(folder, 'adapter_config.json');
+    writeFileSync(config, JSON.stringify({ lora_alpha: 8, r: 4 }));
+    await expectScale(named, 2);
+    const loras = newSet();
+    expect((await loras.load(named, { name: 'style' })).notes).toEqual([`strengths as ${config} says`]);
+    expect(loraNotes(loras.list())).toEqual([`LoRA style: strengths as ${config} says`]);
+    // A file that says it itself needs no other.
+    const own = join(folder, 'other.safetensors');
+    await writeSafetensors(own, factors, { lora_adapter_metadata: JSON.stringify({ 'transformer.lora_alpha': 12 }) });
+    await expectScale(own, 3);
   });
 
   it('is the rank where nothing is said', async () => {

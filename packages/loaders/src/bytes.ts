@@ -102,11 +102,12 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
  * @throws FileFormatError when it is missing, unreadable or not a regular file.
  */
 export async function openFile(path: string): Promise<ByteSource> {
-  const handle = await requireNode('node:fs/promises')
-    .open(path, 'r')
-    .catch((cause: unknown) => {
-      throw new FileFormatError(`${path}: cannot be opened (${reason(cause)})`, { cause });
-    });
+  const { open, constants } = requireNode('node:fs/promises');
+  // Else the opening of a pipe would wait for its writer; Windows has no such flag and no such pipes.
+  const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
+  const handle = await open(path, flags).catch((cause: unknown) => {
+    throw new FileFormatError(`${path}: cannot be opened (${reason(cause)})`, { cause });
+  });
   const facts = await handle.stat();
   if (!facts.isFile()) {
     await handle.close();
@@ -128,6 +129,21 @@ export async function openFile(path: string): Promise<ByteSource> {
     },
     close: () => handle.close(),
   };
+}
+
+/**
+ * All bytes of a small file in Node.
+ * @throws FileFormatError when it is missing, unreadable, not a regular file or larger than `limit` bytes.
+ */
+export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
+  const source = await openFile(path);
+  try {
+    if (source.size > limit)
+      throw new FileFormatError(`${path}: a file of ${source.size} bytes, at most ${limit} expected`);
+    return await source.read(0, source.size);
+  } finally {
+    await source.close();
+  }
 }
 
 /** Part of another source; closing it leaves the other open. */

@@ -2,6 +2,8 @@
 export * from './bytes.ts';
 export * from './checkpoint.ts';
 export * from './file-dtype.ts';
+export { JsonNumber, parseJsonBytes, showJson } from './json.ts';
+export type { JsonValue } from './json.ts';
 export * from './npz.ts';
 export * from './safetensors.ts';
 export * from './tensor-file.ts';

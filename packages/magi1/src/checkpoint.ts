@@ -1,5 +1,6 @@
 // The one door to files: folders and files of a checkpoint become weights on a device, or host tensors.
 import {
+  JsonNumber,
   bytesSource,
   hostDType,
   loadTokenizer,
@@ -7,10 +8,13 @@ import {
   openFile,
   openSafetensors,
   openTorch,
+  parseJsonBytes,
   readNpz,
   readSafetensors,
+  readSmallFile,
+  showJson,
 } from '@magi1/loaders';
-import type { CheckpointOptions, NpzOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
+import type { CheckpointOptions, JsonValue, NpzOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
 import {
   FileFormatError,
   Magi1Error,
@@ -222,54 +226,87 @@ function upload(target: Tensor, element: number, dtype: DType, data: HostArray):
   }
 }
 
+/** A value of a settings file; the members of objects keep the file's order, whatever their names. */
+export type Setting = null | boolean | number | string | readonly Setting[] | ReadonlyMap<string, Setting>;
+
 /** A LoRA's tensors, on the host, and what is said about them beside them. */
 export interface LoraSource {
   /** For messages. */
   readonly name: string;
   readonly tensors: ReadonlyMap<string, HostTensor>;
-  /** adapter_config.json of its folder, over PEFT's settings in the metadata, over the metadata itself. */
-  readonly settings: Readonly<Record<string, unknown>>;
+  /** PEFT's settings in the metadata, or else adapter_config.json beside the file; over the metadata itself. */
+  readonly settings: ReadonlyMap<string, Setting>;
+  /** Where PEFT's settings come from, where there are any. */
+  readonly settingsFrom: string | undefined;
 }
 
-/** Reads a LoRA: a file, a folder (with adapter_config.json perhaps), or the bytes of a safetensors file. */
+/** Reads a LoRA: a file, a folder, or the bytes of a safetensors file. An adapter_config.json in the folder is read too. */
 export async function readLora(source: string | Uint8Array): Promise<LoraSource> {
   const checkpoint =
     typeof source === 'string'
       ? await openCheckpoint(source)
       : await openCheckpoint([bytesSource(source, 'bytes.safetensors')]);
   try {
+    const names = checkpoint.names();
+    if (names.length > MAX_LORA_TENSORS)
+      throw new FileFormatError(
+        `LoRA ${checkpoint.name}: ${names.length} tensors, at most ${MAX_LORA_TENSORS} expected`,
+      );
+    const metadata = checkpoint.shards[0]?.metadata ?? new Map<string, string>();
+    const own = metadata.get('lora_adapter_metadata');
+    const from =
+      own !== undefined
+        ? `${checkpoint.name}: lora_adapter_metadata`
+        : typeof source === 'string'
+          ? await adapterConfig(source)
+          : undefined;
+    let peft: ReadonlyMap<string, Setting> = new Map();
+    if (from !== undefined)
+      peft = parseSettings(
+        from,
+        own === undefined ? await readSmallFile(from, MAX_JSON) : new TextEncoder().encode(own),
+      );
     const tensors = new Map<string, HostTensor>();
-    for (const name of checkpoint.names()) tensors.set(name, await checkpoint.read(name));
-    const metadata = Object.fromEntries(checkpoint.shards[0]?.metadata ?? []);
-    const peft = parseSettings(`${checkpoint.name}: lora_adapter_metadata`, metadata.lora_adapter_metadata);
-    const beside = typeof source === 'string' ? await readAdapterConfig(source) : {};
-    return { name: checkpoint.name, tensors, settings: { ...metadata, ...peft, ...beside } };
+    for (const name of names) tensors.set(name, await checkpoint.read(name));
+    return { name: checkpoint.name, tensors, settings: new Map([...metadata, ...peft]), settingsFrom: from };
   } finally {
     await checkpoint.close();
   }
 }
 
-async function readAdapterConfig(folder: string): Promise<Readonly<Record<string, unknown>>> {
-  const { readFile } = await import('node:fs/promises');
-  const file = `${folder}/adapter_config.json`;
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw new FileFormatError(`${file}: cannot be read (${message})`, { cause: error });
-  });
-  return parseSettings(file, text);
+/** Tensors of a LoRA: a thousand layers have three each. */
+const MAX_LORA_TENSORS = 20_000;
+/** Configs have kilobytes. */
+const MAX_JSON = 4 << 20;
+const MAX_TOKENIZER = 64 << 20;
+
+/** adapter_config.json in a folder or beside a file; undefined where there is none. */
+async function adapterConfig(source: string): Promise<string | undefined> {
+  const { stat } = await import('node:fs/promises');
+  const path = await import('node:path');
+  const folder = (await stat(source)).isDirectory() ? source : path.dirname(source);
+  const file = path.join(folder, 'adapter_config.json');
+  return (await exists(file)) ? file : undefined;
 }
 
-function parseSettings(what: string, text: string | undefined): Readonly<Record<string, unknown>> {
-  if (text === undefined) return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new FileFormatError(`${what}: is not valid JSON (${(error as Error).message})`, { cause: error });
-  }
-  if (typeof value !== 'object' || value === null) throw new FileFormatError(`${what}: an object expected`);
-  return value as Readonly<Record<string, unknown>>;
+async function exists(path: string): Promise<boolean> {
+  const { access } = await import('node:fs/promises');
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+function parseSettings(what: string, bytes: Uint8Array): ReadonlyMap<string, Setting> {
+  const value = parseJsonBytes(bytes, what);
+  if (!(value instanceof Map)) throw new FileFormatError(`${what}: an object expected, got ${showJson(value)}`);
+  return settingOf(value) as ReadonlyMap<string, Setting>;
+}
+
+function settingOf(value: JsonValue): Setting {
+  if (value instanceof Map) return new Map([...value].map(([key, item]) => [key, settingOf(item)]));
+  if (value instanceof JsonNumber) return Number(value.text);
+  return Array.isArray(value) ? value.map(settingOf) : value;
 }
 
 /** All tensors of a safetensors file, on the host. For small files. */
@@ -294,15 +331,9 @@ export async function readArrays(path: string, options: NpzOptions = {}): Promis
 
 /** A JSON file; a missing or broken one is an error that names it. */
 export async function readJson(path: string): Promise<unknown> {
-  const { readFile } = await import('node:fs/promises');
-  let text: string;
+  const bytes = await readSmallFile(path, MAX_JSON);
   try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new FileFormatError(`${path}: cannot be read (${(error as Error).message})`, { cause: error });
-  }
-  try {
-    return JSON.parse(text) as unknown;
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
   } catch (error) {
     throw new FileFormatError(`${path}: is not valid JSON (${(error as Error).message})`, { cause: error });
   }
@@ -310,24 +341,21 @@ export async function readJson(path: string): Promise<unknown> {
 
 /** The tokenizer of a T5 folder: `tokenizer.json` if there, else `spiece.model`. */
 export async function readTokenizer(folder: string): Promise<Tokenizer> {
-  const { access } = await import('node:fs/promises');
-  for (const file of ['tokenizer.json', 'spiece.model'] as const) {
-    const there = await access(`${folder}/${file}`).then(
-      () => true,
-      () => false,
-    );
-    if (there) return tokenizerFrom(folder, file);
-  }
+  for (const file of ['tokenizer.json', 'spiece.model'] as const)
+    if (await exists(`${folder}/${file}`)) return tokenizerFrom(folder, file);
   throw new FileFormatError(`${folder}: expected tokenizer.json or spiece.model, found neither`);
 }
 
 /** The tokenizer from one given file of a T5 folder. */
 export async function tokenizerFrom(folder: string, file: 'tokenizer.json' | 'spiece.model'): Promise<Tokenizer> {
-  const { readFile } = await import('node:fs/promises');
-  const bytes = await readFile(`${folder}/${file}`);
-  if (file === 'tokenizer.json') return loadTokenizer({ tokenizerJson: bytes.toString('utf8') });
-  const tokenizerConfig = await readFile(`${folder}/tokenizer_config.json`, 'utf8').catch(() => undefined);
-  return loadTokenizer({ spiece: bytes, ...(tokenizerConfig === undefined ? {} : { tokenizerConfig }) });
+  const bytes = await readSmallFile(`${folder}/${file}`, MAX_TOKENIZER);
+  if (file === 'tokenizer.json') return loadTokenizer({ tokenizerJson: new TextDecoder().decode(bytes) });
+  const config = `${folder}/tokenizer_config.json`;
+  if (!(await exists(config))) return loadTokenizer({ spiece: bytes });
+  return loadTokenizer({
+    spiece: bytes,
+    tokenizerConfig: new TextDecoder().decode(await readSmallFile(config, MAX_JSON)),
+  });
 }
 
 /**

@@ -1,3 +1,3 @@
 // LoRA: low-rank changes of the transformer's linear layers, applied at run time or fused into the weights.
-export { LoraSet } from './lora-set.ts';
+export { LoraSet, loraNotes } from './lora-set.ts';
 export type { AttachOptions, FuseLoraOptions, LoadLoraOptions, LoraChoice, LoraInfo, LoraSpec } from './lora-set.ts';

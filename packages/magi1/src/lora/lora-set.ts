@@ -45,11 +45,14 @@ export interface LoraInfo {
   readonly layers: number;
   /** Largest rank among them. */
   readonly rank: number;
+  /** How it was read: where its strengths come from, and what may differ from its training. */
+  readonly notes: readonly string[];
 }
 
 export interface Lora {
   readonly source: string;
   readonly layers: readonly LoraLayer[];
+  readonly notes: readonly string[];
   weight: number;
   /** The strength it was fused with. */
   fused: number | undefined;
@@ -63,6 +66,10 @@ interface Attached {
   /** Factors on the device. */
   factors: ReadonlyMap<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>;
 }
+
+/** What a user should know of how LoRAs were read. */
+export const loraNotes = (loras: readonly LoraInfo[]): string[] =>
+  loras.flatMap(({ name, notes }) => notes.map((note) => `LoRA ${name}: ${note}`));
 
 /** What was decided when a run began: later changes do not touch it. */
 export interface LoraChoice {
@@ -89,13 +96,14 @@ export class LoraSet {
   }
 
   list(): LoraInfo[] {
-    return [...this.#loras].map(([name, { source, layers, weight, fused }]) => ({
+    return [...this.#loras].map(([name, { source, layers, notes, weight, fused }]) => ({
       name,
       source,
       weight,
       fused: fused !== undefined,
       layers: layers.length,
       rank: layers.reduce((largest, { a }) => Math.max(largest, a.rows), 0),
+      notes,
     }));
   }
 
@@ -113,6 +121,7 @@ export class LoraSet {
       }
       const strength = lora.weight * scale;
       checkNumber(`LoRA ${name}: its weight ${lora.weight} times the scale ${scale}`, Math.fround(strength));
+      checkStrength(`LoRA ${name}`, lora.layers, strength);
       if (strength !== 0) acting.set(lora, strength);
     }
     const values = [...acting.keys()].flatMap(({ layers }) => layers).map(({ a, b }) => a.data.length + b.data.length);
@@ -131,9 +140,11 @@ export class LoraSet {
     checkNumber('loadLora: weight', weight);
     this.#checkFree(name);
     const file = await readLora(source);
-    const layers = resolveLora(file.name, parseLora(file), this.#specs, transformerLayouts(this.#model));
+    const { modules, notes } = parseLora(file);
+    const layers = resolveLora(file.name, modules, this.#specs, transformerLayouts(this.#model));
+    checkStrength(`loadLora: LoRA ${name}`, layers, weight);
     this.#checkFree(name); // another may have come in the meantime
-    this.#loras.set(name, { source: file.name, layers, weight, fused: undefined });
+    this.#loras.set(name, { source: file.name, layers, notes, weight, fused: undefined });
     return this.list().find((lora) => lora.name === name)!;
   }
 
@@ -145,6 +156,7 @@ export class LoraSet {
       if (this.#get(name).fused !== undefined)
         throw new Magi1Error(`setLoras: LoRA ${name} is fused into the weights; call unfuseLora first`);
       checkNumber(`setLoras: weight of ${name}`, weight);
+      checkStrength(`setLoras: LoRA ${name}`, this.#get(name).layers, weight);
     }
     for (const [name, lora] of this.#loras)
       if (lora.fused === undefined) lora.weight = Object.hasOwn(weights, name) ? weights[name]! : 0;
@@ -174,6 +186,7 @@ export class LoraSet {
       throw new Magi1Error(
         `fuseLora: ${quantized.layer} is quantised to f8e4m3fn and would lose the change; use the LoRA without fusing it`,
       );
+    for (const lora of chosen) checkStrength(`fuseLora: LoRA ${lora.source}`, lora.layers, lora.weight * scale);
     for (const lora of chosen) lora.fused = lora.weight * scale;
   }
 
@@ -292,6 +305,13 @@ function upload(device: Device, { a, b }: LoraLayer): Pick<LowRankUpdate, 'a' | 
     first.dispose();
     throw error;
   }
+}
+
+/** Weights and alphas that are finite each may not be so together. */
+function checkStrength(what: string, layers: readonly LoraLayer[], weight: number): void {
+  const wrong = layers.find(({ scale }) => !Number.isFinite(Math.fround(scale * weight)));
+  if (wrong !== undefined)
+    throw new Magi1Error(`${what}: weight ${weight} times ${wrong.scale} of ${wrong.layer} is beyond 32 bits`);
 }
 
 function checkNumber(what: string, value: unknown): void {

@@ -18,6 +18,12 @@ export interface LoraLayer {
 /** Trainers put these in front of a module's name. */
 const PREFIXES = ['base_model.model.', 'transformer.', 'diffusion_model.', 'model.', 'module.'];
 
+/** A module's name without what trainers put in front of it. */
+export function withoutPrefix(module: string): string {
+  const prefix = PREFIXES.find((text) => module.startsWith(text));
+  return prefix === undefined ? module : withoutPrefix(module.slice(prefix.length));
+}
+
 /**
  * The layers that the modules of a LoRA stand for.
  * @throws Magi1Error naming every module that is no linear layer here, and every factor of the wrong width

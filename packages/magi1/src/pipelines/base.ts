@@ -2,6 +2,7 @@
 import { Magi1Error, keep } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
+import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet } from '../lora/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { RequestError, option, worded } from '../wording.ts';
@@ -88,7 +89,12 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     const checked = this.#check(request);
     const { settings, videos, notes } = checked;
     const size = sizeOf(checked, this.#loras.choose(request.attentionKwargs?.scale).deviceBytes);
-    return { settings, memory: estimateMemory(this.#model.parts, checked.plan, size), videos, notes };
+    return {
+      settings,
+      memory: estimateMemory(this.#model.parts, checked.plan, size),
+      videos,
+      notes: [...loraNotes(this.loras), ...notes],
+    };
   }
 
   /** Checks a request and reads its picture or clip: the same request with decoded frames. */

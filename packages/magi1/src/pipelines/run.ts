@@ -1,6 +1,7 @@
 // One run: from texts and noise to frames, chunk by chunk.
 import { processPeakBytes } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
+import { loraNotes } from '../lora/index.ts';
 import type { LoraChoice, LoraSet } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingPlan, SamplingStep } from '../sampler/index.ts';
@@ -146,7 +147,7 @@ export async function* run<Request extends GenerationOptions>(
       peakDeviceBytes: device.memory().peak,
       ...(peakProcessBytes === undefined ? {} : { peakProcessBytes }),
       chunkForwards: { run: forwards.planned, full: forwards.full },
-      notes: [...modelNotes(parts.source), ...checked.notes, ...texts.notes],
+      notes: [...modelNotes(parts.source), ...loraNotes(choice.loras), ...checked.notes, ...texts.notes],
     };
   } finally {
     prefix?.dispose();
