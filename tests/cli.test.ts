@@ -7,7 +7,7 @@ import { writeSafetensors } from '@magi1/loaders';
 import type { HostTensor } from '@magi1/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { REPOSITORY, TINY_MODEL, runCli, runNode } from './support/cli.ts';
-import { temporaryFolder } from './support/tiny-model.ts';
+import { copyTinyModel, editConfig, temporaryFolder } from './support/tiny-model.ts';
 
 const BACKEND = 'wasm';
 const folder = temporaryFolder();
@@ -414,6 +414,21 @@ describe('info', () => {
       model: { trained: { height: 64, width: 64, numFrames: 96 }, defaults: { frames: 48, numInferenceSteps: 8 } },
     });
   });
+});
+
+it('shows escape sequences of a model, a path and a message instead of obeying them', async () => {
+  const model = copyTinyModel();
+  editConfig(model, (config) => (config['model_config']!['model_name'] = 'a\u001b[2J\u009b31m\u0007b'));
+  const shown = await runCli(['info', '--model', model, '--device', BACKEND]);
+  expect(shown).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('model a\\u001b[2J\\u009b31m\\u0007b: ') as string,
+  });
+  const missing = await runCli(['generate', '--prompt', 'x', '--output', out('\u001b[31mred.gif')]);
+  expect(missing).toMatchObject({ status: 1, stderr: expect.stringContaining('\\u001b[31mred.gif') as string });
+  const json = await runCli(['info', '--model', model, '--device', BACKEND, '--json']);
+  expect(JSON.parse(json.stdout)).toMatchObject({ model: { name: 'a\u001b[2J\u009b31m\u0007b' } });
+  for (const { stdout, stderr } of [shown, missing, json]) expect(stdout + stderr).not.toMatch(/[\u0007\u001b\u009b]/);
 });
 
 describe('verify', () => {

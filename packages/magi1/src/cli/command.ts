@@ -44,18 +44,21 @@ export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
 };
 
 /** The original's option names that differ from ours in more than underscores. */
-const ALIASES: Readonly<Record<string, string>> = {
-  'output-path': 'output',
-  'image-path': 'image',
-  'prefix-video-path': 'video',
-};
+const ALIASES: ReadonlyMap<string, string> = new Map([
+  ['output-path', 'output'],
+  ['image-path', 'image'],
+  ['prefix-video-path', 'video'],
+]);
 
 export function parseCommand(command: Command, args: readonly string[]): { values: Values; positionals: string[] } {
   const options = { ...command.options, ...COMMON_OPTIONS };
   let parsed;
   try {
     parsed = parseArgs({
-      args: joinValues(args.map(modernName), options),
+      args: joinValues(
+        args.map((arg) => modernName(arg, options)),
+        options,
+      ),
       options: Object.fromEntries(
         Object.entries(options).map(([name, { value }]) => [
           name,
@@ -95,19 +98,21 @@ function joinValues(args: readonly string[], options: Readonly<Record<string, Op
   const joined: string[] = [];
   for (const arg of args) {
     const option = joined.at(-1);
-    const takesValue = option?.startsWith('--') === true && options[option.slice(2)]?.value !== undefined;
+    const name = option?.startsWith('--') === true ? option.slice(2) : '';
+    const takesValue = Object.hasOwn(options, name) && options[name]!.value !== undefined;
     if (takesValue && /^-(?!-)/.test(arg)) joined[joined.length - 1] = `${option}=${arg}`;
     else joined.push(arg);
   }
   return joined;
 }
 
-/** `--output_path=x` -> `--output=x`. */
-function modernName(arg: string): string {
+/** `--output_path=x` -> `--output=x`; what is no option stays as it was typed. */
+function modernName(arg: string, options: Readonly<Record<string, OptionSpec>>): string {
   const match = /^--([a-z0-9_-]+)(=[^]*)?$/.exec(arg);
   if (match === null) return arg;
   const name = match[1]!.replaceAll('_', '-');
-  return `--${ALIASES[name] ?? name}${match[2] ?? ''}`;
+  const option = ALIASES.get(name) ?? name;
+  return Object.hasOwn(options, option) ? `--${option}${match[2] ?? ''}` : arg;
 }
 
 /** How a command's users call an option of the library; its own name where the command has none for it. */
@@ -174,26 +179,26 @@ export function choice<T extends string>(values: Values, name: string, choices: 
   return value as T;
 }
 
-const UNITS: Readonly<Record<string, number>> = {
-  '': 1,
-  b: 1,
-  kb: 1e3,
-  mb: 1e6,
-  gb: 1e9,
-  k: 2 ** 10,
-  m: 2 ** 20,
-  g: 2 ** 30,
-  kib: 2 ** 10,
-  mib: 2 ** 20,
-  gib: 2 ** 30,
-};
+const UNITS: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['b', 1],
+  ['kb', 1e3],
+  ['mb', 1e6],
+  ['gb', 1e9],
+  ['k', 2 ** 10],
+  ['m', 2 ** 20],
+  ['g', 2 ** 30],
+  ['kib', 2 ** 10],
+  ['mib', 2 ** 20],
+  ['gib', 2 ** 30],
+]);
 
 /** `12GiB`, `500 MB`, `1073741824`. */
 export function byteCount(values: Values, name: string): number | undefined {
   const value = text(values, name);
   if (value === undefined) return undefined;
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value.toLowerCase());
-  const unit = match === null ? undefined : UNITS[match[2]!];
+  const unit = match === null ? undefined : UNITS.get(match[2]!);
   const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
   if (!(bytes > 0)) throw new UsageError(`--${name}: bytes expected, as in 12GiB or 500MB, got "${value}"`);
   return bytes;

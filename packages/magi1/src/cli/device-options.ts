@@ -10,6 +10,8 @@ export function deviceOptions(values: Values): DeviceOptions {
   const memoryBudget = byteCount(values, 'memory-budget');
   if (adapter !== undefined && (backend === 'wasm' || backend === 'reference'))
     throw new UsageError(`--adapter chooses a WebGPU adapter, but --device is ${backend}`);
+  if (threads !== undefined && (backend === 'webgpu' || backend === 'reference'))
+    throw new UsageError(`--threads is for the wasm device, but --device is ${backend}`);
   if (threads !== undefined && threads < 1) throw new UsageError(`--threads: 1 or more expected, got ${threads}`);
   return {
     backend,

@@ -19,6 +19,7 @@ import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { formatSeconds, showProgress } from './progress.ts';
+import { printable } from './printable.ts';
 import { SheetFrames } from './sheet-frames.ts';
 import { reserveUnusedName } from './unused-name.ts';
 
@@ -260,5 +261,5 @@ function printResult(file: VideoFile, facts: Facts, encoder: string, openingSeco
   for (const { name, weight, layers, rank } of facts.loras)
     rows.push(['lora', `${name}, weight ${weight}: ${layers} layers, rank up to ${rank}`]);
   for (const note of facts.notes) rows.push(['note', note]);
-  process.stdout.write(rows.map(([name, value]) => `${name!.padEnd(8)}${value!}\n`).join(''));
+  process.stdout.write(rows.map(([name, value]) => `${name!.padEnd(8)}${printable(value!)}\n`).join(''));
 }

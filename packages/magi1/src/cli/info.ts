@@ -10,7 +10,10 @@ import { VERSION } from '../version.ts';
 import { DEVICE_OPTIONS } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './device-options.ts';
+import { unusedDrivers } from './drivers.ts';
+import type { UnusedDriver } from './drivers.ts';
 import { modelOption } from './generate.ts';
+import { printable, printableLines } from './printable.ts';
 
 export const info: Command = {
   name: 'info',
@@ -49,12 +52,13 @@ async function run(values: Values): Promise<number> {
       platform: `${process.platform} ${process.arch}`,
     },
     adapters,
+    unusedDrivers: unusedDrivers(adapters.map(({ name }) => name)),
     chosen: { backend: device.backend, ...device.info },
     model,
   };
   await device.dispose();
   if (values.json === true) {
-    process.stdout.write(`${JSON.stringify(facts, null, 2)}\n`);
+    process.stdout.write(`${printableLines(JSON.stringify(facts, null, 2))}\n`);
     return 0;
   }
   const { versions, chosen } = facts;
@@ -68,10 +72,22 @@ async function run(values: Values): Promise<number> {
       `  ${name}${error === undefined ? '' : `: ${error}`}`,
       ...(error === undefined ? details(rest).map((line) => `  ${line}`) : []),
     ]),
+    ...driverLines(adapters.length, facts.unusedDrivers),
     ...modelLines(model),
   ];
-  process.stdout.write(`${lines.join('\n')}\n`);
+  process.stdout.write(`${lines.map(printable).join('\n')}\n`);
   return 0;
+}
+
+/** How others than the adapters listed come in; nothing on platforms whose drivers are not Vulkan's. */
+function driverLines(adapters: number, unused: readonly UnusedDriver[]): string[] {
+  const chosen = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'].find((name) => process.env[name] !== undefined);
+  const added = unused.map(
+    ({ name, file }) =>
+      `  ${name} is installed too: ${chosen === undefined ? `VK_ADD_DRIVER_FILES=${file} adds it` : `name ${file} in ${chosen} as well`}`,
+  );
+  if (adapters > 0 || process.platform !== 'linux') return added;
+  return [...added, "  VK_DRIVER_FILES=FILE.json names a Vulkan driver's manifest where the loader does not find it"];
 }
 
 /** Of the package that brings Dawn; null where it is not installed. */

@@ -6,6 +6,7 @@ import { UsageError, helpText, optionNamer, parseCommand } from './command.ts';
 import type { Command } from './command.ts';
 import { generate } from './generate.ts';
 import { info } from './info.ts';
+import { printable, printableLines } from './printable.ts';
 import { verify } from './verify.ts';
 
 const COMMANDS: readonly Command[] = [generate, info, verify];
@@ -53,10 +54,11 @@ function messageOf(error: unknown): string {
 function report(error: unknown, debug: boolean): void {
   const line = messageOf(error).replace(/\s*\n\s*/g, ' ');
   const hint = error instanceof Magi1Error || debug ? '' : ' (unexpected; --debug shows where)';
-  process.stderr.write(`magi1: ${line}${hint}\n`);
+  process.stderr.write(`magi1: ${printable(line)}${hint}\n`);
   if (debug && error instanceof Error) {
-    process.stderr.write(`${error.stack ?? ''}\n`);
-    if (error.cause instanceof Error) process.stderr.write(`caused by ${error.cause.stack ?? error.cause.message}\n`);
+    process.stderr.write(`${printableLines(error.stack ?? '')}\n`);
+    if (error.cause instanceof Error)
+      process.stderr.write(`caused by ${printableLines(error.cause.stack ?? error.cause.message)}\n`);
   }
 }
 

@@ -2,6 +2,7 @@
 import progressBars from 'cli-progress';
 import type { SingleBar } from 'cli-progress';
 import type { Progress, ProgressListener, StageName } from '../pipelines/progress.ts';
+import { printable } from './printable.ts';
 
 export interface ProgressDisplay {
   readonly listener: ProgressListener;
@@ -50,7 +51,7 @@ function bars(stream: NodeJS.WriteStream): ProgressDisplay {
       else bar.update(percent(progress), payload);
       if (fraction >= 1) bar = undefined;
     },
-    say: (line) => display.log(`${line}\n`),
+    say: (line) => display.log(`${printable(line)}\n`),
     stop: () => display.stop(),
   };
 }
@@ -72,7 +73,7 @@ function lines(stream: NodeJS.WritableStream): ProgressDisplay {
       const parts = [`${stage}: ${detail}`, timeLeft(progress)].filter((part) => part !== '');
       stream.write(`${String(percent(progress)).padStart(3)}% ${parts.join(', ')}\n`);
     },
-    say: (line) => void stream.write(`${line}\n`),
+    say: (line) => void stream.write(`${printable(line)}\n`),
     stop: () => undefined,
   };
 }

@@ -6,6 +6,7 @@ import { DEVICE_OPTIONS, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './device-options.ts';
 import { catchInterrupt } from './interrupt.ts';
+import { printable, printableLines } from './printable.ts';
 
 export const verify: Command = {
   name: 'verify',
@@ -26,13 +27,13 @@ async function run(values: Values, [path]: readonly string[]): Promise<number> {
   const device = await Device.open(deviceOptions(values));
   try {
     using interrupt = catchInterrupt(() => process.stderr.write('stopping\n'));
-    process.stderr.write(`${device.backend}: ${device.info.name} (${device.info.reason})\n`);
+    process.stderr.write(`${printable(`${device.backend}: ${device.info.name} (${device.info.reason})`)}\n`);
     const result = await verifyGoldens(path!, device, {
       signal: interrupt.signal,
       only: only === undefined ? undefined : (name) => name.includes(only),
-      onCase: json ? undefined : (found) => process.stdout.write(`${caseLine(found)}\n`),
+      onCase: json ? undefined : (found) => process.stdout.write(`${printable(caseLine(found))}\n`),
     });
-    if (json) process.stdout.write(`${JSON.stringify(report(result, device), null, 2)}\n`);
+    if (json) process.stdout.write(`${printableLines(JSON.stringify(report(result, device), null, 2))}\n`);
     else process.stdout.write(`${result.passed} passed, ${result.failed} failed, ${result.unknown} unknown\n`);
     return result.failed + result.unknown === 0 && result.passed > 0 ? 0 : 1;
   } finally {
