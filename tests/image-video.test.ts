@@ -137,13 +137,20 @@ describe('video to video', () => {
     out: number,
     note: RegExp,
   ][] = [
-    [1, undefined, 1, 1, 48, /1 frames/],
-    [6, undefined, 4, 1, 48, /the last 2 of 6/],
-    [8, undefined, 8, 2, 37, /8 frames/],
-    [13, undefined, 13, 4, 32, /13 frames/],
-    [14, undefined, 12, 3, 36, /the last 2 of 14/],
-    [40, 24, 24, 6, 24, /^$/],
-    [60, 48, 48, 12, 24, /^$/],
+    [1, undefined, 1, 1, 48, /^clip: 1 frame read at 24 fps, it is continued$/],
+    [
+      6,
+      undefined,
+      4,
+      1,
+      48,
+      /^clip: 6 frames read .* the last 4 are continued, the 2 before them are dropped,the first 2 of 6/,
+    ],
+    [8, undefined, 8, 2, 37, /^clip: 8 frames read at 24 fps, all are continued$/],
+    [13, undefined, 13, 4, 32, /^clip: 13 frames read at 24 fps, all are continued$/],
+    [14, undefined, 12, 3, 36, /the last 12 are continued, .*,the first 2 of 14/],
+    [40, 24, 24, 6, 24, /^clip: 40 frames read at 24 fps, the last 24 are continued, the 16 before them are dropped$/],
+    [60, 48, 48, 12, 24, /the last 48 are continued, the 12 before them are dropped$/],
   ];
   for (const [frames, prefixFrames, used, latents, out, note] of lengths) {
     it(`${frames} frames, ${prefixFrames ?? 'as many as the original takes'} wanted`, () => {
@@ -152,6 +159,69 @@ describe('video to video', () => {
       expect(notes.join()).toMatch(note);
     });
   }
+
+  it('continues the end of a clip, or its start', { timeout: 120_000 }, async () => {
+    const long = clip(70);
+    const part = (first: number, count: number): RgbFrames => ({
+      ...long,
+      data: long.data.slice(first * SIZE, (first + count) * SIZE),
+      frameCount: count,
+    });
+    const end = await fromVideo({ ...SMALL, video: long });
+    expect(end.facts.clip).toEqual({
+      from: 'end',
+      framesRead: 70,
+      framesContinued: 32,
+      framesDropped: 38,
+      newFrames: 37,
+    });
+    expect(end.frames).toEqual((await fromVideo({ ...SMALL, video: part(38, 32) })).frames);
+    const start = await fromVideo({ ...SMALL, video: long, videoFrom: 'start' });
+    expect(start.facts.clip).toMatchObject({ from: 'start', framesRead: 70, framesContinued: 32, framesDropped: 38 });
+    expect(start.frames).toEqual((await fromVideo({ ...SMALL, video: part(0, 32) })).frames);
+    expect(start.frames).not.toEqual(end.frames);
+    // What fills no latent frame is left out where it is not continued.
+    const few = await fromVideo({ ...SMALL, video: part(0, 6) });
+    expect(few.frames).toEqual((await fromVideo({ ...SMALL, video: part(2, 4) })).frames);
+  });
+
+  it('gives the frames before the new ones as well', async () => {
+    const collect = async (request: VideoToVideoRequest): Promise<Uint8Array> => {
+      const parts: Uint8Array[] = [];
+      for await (const frame of fromVideo.clipFrames(request)) parts.push(frame);
+      return Buffer.concat(parts);
+    };
+    const video = clip(40);
+    expect(await collect({ ...SMALL, video })).toEqual(Buffer.from(video.data));
+    const start = await collect({ ...SMALL, video, videoFrom: 'start', prefixFrames: 8 });
+    expect(start).toEqual(Buffer.from(video.data.subarray(0, 8 * SIZE)));
+  });
+
+  it('says when a clip or picture is squeezed, and keeps its shape where asked', async () => {
+    const squeezed = await fromVideo.prepare({ ...SMALL, video: clip(4, 64, 32) });
+    expect(fromVideo.plan(squeezed).notes.join()).toMatch(
+      /video: 64x32 is squeezed into 32x32, 2\.00 times as narrow as it should be; fit pad or crop keeps its shape/,
+    );
+    const image = await fromImage.prepare({ ...SMALL, image: clip(1, 32, 48) });
+    expect(fromImage.plan(image).notes.join()).toMatch(/image: 32x48 is squeezed into 32x32, 1\.50 times as wide/);
+    const padded = await fromImage.prepare({ ...SMALL, image: clip(1, 32, 48), fit: 'pad' });
+    expect(fromImage.plan(padded).notes).toEqual([]);
+    expect((padded.image as RgbFrames).data.subarray(0, 9)).toEqual(new Uint8Array(9)); // a black bar
+    const nearly = await fromImage.prepare({ ...SMALL, image: clip(1, 48, 47) });
+    expect(fromImage.plan(nearly).notes).toEqual([]);
+  });
+
+  it('a config file of the original is run in its way', async () => {
+    const original = await Magi1VideoToVideoPipeline.fromConfigFile(join(TINY_MODEL, 'config.json'), { device });
+    const video = clip(40, 80, 64);
+    const start = await original.prepare({ ...SMALL, video });
+    expect(original.plan(start).clip).toMatchObject({ from: 'start', framesContinued: 32 });
+    const asked = { ...SMALL, video, videoFrom: 'start', scaler: 'original' } as const;
+    expect(start.video).toEqual((await fromVideo.prepare(asked)).video);
+    const own = await fromVideo.prepare({ ...SMALL, video, videoFrom: 'start' });
+    expect((own.video as RgbFrames).data).not.toEqual((start.video as RgbFrames).data);
+    await original.dispose();
+  });
 
   it('makes the frames it said, whatever the prefix', { timeout: 120_000 }, async () => {
     for (const frames of [1, 13, 24]) {
@@ -182,6 +252,9 @@ describe('video to video', () => {
     ['half a frame', { prefixFrames: 4.5 }, /prefixFrames: a whole number above 0 expected, got 4.5/],
     ['a prefix that fills no tile', { prefixFrames: 14 }, /prefixFrames: .*nearest valid: 12 and 16/],
     ['an image too', { image: clip(1) }, /image is no option here/],
+    ['no end of it', { videoFrom: 'middle' }, /videoFrom: one of end, start expected, got "middle"/],
+    ['no fit', { fit: 'squeeze' }, /fit: one of stretch, pad, crop expected, got "squeeze"/],
+    ['no scaler', { scaler: 'fast' }, /scaler: one of accurate, original expected, got "fast"/],
   ];
   for (const [what, change, message] of bad) {
     it(`${what} is refused before any work`, async () => {
@@ -307,10 +380,25 @@ describe('the command line', () => {
     }
     const read = await loadVideo(video, { width: 32, height: 32, fps: 24, maxFrames: 32 });
     expect(read.frameCount).toBe(30);
-    const args = ['--mode', 'v2v', '--prefix_video_path', video, '--prefix-frames', '24', '--prompt-at', '0.5:rain'];
+    const args = ['--mode', 'v2v', '--prefix_video_path', video, '--prefix-frames', '24'];
     const { status, stdout, stderr } = await run('v2v', ...args);
     expect({ status, stderr: status === 0 ? '' : stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(/24 frames, 32x32/);
+    expect(stderr).toMatch(
+      /clip: 30 frames read at 24 fps, the last 24 are continued, the 6 before them are dropped\n/,
+    );
+    expect(stderr).toMatch(/24 new frames of 32x32 come out, 1 s; the clip is not part of the output \(--include-clip/);
+    // The whole of it: the frames that come before, and then the same new ones.
+    const whole = await run('whole', ...args, '--include-clip');
+    expect(whole.stderr).toContain('after 30 of the clip: 54 in all, 2.25 s');
+    expect(whole.stdout).toMatch(/54 frames \(30 of the clip, 24 new\), 32x32/);
+    const frame = (folder: string, index: number) =>
+      readFileSync(join(out(folder), `frame_${String(index).padStart(5, '0')}.png`));
+    for (const index of [0, 23]) expect(frame('whole', 30 + index)).toEqual(frame('v2v', index));
+    expect(JSON.parse(readFileSync(`${out('whole')}.json`, 'utf8'))).toMatchObject({
+      clipFramesInOutput: 30,
+      clip: { from: 'end', framesRead: 30, framesContinued: 24, framesDropped: 6, newFrames: 24 },
+    });
   });
 
   const bad: [string, string[], number, RegExp][] = [
@@ -319,6 +407,13 @@ describe('the command line', () => {
     ['no video', ['--mode', 'v2v'], 2, /--mode v2v needs --video/],
     ['an image without its mode', ['--mode', 't2v', '--image', 'x.png'], 2, /--image belongs to --mode i2v/],
     ['a prefix without a video', ['--prefix-frames', '8'], 2, /--prefix-frames says how much .* there is no --video/],
+    ['a fit of nothing', ['--fit', 'pad'], 2, /--fit says how a picture or clip is read, but there is no --image/],
+    [
+      'an end of an image',
+      ['--image', 'x.png', '--video-from', 'end'],
+      2,
+      /--video-from belongs to --mode v2v, not i2v/,
+    ],
     ['a missing image', ['--image', '/no/such.png'], 1, /such\.png/],
     ['a prompt without its time', ['--prompt-at', 'rain'], 2, /--prompt-at: SECONDS:TEXT expected/],
     ['a prompt too late', ['--prompt-at', '9:rain'], 1, /--prompt-at .number 1.: second 9 is past the end/],

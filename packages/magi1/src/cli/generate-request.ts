@@ -1,4 +1,5 @@
 // The options of `magi1 generate` that say what to make, as a request of the pipeline that --mode chooses.
+import type { Fit, Scaler, VideoEnd } from '../media/index.ts';
 import { Magi1ImageToVideoPipeline } from '../pipelines/image-to-video.ts';
 import type { PipelineOptions } from '../pipelines/open-model.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
@@ -35,8 +36,18 @@ export const REQUEST_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   },
   'negative-prompt': { value: 'TEXT', help: 'what it does not show; no effect on distilled models' },
   image: { value: 'FILE', help: 'i2v: the picture it starts with; JPEG, PNG or WebP' },
-  video: { value: 'FILE', help: 'v2v: the clip it continues; read by ffmpeg' },
-  'prefix-frames': { value: 'N', help: 'v2v: most frames that are taken of the clip; default 32' },
+  video: { value: 'FILE', help: 'v2v: the clip whose last frames it continues; read by ffmpeg' },
+  'prefix-frames': { value: 'N', help: 'v2v: most frames of the clip that are continued; default 32' },
+  'video-from': {
+    value: 'END',
+    help: 'v2v: continue the end of the clip (default) or its start, as the original and --config-file do',
+  },
+  'include-clip': { help: 'v2v: the output begins with the clip; without it, it holds the new frames only' },
+  fit: { value: 'HOW', help: 'of a picture or clip of another shape: stretch (default), pad with black, or crop' },
+  scaler: {
+    value: 'NAME',
+    help: 'of a picture or clip: accurate (default), or original, byte for byte, as --config-file does',
+  },
   height: { value: 'PIXELS', help: 'multiple of 16; default from the config, as for the next four' },
   width: { value: 'PIXELS', help: 'multiple of 16' },
   'num-frames': { value: 'N', help: 'new frames wanted; whole chunks of 24 are made' },
@@ -57,6 +68,8 @@ export interface CommandRequest {
   readonly request: GenerationOptions;
   /** Files that the video starts from, by option. */
   readonly inputs: Readonly<Record<string, string>>;
+  /** Whether the clip goes into the output, before the new frames. */
+  readonly includeClip: boolean;
   /** Opens the pipeline of the mode with the request completed by what only a run has. */
   readonly open: (
     where: ModelOption,
@@ -81,19 +94,31 @@ export function readRequest(values: Values): CommandRequest {
         ? '--prefix-frames says how much is taken of a clip, but there is no --video'
         : `--prefix-frames belongs to --mode v2v, not ${mode}`,
     );
+  for (const name of ['video-from', 'include-clip'])
+    if (values[name] !== undefined && mode !== 'v2v')
+      throw new UsageError(`--${name} belongs to --mode v2v, not ${mode}`);
+  for (const name of ['fit', 'scaler'])
+    if (values[name] !== undefined && mode === 't2v')
+      throw new UsageError(`--${name} says how a picture or clip is read, but there is no --image and no --video`);
   const common = commonOptions(values);
+  const scaling = {
+    fit: choice<Fit>(values, 'fit', ['stretch', 'pad', 'crop']),
+    scaler: choice<Scaler>(values, 'scaler', ['accurate', 'original']),
+  };
   if (mode === 'i2v') {
     const inputs = { image: neededBy(mode, values, 'image') };
-    const request: ImageToVideoRequest = { ...common, ...inputs };
-    return { request, inputs, open: opener(Magi1ImageToVideoPipeline) };
+    const request: ImageToVideoRequest = { ...common, ...scaling, ...inputs };
+    return { request, inputs, includeClip: false, open: opener(Magi1ImageToVideoPipeline) };
   }
   if (mode === 'v2v') {
     const prefixFrames = wholeNumber(values, 'prefix-frames');
     const inputs = { video: neededBy(mode, values, 'video') };
-    const request: VideoToVideoRequest = { ...common, ...inputs, prefixFrames };
-    return { request, inputs, open: opener(Magi1VideoToVideoPipeline) };
+    const videoFrom = choice<VideoEnd>(values, 'video-from', ['end', 'start']);
+    const request: VideoToVideoRequest = { ...common, ...scaling, ...inputs, prefixFrames, videoFrom };
+    const includeClip = values['include-clip'] === true;
+    return { request, inputs, includeClip, open: opener(Magi1VideoToVideoPipeline) };
   }
-  return { request: common, inputs: {}, open: opener(Magi1Pipeline) };
+  return { request: common, inputs: {}, includeClip: false, open: opener(Magi1Pipeline) };
 }
 
 function neededBy(mode: string, values: Values, name: string): string {

@@ -7,7 +7,8 @@ import type { Output, VideoFile, VideoWriter } from '../media/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { Magi1Base } from '../pipelines/base.ts';
-import type { GenerationOptions } from '../pipelines/request.ts';
+import type { GenerationOptions, VideoToVideoRequest } from '../pipelines/request.ts';
+import type { Magi1VideoToVideoPipeline } from '../pipelines/video-to-video.ts';
 import type { Facts, VideoChunk } from '../pipelines/result.ts';
 import type { Settings } from '../pipelines/settings.ts';
 import { POCKET_MODEL } from '../pocket.ts';
@@ -28,7 +29,7 @@ const LONGEST_WRITE_AFTER_INTERRUPT = 5000;
 
 export const generate: Command = {
   name: 'generate',
-  summary: 'Generates a video from a prompt, an image or the start of a video.',
+  summary: 'Generates a video from a prompt, from an image, or from a video that it continues.',
   usage: 'magi1 generate --prompt TEXT [--model DIR | --config-file FILE] [--output (FILE.mp4 | DIR)] [options]',
   positionals: 0,
   options: {
@@ -61,7 +62,7 @@ async function run(values: Values): Promise<number> {
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
-  const { request: wanted, inputs, open } = readRequest(values);
+  const { request: wanted, inputs, includeClip, open } = readRequest(values);
   const say = (line: string) => process.stderr.write(`${line}\n`);
 
   const display = showProgress();
@@ -88,6 +89,7 @@ async function run(values: Values): Promise<number> {
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
   let frames = 0;
+  let led = 0; // those of the clip that come out before the new ones
   try {
     if (reserved.kind === 'mp4') {
       const ffmpeg = await findFfmpeg(signal);
@@ -98,31 +100,34 @@ async function run(values: Values): Promise<number> {
     pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
     const openingSeconds = (performance.now() - start) / 1000;
     const prepared = await pipe.prepare(given);
-    const { settings, notes } = pipe.plan(prepared);
+    const { settings, notes, clip } = pipe.plan(prepared);
     const { width, height, fps } = settings;
-    ({ frames } = settings);
+    if (clip !== null && includeClip) led = clip.from === 'end' ? clip.framesRead : clip.framesContinued;
+    frames = led + settings.frames;
     for (const line of [
       ...(pipe.trained === null ? [] : [`this model knows ${pipe.trained.knows}`]),
-      `${frames} frames of ${width}x${height} come out, ${Number((frames / fps).toFixed(2))} s`,
       ...notes,
+      whatComesOut(settings, clip !== null, led),
     ])
       display.say(line);
     const title = String(wanted.prompt).slice(0, LONGEST_TITLE);
     const metadata = { title, comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
     writer = await openVideoWriter({ path: reserved, width, height, fps, metadata });
-    const origin = { encoder: writer.encoder, ...inputs };
+    const origin = { encoder: writer.encoder, ...inputs, clipFramesInOutput: led };
     reserved.describe({ ...origin, ...factsSoFar(pipe, wanted, settings) });
     const sheet = new SheetFrames(frames, width * height * 3);
     const request = { ...prepared, signal: AbortSignal.any([signal, writer.failed]) };
-    const facts = await writeFrames(pipe, request, async (chunk) => {
+    const write = async (chunk: Piece): Promise<void> => {
       await unlessGivenUp(writer!.write(chunk.frames, chunk.frameCount), signal);
       if (sheetFile !== undefined) sheet.add(chunk);
-    });
+    };
+    if (led > 0) await writeClip(pipe, given, request, write);
+    const facts = await writeFrames(pipe, request, (chunk) => write({ ...chunk, firstFrame: led + chunk.firstFrame }));
     const file = await writer.finish({ ...origin, ...facts });
     display.stop();
     if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
-    printResult(file, facts, writer.encoder, openingSeconds);
+    printResult(file, facts, writer.encoder, { openingSeconds, led });
     return 0;
   } catch (error) {
     display.stop();
@@ -176,6 +181,30 @@ export function loraOptions(values: Values): LoraSpec[] {
     names.add(name);
     return { source, name, weight: Number(weight) };
   });
+}
+
+type Piece = Pick<VideoChunk, 'frames' | 'firstFrame' | 'frameCount'>;
+
+/** The clip before the new frames, read once more: it need not fit into memory. */
+async function writeClip(
+  pipe: Magi1Base<GenerationOptions>,
+  given: GenerationOptions,
+  prepared: GenerationOptions,
+  write: (frames: Piece) => Promise<void>,
+): Promise<void> {
+  const continuing = pipe as unknown as Magi1VideoToVideoPipeline; // what --mode v2v opens
+  let firstFrame = 0;
+  for await (const frames of continuing.clipFrames(given as VideoToVideoRequest, prepared as VideoToVideoRequest))
+    await write({ frames, firstFrame: firstFrame++, frameCount: 1 });
+}
+
+function whatComesOut({ frames, width, height, fps }: Settings, fromClip: boolean, led: number): string {
+  const seconds = (count: number): string => `${Number((count / fps).toFixed(2))} s`;
+  const made = `${frames}${fromClip ? ' new' : ''} frames of ${width}x${height} come out, ${seconds(frames)}`;
+  if (!fromClip) return made;
+  return led > 0
+    ? `${made}, after ${led} of the clip: ${led + frames} in all, ${seconds(led + frames)}`
+    : `${made}; the clip is not part of the output (--include-clip puts it in front)`;
 }
 
 async function writeFrames(
@@ -242,7 +271,12 @@ function memoryOf({ peakDeviceBytes, peakProcessBytes }: Facts): string {
   return `${formatBytes(peakDeviceBytes)} at most on the device${process}`;
 }
 
-function printResult(file: VideoFile, facts: Facts, encoder: string, openingSeconds: number): void {
+function printResult(
+  file: VideoFile,
+  facts: Facts,
+  encoder: string,
+  { openingSeconds, led }: { readonly openingSeconds: number; readonly led: number },
+): void {
   const { settings, seconds, device } = facts;
   const stages = (['loading', 'text', 'encoding', 'denoising', 'decoding'] as const)
     .filter((stage) => stage !== 'encoding' || settings.prefixFrames > 0)
@@ -251,7 +285,7 @@ function printResult(file: VideoFile, facts: Facts, encoder: string, openingSeco
     ['output', `${file.path} (${encoder})`],
     [
       'video',
-      `${file.frames} frames, ${settings.width}x${settings.height}, ${settings.fps} fps, seed ${settings.seed}`,
+      `${file.frames} frames${led > 0 ? ` (${led} of the clip, ${file.frames - led} new)` : ''}, ${settings.width}x${settings.height}, ${settings.fps} fps, seed ${settings.seed}`,
     ],
     ['device', `${device.name} (${device.backend}; ${device.reason})`],
     ['time', `${stages.join(', ')}; ${formatSeconds(seconds.total + openingSeconds)} in all`],

@@ -15,7 +15,8 @@ export class SheetFrames {
     this.#size = size;
   }
 
-  add({ frames, firstFrame, frameCount }: VideoChunk): void {
+  /** Frames in a row, of which the first is number `firstFrame` of the video. */
+  add({ frames, firstFrame, frameCount }: Pick<VideoChunk, 'frames' | 'firstFrame' | 'frameCount'>): void {
     for (const index of this.#chosen) {
       const at = (index - firstFrame) * this.#size;
       if (index >= firstFrame && index < firstFrame + frameCount) this.#kept.push(frames.slice(at, at + this.#size));

@@ -5,7 +5,7 @@
 const PER_LATENT = 4;
 
 export interface UsablePrefix {
-  /** Leading frames that count; 0 when there is no such prefix. */
+  /** Frames that count, from the end that is continued; 0 when there is no such prefix. */
   readonly used: number;
   /** Latent frames they become. */
   readonly latentFrames: number;
@@ -14,11 +14,11 @@ export interface UsablePrefix {
 }
 
 /**
- * How many of the first `count` frames, at `fps` frames per second, a prefix can use. A single frame after whole tiles
- * is a latent frame of its own (an image). 2 or 3 frames there make the original fail; here they are left out, as are
- * other remainders, which the original drops without a word.
+ * How many of `count` frames, at `fps` frames per second, a prefix can use. A single frame after whole tiles is a latent
+ * frame of its own (an image). 2 or 3 frames there make the original fail; here they are left out, as are other
+ * remainders, which the original drops without a word: at the end, or at the start where the end is to be continued.
  */
-export function usablePrefixFrames(count: number, fps: number): UsablePrefix {
+export function usablePrefixFrames(count: number, fps: number, from: 'start' | 'end' = 'start'): UsablePrefix {
   const tile = Math.floor(fps / 2);
   if (!Number.isInteger(count) || count < 0) return none(`a whole number of prefix frames expected, got ${count}`);
   if (count === 0) return none('there are no frames');
@@ -35,7 +35,7 @@ export function usablePrefixFrames(count: number, fps: number): UsablePrefix {
   const notes: string[] = [];
   if (used < count)
     notes.push(
-      `the last ${count - used} of ${count} prefix frames are left out: ` +
+      `the ${from === 'start' ? 'last' : 'first'} ${count - used} of ${count} prefix frames are left out: ` +
         `frames go by ${PER_LATENT} from the start of each tile of ${tile}` +
         (tail < PER_LATENT ? ' (the original fails at this length)' : ''),
     );

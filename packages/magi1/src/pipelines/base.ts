@@ -24,6 +24,7 @@ import type { Slot } from './networks.ts';
 import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
 import type { OpenedModel } from './open-model.ts';
 import { callFaults, lengthFault, unknownNames } from './option-faults.ts';
+import type { ClipCounts } from './prefix.ts';
 import { CallProgress } from './progress.ts';
 import type { StageProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
@@ -40,6 +41,8 @@ export interface RunPlan {
   readonly memory: MemoryNeed;
   /** Runs that the request asks for. */
   readonly videos: number;
+  /** What becomes of the frames of a clip that has been read. */
+  readonly clip: ClipCounts | null;
   readonly notes: readonly string[];
 }
 
@@ -87,12 +90,13 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    */
   plan(request: Request): RunPlan {
     const checked = this.#check(request);
-    const { settings, videos, notes } = checked;
+    const { settings, videos, notes, prefix } = checked;
     const size = sizeOf(checked, this.#loras.choose(request.attentionKwargs?.scale).deviceBytes);
     return {
       settings,
       memory: estimateMemory(this.#model.parts, checked.plan, size),
       videos,
+      clip: prefix.clip ?? null,
       notes: [...loraNotes(this.loras), ...notes],
     };
   }

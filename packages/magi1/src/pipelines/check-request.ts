@@ -11,6 +11,7 @@ import type { Wording } from '../wording.ts';
 import { describe } from './describe.ts';
 import { decodedFrames } from './frame-counts.ts';
 import { MAX_PLANNED_STEPS, MAX_VIDEOS } from './limits.ts';
+import { mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
 import { GENERATION_OPTIONS, planFaults, tokenOptions, unknownNames, wrongTypes } from './option-faults.ts';
 import type { Prefix } from './prefix.ts';
@@ -38,6 +39,8 @@ export interface RequestContext {
   /** Switches of the environment. */
   readonly switches: SpecialTokenSwitches;
   readonly trained: Trained | null;
+  /** Whether a config file of the original is run, in its way. */
+  readonly asOriginal: boolean;
 }
 
 /** Checks names, types and sizes and plans the run; one error names everything that is wrong. */
@@ -61,7 +64,7 @@ export function checkRequest<Request extends GenerationOptions>(
   const videos = faults.length > 0 ? 0 : countPrompts(request) * (request.numVideosPerPrompt ?? 1);
   faults.push(...batchFaults(videos, request, runtime.seed));
   if (faults.length > 0) throw new RequestError(...faults);
-  const prefix = mode.prefix(request, runtime.fps);
+  const prefix = mode.prefix(request, runtime.fps, mediaDefaults(context.asOriginal));
   const { settings, plan } = planRequest(request, prefix, context);
   const texts = resolveTexts(request, chunkStarts(plan, config), runtime.fps);
   const latents = latentsFault(request, plan, settings, videos, model);

@@ -26,6 +26,8 @@ export interface ModelSource {
   readonly paths: ModelPaths;
   /** What the model was trained on, where it says so. */
   readonly trained: Trained | null;
+  /** A config file of the original, to be run in its way. */
+  readonly asOriginal: boolean;
 }
 
 /** Settings that are accepted and change nothing, and what else a user should be told once about config and environment. */
@@ -82,6 +84,7 @@ async function locateDiffusers(folder: string, environment: Environment): Promis
     config: parsed,
     environment,
     trained: await readTrained(folder),
+    asOriginal: false,
     paths: {
       config: path.resolve(config),
       transformer: part('transformer'),
@@ -116,7 +119,7 @@ export async function locateByConfigFile(
   environment: Environment = readEnvironment(process.env),
 ): Promise<ModelSource> {
   const path = await import('node:path');
-  return locate(file, ['.', path.dirname(file)], environment);
+  return { ...(await locate(file, ['.', path.dirname(file)], environment)), asOriginal: true };
 }
 
 async function locate(config: string, bases: readonly string[], environment: Environment): Promise<ModelSource> {
@@ -155,7 +158,7 @@ async function locate(config: string, bases: readonly string[], environment: Env
       environment.specialTokenPath === null ? await findTokens() : path.resolve(environment.specialTokenPath),
   };
   if (missing.length > 0) throw new Magi1Error(`${config}: these folders do not exist: ${missing.join('; ')}`);
-  return { config: parsed, environment, paths, trained: await readTrained(path.dirname(config)) };
+  return { config: parsed, environment, paths, trained: await readTrained(path.dirname(config)), asOriginal: false };
 }
 
 /** Where weights of another kind are in the folder: what to set to run them. */

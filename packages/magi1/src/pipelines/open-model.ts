@@ -9,6 +9,7 @@ import { checkRequest, planRequest } from './check-request.ts';
 import type { CheckedRequest, RequestContext } from './check-request.ts';
 import { chooseResidency } from './memory.ts';
 import type { RunSize } from './memory.ts';
+import { mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
 import type { ModelSource } from './model-folder.ts';
 import { Networks } from './networks.ts';
@@ -102,11 +103,11 @@ export async function prepareRequest<Request extends GenerationOptions>(
   source: ModelSource,
 ): Promise<Request> {
   const { settings } = checkRequest(request, mode, contextOf(source));
-  return mode.decode(request, settings);
+  return mode.decode(request, settings, mediaDefaults(source.asOriginal));
 }
 
-export function contextOf({ config, environment, trained }: ModelSource): RequestContext {
-  return { config, switches: environment.specialTokens, trained };
+export function contextOf({ config, environment, trained, asOriginal }: ModelSource): RequestContext {
+  return { config, switches: environment.specialTokens, trained, asOriginal };
 }
 
 /** What decides the memory of a run. */

@@ -4,6 +4,8 @@ import type { SamplingStep } from '../sampler/index.ts';
 import type { StepState } from '../sampler/sample.ts';
 import type { TextRows } from '../text-conditioning/index.ts';
 import type { MediaInput } from '../media/rgb-frames.ts';
+import type { Fit, Scaler } from '../media/scale.ts';
+import type { VideoEnd } from '../media/types.ts';
 import type { ProgressListener } from './progress.ts';
 import type { FrameValues, VideoChunk } from './result.ts';
 import type { OutputType } from './settings.ts';
@@ -85,14 +87,24 @@ export type StepListener = (step: SamplingStep, state: StepState) => unknown;
 
 export type TextToVideoRequest = GenerationOptions;
 
-export interface ImageToVideoRequest extends GenerationOptions {
-  /** The picture that the video starts with, scaled to its size whatever its shape. */
+/** How a picture or clip is brought to the size of the video. */
+export interface ScalingOptions {
+  /** `stretch`, where left out: whatever its shape. `pad` and `crop` keep its shape, with black bars or cut sides. */
+  readonly fit?: Fit | undefined;
+  /** `accurate`, or `original` with the original's bytes, which is the default of pipelines from a config file. */
+  readonly scaler?: Scaler | undefined;
+}
+
+export interface ImageToVideoRequest extends GenerationOptions, ScalingOptions {
+  /** The picture that the video starts with, scaled to its size. */
   readonly image: MediaInput;
 }
 
-export interface VideoToVideoRequest extends GenerationOptions {
+export interface VideoToVideoRequest extends GenerationOptions, ScalingOptions {
   /** The clip that the video continues, read at the config's fps and scaled to its size. */
   readonly video: MediaInput;
-  /** Most frames that are taken from the start of the clip; 32, as in the original, where left out. */
+  /** Most frames that are taken of the clip; 32, as in the original, where left out. */
   readonly prefixFrames?: number | undefined;
+  /** Which of its frames are continued: those at its `end`, or at its `start` as in the original, which is the default of pipelines from a config file. */
+  readonly videoFrom?: VideoEnd | undefined;
 }

@@ -1,6 +1,7 @@
 // What a run gives: chunks as they are finished, the whole video, and the facts of the run.
 import type { TextRows } from '../text-conditioning/index.ts';
 import type { LoraInfo } from '../lora/index.ts';
+import type { ClipCounts } from './prefix.ts';
 import type { OutputType, Settings } from './settings.ts';
 
 /** Values of frames: uint8, or float32 where outputType asks for 'float' or 'latents'. */
@@ -39,6 +40,8 @@ export interface Facts {
   /** Valid rows of the caption, special tokens left out. */
   readonly textTokens: number;
   readonly settings: Settings;
+  /** What became of the frames of a clip, and how many new ones follow; null where none is continued. */
+  readonly clip: (ClipCounts & { readonly newFrames: number }) | null;
   readonly model: { readonly config: string; readonly name: string };
   readonly loras: readonly LoraInfo[];
   readonly versions: { readonly magi1: string; readonly node?: string };

@@ -132,6 +132,7 @@ export async function* run<Request extends GenerationOptions>(
       mode: mode.name,
       textTokens: texts.caption.length,
       settings,
+      clip: given.clip === undefined ? null : { ...given.clip, newFrames: settings.frames },
       model: { config: paths.config, name: config.model_config.model_name },
       loras: choice.loras,
       versions: versions(),
