@@ -32,9 +32,9 @@ fn exp_number(x: T) -> T {
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
 
-fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+fn is_nan(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x7f800000u); }
 
-fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(x)); }
 
 
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }

@@ -1,6 +1,7 @@
 struct Params {
   invocations: u32,
   groups: u32,
+  zero: f32,
   batch: i32,
   channels: i32,
   frames: i32,
@@ -31,9 +32,9 @@ fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.
 
 fn decode_word(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word << 16u, word & 0xffff0000u)); }
 fn decode_at(i: u32) -> f32 { return decode_word(weight[i / 2u])[i % 2u]; }
-fn x_at(row: i32, width: i32, w: i32) -> f32 {
-  let inside = w >= 0 && w < width;
-  return select(0.0, x[select(0, row + w, inside)], inside);
+fn x_at(row: i32, w: i32) -> f32 {
+  let inside = w >= 0 && w < params.width;
+  return select(0.0, x[row + select(0, w, inside)], inside);
 }
 fn store(row: i32, w: i32, values: vec4f) {
   for (var n = 0; n < min(4, params.out_width - w); n++) { y[row + w + n] = values[n]; }
@@ -56,27 +57,36 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   let left = w * params.stride_w - params.pad_w;
   var low0 = vec4f();
   var high0 = low0;
+  var padded0 = 0.0;
   var low1 = vec4f();
   var high1 = low1;
+  var padded1 = 0.0;
   var low2 = vec4f();
   var high2 = low2;
+  var padded2 = 0.0;
   for (var c = 0; c < params.channels; c++) {
     for (var dt = 0; dt < params.kernel_t; dt++) {
       let frame = t * params.stride_t + dt - params.pad_t;
       for (var dh = 0; dh < params.kernel_h; dh++) {
         let line = h * params.stride_h + dh - params.pad_h;
-        // A row outside is one without elements: zeros, whose products with infinite weights count.
-        let inside = frame >= 0 && frame < params.frames && line >= 0 && line < params.height;
-        let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
-        let width = select(0, params.width, inside);
         let tap = filter0 * filter_size + ((c * params.kernel_t + dt) * params.kernel_h + dh) * params.kernel_w;
+        if (frame < 0 || frame >= params.frames || line < 0 || line >= params.height) {
+          // Products with zeros: NaN for a weight that is not finite.
+          for (var k = 0; k < params.kernel_w; k++) {
+            padded0 += decode_at(u32(tap + 0 * filter_size + k)) * params.zero;
+            padded1 += decode_at(u32(tap + 1 * filter_size + k)) * params.zero;
+            padded2 += decode_at(u32(tap + 2 * filter_size + k)) * params.zero;
+          }
+          continue;
+        }
+        let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
         var low_x: vec4f;
         var high_x: vec4f;
-        low_x = vec4f(0.0, x_at(row, width, left + 0), x_at(row, width, left + 1), x_at(row, width, left + 2));
-        high_x = vec4f(x_at(row, width, left + 3), x_at(row, width, left + 4), x_at(row, width, left + 5), x_at(row, width, left + 6));
+        low_x = vec4f(0.0, x_at(row, left + 0), x_at(row, left + 1), x_at(row, left + 2));
+        high_x = vec4f(x_at(row, left + 3), x_at(row, left + 4), x_at(row, left + 5), x_at(row, left + 6));
         for (var k = 0; k < params.kernel_w; k++) {
           low_x = vec4f(low_x.yzw, high_x.x);
-          high_x = vec4f(high_x.yzw, x_at(row, width, left + k + 7));
+          high_x = vec4f(high_x.yzw, x_at(row, left + k + 7));
           let w0 = decode_at(u32(tap + 0 * filter_size + k));
           low0 += low_x * w0;
           high0 += high_x * w0;
@@ -92,10 +102,16 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   }
   let plane = params.out_frames * params.out_height * params.out_width;
   let base = (item * params.filters + filter0) * plane + (t * params.out_height + h) * params.out_width;
+  low0 += padded0;
+  high0 += padded0;
   store(base + 0 * plane, w, low0);
   store(base + 0 * plane, w + 4, high0);
+  low1 += padded1;
+  high1 += padded1;
   store(base + 1 * plane, w, low1);
   store(base + 1 * plane, w + 4, high1);
+  low2 += padded2;
+  high2 += padded2;
   store(base + 2 * plane, w, low2);
   store(base + 2 * plane, w + 4, high2);
 }

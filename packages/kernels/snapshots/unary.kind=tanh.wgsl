@@ -18,19 +18,25 @@ fn exp_number(x: T) -> T {
   return (1.0 + fma(fma(fma(fma(fma(T(0.00139504802), r, T(0.00836888364)), r, T(0.041666206)), r, T(0.166665189)), r, T(0.50000001)), r * r, r)) * power;
 }
 
-fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+fn is_nan(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x7f800000u); }
 
-fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(x)); }
+
+// For a of 0 to 10.
+fn tanh_within(a: T) -> T {
+  let z = a * a;
+  let near = fma(a * z, fma(fma(fma(fma(T(-0.0057049902), z, T(0.0206390904)), z, T(-0.0537397162)), z, T(0.133314422)), z, T(-0.333332819)), a);
+  let far = 1.0 - 2.0 / (exp_number(2.0 * a) + 1.0);
+  return select(far, near, a < T(0.625));
+}
+
+fn tanh_number(x: T) -> T { return tanh_within(min(abs(x), T(10.0))) * sign(x); }
 
 fn tanh_(x: T) -> T {
   let bits = bitcast<Bits>(x);
   let magnitude = bits & Bits(0x7fffffffu);
-  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(10.0))));
-  let z = a * a;
-  let near = fma(a * z, fma(fma(fma(fma(T(-0.0057049902), z, T(0.0206390904)), z, T(-0.0537397162)), z, T(0.133314422)), z, T(-0.333332819)), a);
-  let far = 1.0 - 2.0 / (exp_number(2.0 * a) + 1.0);
-  let value = select(far, near, a < T(0.625));
-  return select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, is_nan(magnitude));
+  let value = tanh_within(bitcast<T>(min(magnitude, bitcast<Bits>(T(10.0)))));
+  return select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, magnitude > Bits(0x7f800000u));
 }
 
 fn apply(x: T) -> T { return tanh_(x); }

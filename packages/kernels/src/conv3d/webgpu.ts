@@ -33,23 +33,30 @@ const program: WgslProgram<ConvVariant> = {
     ...(bias ? [{ name: 'bias', type: 'array<f32>', access: 'read' as const }] : []),
     { name: 'y', type: 'array<f32>', access: 'read_write' },
   ],
-  params: { invocations: 'u32', groups: 'u32', ...Object.fromEntries(SIZES.map((name) => [name, 'i32' as const])) },
+  // A literal 0 would be folded.
+  params: {
+    invocations: 'u32',
+    groups: 'u32',
+    zero: 'f32',
+    ...Object.fromEntries(SIZES.map((name) => [name, 'i32' as const])),
+  },
   source({ weight, bias, filters, unitStride }) {
     const all = Array.from({ length: filters }, (_, f) => f);
     const start = all.map(
       (f) => `
   var low${f} = vec4f(${bias ? `bias[filter0 + ${f}]` : ''});
-  var high${f} = low${f};`,
+  var high${f} = low${f};
+  var padded${f} = 0.0;`,
     );
     const stepped = `
-          low_x = ${four((n) => `x_at(row, width, left + k + ${n} * params.stride_w)`, 0)};
-          high_x = ${four((n) => `x_at(row, width, left + k + ${n} * params.stride_w)`, 4)};`;
+          low_x = ${four((n) => `x_at(row, left + k + ${n} * params.stride_w)`, 0)};
+          high_x = ${four((n) => `x_at(row, left + k + ${n} * params.stride_w)`, 4)};`;
     const slid = `
           low_x = vec4f(low_x.yzw, high_x.x);
-          high_x = vec4f(high_x.yzw, x_at(row, width, left + k + 7));`;
+          high_x = vec4f(high_x.yzw, x_at(row, left + k + 7));`;
     const before = unitStride
-      ? `low_x = ${four((n) => (n === 0 ? '0.0' : `x_at(row, width, left + ${n - 1})`), 0)};
-        high_x = ${four((n) => `x_at(row, width, left + ${n - 1})`, 4)};`
+      ? `low_x = ${four((n) => (n === 0 ? '0.0' : `x_at(row, left + ${n - 1})`), 0)};
+        high_x = ${four((n) => `x_at(row, left + ${n - 1})`, 4)};`
       : '';
     const products = all.map(
       (f) => `
@@ -57,17 +64,23 @@ const program: WgslProgram<ConvVariant> = {
           low${f} += low_x * w${f};
           high${f} += high_x * w${f};`,
     );
+    const outside = all.map(
+      (f) => `
+            padded${f} += decode_at(u32(tap + ${f} * filter_size + k)) * params.zero;`,
+    );
     const stores = all.map(
       (f) => `
+  low${f} += padded${f};
+  high${f} += padded${f};
   store(base + ${f} * plane, w, low${f});
   store(base + ${f} * plane, w + 4, high${f});`,
     );
     return /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${decodeOne(weight, 'weight').code}
-fn x_at(row: i32, width: i32, w: i32) -> f32 {
-  let inside = w >= 0 && w < width;
-  return select(0.0, x[select(0, row + w, inside)], inside);
+fn x_at(row: i32, w: i32) -> f32 {
+  let inside = w >= 0 && w < params.width;
+  return select(0.0, x[row + select(0, w, inside)], inside);
 }
 fn store(row: i32, w: i32, values: vec4f) {
   for (var n = 0; n < min(4, params.out_width - w); n++) { y[row + w + n] = values[n]; }
@@ -93,11 +106,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
       let frame = t * params.stride_t + dt - params.pad_t;
       for (var dh = 0; dh < params.kernel_h; dh++) {
         let line = h * params.stride_h + dh - params.pad_h;
-        // A row outside is one without elements: zeros, whose products with infinite weights count.
-        let inside = frame >= 0 && frame < params.frames && line >= 0 && line < params.height;
-        let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
-        let width = select(0, params.width, inside);
         let tap = filter0 * filter_size + ((c * params.kernel_t + dt) * params.kernel_h + dh) * params.kernel_w;
+        if (frame < 0 || frame >= params.frames || line < 0 || line >= params.height) {
+          // Products with zeros: NaN for a weight that is not finite.
+          for (var k = 0; k < params.kernel_w; k++) {${outside.join('')}
+          }
+          continue;
+        }
+        let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
         var low_x: vec4f;
         var high_x: vec4f;
         ${before}
@@ -128,7 +144,7 @@ export const webgpu: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dPara
       program,
       variant: { weight: weight.dtype, bias: bias !== undefined, filters: together, unitStride: stride[2] === 1 },
       bindings: { x, weight, ...(bias && { bias }), y },
-      params: { invocations, groups, ...Object.fromEntries(SIZES.map((name, i) => [name, sizes[i]!])) },
+      params: { invocations, groups, zero: 0, ...Object.fromEntries(SIZES.map((name, i) => [name, sizes[i]!])) },
       workgroups: foldWorkgroups('conv3d', Math.ceil(invocations / 64), capabilities),
     },
   ];

@@ -31,8 +31,8 @@ export const valueType = (wide: boolean): string =>
     : 'alias T = f32; alias Int = i32; alias Bits = u32; alias Truth = bool;';
 
 /**
- * `exp_`, and `exp_number` for arguments that are numbers or infinities: NaN becomes some number there. Compilers may fold
- * `x != x`, and clamp need not let NaN pass, so NaN is known by its bits.
+ * `exp_`, and `exp_number`, which is cheaper and makes some number of NaN: for callers whose result is NaN anyway, below as
+ * well. Compilers may fold `x != x`, and min, max and clamp need not let NaN pass, so NaN is known by its bits.
  */
 export const EXP = /* wgsl */ `
 fn exp_number(x: T) -> T {
@@ -43,9 +43,9 @@ fn exp_number(x: T) -> T {
   return (1.0 + fma(${horner(EXP_POLYNOMIAL, 'r')}, r * r, r)) * power;
 }
 
-fn is_nan(magnitude: Bits) -> Truth { return magnitude > Bits(0x7f800000u); }
+fn is_nan(x: T) -> Truth { return (bitcast<Bits>(x) & Bits(0x7fffffffu)) > Bits(0x7f800000u); }
 
-fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(bitcast<Bits>(x) & Bits(0x7fffffffu))); }
+fn exp_(x: T) -> T { return select(exp_number(x), x, is_nan(x)); }
 `;
 
 // NaN comes back by the quotient.
@@ -53,31 +53,33 @@ export const SILU = /* wgsl */ `${EXP}
 fn silu(x: T) -> T { return x / (1.0 + exp_number(-x)); }
 `;
 
-/** `value`, which is not negative, with the sign of x; x where it is NaN. */
-const SIGNED = 'select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, is_nan(magnitude))';
-
 export const TANH = /* wgsl */ `${EXP}
-fn tanh_(x: T) -> T {
-  let bits = bitcast<Bits>(x);
-  let magnitude = bits & Bits(0x7fffffffu);
-  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(${TANH_ONE}.0))));
+// For a of 0 to ${TANH_ONE}.
+fn tanh_within(a: T) -> T {
   let z = a * a;
   let near = fma(a * z, ${horner(TANH_POLYNOMIAL, 'z')}, a);
   let far = 1.0 - 2.0 / (exp_number(2.0 * a) + 1.0);
-  let value = select(far, near, a < T(${TANH_LIMIT}));
-  return ${SIGNED};
+  return select(far, near, a < T(${TANH_LIMIT}));
+}
+
+fn tanh_number(x: T) -> T { return tanh_within(min(abs(x), T(${TANH_ONE}.0))) * sign(x); }
+
+fn tanh_(x: T) -> T {
+  let bits = bitcast<Bits>(x);
+  let magnitude = bits & Bits(0x7fffffffu);
+  let value = tanh_within(bitcast<T>(min(magnitude, bitcast<Bits>(T(${TANH_ONE}.0)))));
+  return select(bitcast<T>(bitcast<Bits>(value) | (bits ^ magnitude)), x, magnitude > Bits(0x7f800000u));
 }
 `;
 
 export const ERF = /* wgsl */ `${EXP}
-fn erf(x: T) -> T {
-  let bits = bitcast<Bits>(x);
-  let magnitude = bits & Bits(0x7fffffffu);
-  let a = bitcast<T>(min(magnitude, bitcast<Bits>(T(${ERF_ONE}.0))));
+fn erf_number(x: T) -> T {
+  let a = min(abs(x), T(${ERF_ONE}.0));
   let z = a * a;
   let near = fma(a, ${horner(ERF_POLYNOMIAL, 'z')}, a);
   let far = 1.0 - exp_number(${horner(LOG_ERFC_POLYNOMIAL, 'a')});
-  let value = select(far, near, a < T(1.0));
-  return ${SIGNED};
+  return select(far, near, a < T(1.0)) * sign(x);
 }
+
+fn erf(x: T) -> T { return select(erf_number(x), x, is_nan(x)); }
 `;
