@@ -1,6 +1,6 @@
 // A prompt to T5 features: cleaned, tokenised, encoded.
 import { refuseNotFinite } from '../not-finite.ts';
-import { cleanPrompt } from '../t5/clean-caption.ts';
+import { cleanPromptInTurns } from '../t5/clean-caption.ts';
 import type { LoadingOptions, Networks } from './networks.ts';
 import type { ModelParts } from './parts.ts';
 import type { EncodedPrompt } from './result.ts';
@@ -19,7 +19,7 @@ export async function encodePrompt(
   { maxSequenceLength: maxLength, signal, loading }: EncodePromptOptions,
 ): Promise<EncodedPrompt> {
   const { caption_channels: width } = parts.source.config.model_config;
-  const cleaned = cleanPrompt(prompt);
+  const cleaned = await cleanPromptInTurns(prompt, signal);
   const { inputIds, attentionMask } = parts.tokenizer.encodePadded(cleaned, maxLength);
   const length = attentionMask.indexOf(0) < 0 ? maxLength : attentionMask.indexOf(0);
   const truncated = length === maxLength && parts.tokenizer.encode(cleaned).length > maxLength;

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cleanCaption, cleanPrompt } from './clean-caption.ts';
+import { cleanCaption, cleanPrompt, cleanPromptInTurns } from './clean-caption.ts';
 import { fixText } from './fix-text.ts';
 import { htmlUnescape } from './html-entities.ts';
 import { htmlText } from './html-text.ts';
 import { pythonLower, pythonRegExp, pythonStrip, unquotePlus } from './python-text.ts';
+import { HTTP, removeUrls } from './remove-urls.ts';
 
 // Expected values are those of Python 3.11, Beautiful Soup 4.15 and ftfy 6.2.
 describe('pythonRegExp', () => {
@@ -108,6 +109,62 @@ describe('cleanCaption', () => {
   it('takes any text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => typeof cleanPrompt(text) === 'string'),
+    );
+  });
+});
+
+describe('long texts', () => {
+  const SHORT = 20_000;
+  const repeat = (unit: string, length: number) => unit.repeat(Math.ceil(length / unit.length)).slice(0, length);
+
+  // Each of them made some rule, or the HTML parser, read the rest of the text again and again.
+  it.each([
+    ...['x', 'a.', '.com@', '👨‍👩‍👧', '\u0301', 'Ã©â€™', '1', ' ', '  .', '<a ', '<a x=">', "<a b='", '<!--', '</', '<?'],
+    ...['<![cdata[', '<b>x', '<br></p>', '＆amp;', 'a-', '@a', '%c3'],
+  ])('of %j are cleaned in time that grows with their length alone', (unit) => {
+    const seconds = (length: number) => {
+      const text = `http://a1b${repeat(unit, length)}1_`;
+      const times = [0, 1, 2].map(() => {
+        const { user } = process.cpuUsage();
+        cleanCaption(text);
+        return process.cpuUsage().user - user;
+      });
+      return Math.min(...times) / 1e6;
+    };
+    seconds(SHORT); // compiles
+    // Quadratic time would be 16 times as long.
+    expect(seconds(4 * SHORT)).toBeLessThan(8 * seconds(SHORT) + 0.1);
+  });
+
+  it('of nested references take a bounded number of passes', () => {
+    const nested = `＆${'amp;'.repeat(20_000)}`;
+    expect(fixText('＆amp;amp;lt;')).toBe('<');
+    expect(fixText(nested).length).toBe(nested.length - 63 * 4);
+  });
+
+  it('stop when they are aborted', async () => {
+    const text = repeat('a red <b>circle</b> ', 2_000_000);
+    const start = performance.now();
+    const { user } = process.cpuUsage();
+    await expect(cleanPromptInTurns(text, AbortSignal.timeout(50))).rejects.toThrow(/timeout|aborted/i);
+    const used = (process.cpuUsage().user - user) / 1e3;
+    expect(Math.min(used, performance.now() - start)).toBeLessThan(3000);
+    expect(await cleanPromptInTurns('A <b>Cat</b>')).toBe('a cat');
+  });
+});
+
+describe('removeUrls', () => {
+  const host = String.raw`[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w/\-]*\b/?(?!@)`;
+  const whole = pythonRegExp(String.raw`\b(?:https?:(?:/{1,3}|[a-zA-Z0-9%])|${host})`);
+  const part = fc.constantFrom(
+    ...['http', 'https', ':', '/', '//', '.', '.com', '.co', '.it', '-', 'a', 'B', '7', 'é', '_'],
+  );
+  const text = fc.array(fc.oneof(part, fc.constantFrom('@', ' ', '%', '.comx', 'www', '😀')), { maxLength: 30 });
+
+  it('leaves out what the pattern matches', () => {
+    fc.assert(
+      fc.property(text, (parts) => removeUrls(parts.join(''), HTTP) === parts.join('').replace(whole, '')),
+      { numRuns: 20_000 },
     );
   });
 });

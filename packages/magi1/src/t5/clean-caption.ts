@@ -1,22 +1,21 @@
 // Cleaning of prompts as the training captions were cleaned: an ordered list of substitutions, URL- and HTML-decoding, ftfy.
+import { yieldToEventLoop } from '@magi1/tensor';
 import { fixText } from './fix-text.ts';
 import { htmlUnescape } from './html-entities.ts';
 import { htmlText } from './html-text.ts';
 import { pythonLower, pythonRegExp, pythonStrip, unquotePlus } from './python-text.ts';
+import { HTTP, WWW, removeUrls } from './remove-urls.ts';
 
 type Substitution = readonly [pattern: RegExp, replacement: string];
+
+// Prompts may be whole books: every pattern takes time in proportion to the text. Where a pattern could begin anywhere in a
+// run of characters and fail at its end, a lookbehind lets it begin at the start of the run only.
 
 function rule(pattern: string, replacement = ''): Substitution {
   return [pythonRegExp(pattern), replacement];
 }
 
-const HOST_AND_PATH = String.raw`[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w/\-]*\b/?(?!@)`;
 const FILE_TYPES = 'png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4';
-
-const URLS: Substitution[] = [
-  rule(String.raw`\b(?:https?:(?:/{1,3}|[a-zA-Z0-9%])|${HOST_AND_PATH})`),
-  rule(String.raw`\b(?:www:(?:/{1,3}|[a-zA-Z0-9%])|${HOST_AND_PATH})`),
-];
 
 const BEFORE_REPAIR: Substitution[] = [
   rule(String.raw`@[\w\d]+\b`), // nicknames
@@ -41,11 +40,11 @@ const BEFORE_REPAIR: Substitution[] = [
   rule(String.raw`#\d{1,3}\b`), // article numbers
   rule(String.raw`#\d{5,}\b`),
   rule(String.raw`\b\d{6,}\b`),
-  rule(String.raw`\S+\.(?:${FILE_TYPES})`), // file names
+  rule(String.raw`(?<!\S)\S+\.(?:${FILE_TYPES})`), // file names
   rule(`["']{2,}`, '"'),
   rule(String.raw`\.{2,}`, ' '),
   rule(String.raw`[#®•©™&@·º½¾¿¡§~)(\]\[}{|\\/*]+`, ' '),
-  rule(String.raw`\s+\.\s+`, ' '),
+  rule(String.raw`(?<!\s)\s+\.\s+`, ' '),
 ];
 
 const AFTER_REPAIR: Substitution[] = [
@@ -57,8 +56,8 @@ const AFTER_REPAIR: Substitution[] = [
   rule(String.raw`\bclick\b\s(?:for|on)\s\w+`),
   rule(String.raw`\b(?:${FILE_TYPES})(?:\simages?)?`),
   rule(String.raw`\bpage\s+\d+\b`),
-  rule(String.raw`\b\d*[a-zA-Z]+\d+[a-zA-Z]+\d+[a-zA-Z\d]*\b`, ' '), // j2d1a2a
-  rule(String.raw`\b\d+\.?\d*[xх×]\d+\.?\d*\b`), // sizes; the second x is Cyrillic
+  rule(String.raw`\b\d*[a-zA-Z]+\d+[a-zA-Z]+\d[a-zA-Z\d]*\b`, ' '), // j2d1a2a
+  rule(String.raw`\b\d+(?:\.\d*)?[xх×]\d+(?:\.\d*)?\b`), // sizes; the second x is Cyrillic
   rule(String.raw`\b\s+:\s+`, ': '),
   rule(String.raw`(\D[,./])\b`, '$1 '),
   rule(String.raw`\s+`, ' '),
@@ -68,8 +67,14 @@ const AFTER_REPAIR: Substitution[] = [
   rule(String.raw`^\.\S+$`),
 ];
 
-function applyAll(text: string, rules: readonly Substitution[]): string {
-  return rules.reduce((result, [pattern, replacement]) => result.replace(pattern, replacement), text);
+/** Applies rules one after the other; may be left after each. */
+function* applyAll(text: string, rules: readonly Substitution[]): Steps {
+  let result = text;
+  for (const [pattern, replacement] of rules) {
+    result = result.replace(pattern, replacement);
+    yield;
+  }
+  return result;
 }
 
 /** More than three dashes and underscores are taken as separators of words. */
@@ -77,14 +82,36 @@ function splitCompounds(text: string): string {
   return (text.match(/[-_]/g)?.length ?? 0) > 3 ? text.replace(/[-_]/g, ' ') : text;
 }
 
+/** Cleaning in small steps, with the result at the end. */
+type Steps = Generator<undefined, string>;
+
+function* captionSteps(text: string): Steps {
+  let caption = pythonLower(pythonStrip(unquotePlus(text)));
+  yield;
+  caption = removeUrls(removeUrls(caption.replaceAll('<person>', 'person'), HTTP), WWW);
+  yield;
+  caption = htmlText(caption);
+  yield;
+  caption = splitCompounds(yield* applyAll(caption, BEFORE_REPAIR));
+  caption = basicClean(caption);
+  yield;
+  return pythonStrip(yield* applyAll(caption, AFTER_REPAIR));
+}
+
+function* promptSteps(text: string): Steps {
+  return yield* captionSteps(yield* captionSteps(text));
+}
+
+function atOnce(steps: Steps): string {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
+
 /** One pass of cleaning. Deterministic, never throws; the result may be empty. */
 export function cleanCaption(text: string): string {
-  let caption = pythonLower(pythonStrip(unquotePlus(text)));
-  caption = caption.replaceAll('<person>', 'person');
-  caption = htmlText(applyAll(caption, URLS));
-  caption = splitCompounds(applyAll(caption, BEFORE_REPAIR));
-  caption = basicClean(caption);
-  return pythonStrip(applyAll(caption, AFTER_REPAIR));
+  return atOnce(captionSteps(text));
 }
 
 /** ftfy, HTML references decoded twice, strip. */
@@ -94,5 +121,21 @@ export function basicClean(text: string): string {
 
 /** What the text encoder gets: two passes, as in the original pipeline. */
 export function cleanPrompt(text: string): string {
-  return cleanCaption(cleanCaption(text));
+  return atOnce(promptSteps(text));
+}
+
+const TURN_MS = 8;
+
+/** `cleanPrompt` for texts of any length: gives the event loop its turns, and ends when `signal` aborts. */
+export async function cleanPromptInTurns(text: string, signal?: AbortSignal): Promise<string> {
+  const steps = promptSteps(text);
+  let last = performance.now();
+  for (;;) {
+    signal?.throwIfAborted();
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    if (performance.now() - last < TURN_MS) continue;
+    await yieldToEventLoop();
+    last = performance.now();
+  }
 }

@@ -36,10 +36,13 @@ function uncurlQuotes(text: string): string {
   return text.replace(/[\u201c-\u201f]/g, '"').replace(/[\u02bc\u2018-\u201b]/g, "'");
 }
 
+/** Entities nested more deeply than this stay as they are: each level takes a pass over the line. */
+const MOST_PASSES = 64;
+
 /** Repairs one line until nothing changes any more. */
 function fixLine(line: string, unescapesEntities: boolean): string {
   let text = line;
-  for (;;) {
+  for (let pass = 0; pass < MOST_PASSES; pass++) {
     const before = text;
     if (unescapesEntities) text = unescapeEntities(text);
     text = fixC1Controls(repairMojibake(text)).replace(LIGATURE, (ligature) => LIGATURES[ligature] ?? ligature);
@@ -49,8 +52,9 @@ function fixLine(line: string, unescapesEntities: boolean): string {
       .replace(TERMINAL_ESCAPE, '')
       .replace(UNWANTED_CONTROL, '')
       .normalize('NFC');
-    if (text === before) return text;
+    if (text === before) break;
   }
+  return text;
 }
 
 /** `ftfy.fix_text`: mojibake, entities, ligatures, widths, quotes, line breaks, controls, NFC; line by line. */

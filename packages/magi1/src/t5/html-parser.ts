@@ -49,9 +49,34 @@ function execAt(pattern: RegExp, text: string, at: number): RegExpExecArray | nu
   return pattern.exec(text);
 }
 
-/** Parses a whole document; never throws, whatever the text. */
+/** Texts' lengths that unclosed start tags may read in all; then tags must be closed within `SHORT_TAG` characters. */
+const UNCLOSED_LENGTHS = 64;
+const SHORT_TAG = 1000;
+
+/** Parses a whole document in time that grows with its length alone; never throws, whatever the text. */
 export function parseHtml(html: string, events: HtmlEvents): void {
   let rawTextElement: string | undefined;
+  let readByUnclosedTags = 0;
+  /** From where on a pattern is known to match nowhere in the present scan's source. */
+  const absentFrom = new Map<RegExp, number>();
+
+  /** The first match at or after `from`. */
+  function findFrom(pattern: RegExp, source: string, from: number): RegExpExecArray | null {
+    if (from >= (absentFrom.get(pattern) ?? Infinity)) return null;
+    const found = execAt(pattern, source, from);
+    if (found === null) absentFrom.set(pattern, from);
+    return found;
+  }
+
+  function wholeStartTagEnd(source: string, at: number): number {
+    if (readByUnclosedTags > UNCLOSED_LENGTHS * html.length) {
+      const end = startTagEnd(source.slice(at, at + SHORT_TAG), 0);
+      return end < 0 ? end : at + end;
+    }
+    const end = startTagEnd(source, at);
+    if (end < 0) readByUnclosedTags += WHOLE_START_TAG.lastIndex - at;
+    return end;
+  }
 
   /** Each of these reads the construct that starts at `at` and returns its end, or INCOMPLETE if it is not closed. */
   function startTag(source: string, at: number): number {
@@ -74,8 +99,8 @@ export function parseHtml(html: string, events: HtmlEvents): void {
   }
 
   function endTag(source: string, at: number): number {
-    const close = source.indexOf('>', at + 1);
-    if (close < 0) return INCOMPLETE;
+    const close = findFrom(DECLARATION_CLOSE, source, at + 1)?.index;
+    if (close === undefined) return INCOMPLETE;
     const whole = execAt(WHOLE_END_TAG, source, at);
     if (whole) {
       const name = pythonLower(whole[1] ?? '');
@@ -103,7 +128,7 @@ export function parseHtml(html: string, events: HtmlEvents): void {
 
   /** Skips to just behind the first match of `close` at or after `from`. */
   function hiddenUntil(source: string, from: number, close: RegExp): number {
-    if (!execAt(close, source, from)) return INCOMPLETE;
+    if (!findFrom(close, source, from)) return INCOMPLETE;
     events.hidden();
     return close.lastIndex;
   }
@@ -116,7 +141,7 @@ export function parseHtml(html: string, events: HtmlEvents): void {
     if (['temp', 'cdata', 'ignore', 'include', 'rcdata'].includes(keyword)) close = SECTION_CLOSE;
     else if (['if', 'else', 'endif'].includes(keyword)) close = OFFICE_SECTION_CLOSE;
     else return INCOMPLETE; // html.parser raises here and the original fails; as text the prompt is at least usable
-    const match = execAt(close, source, at + 3);
+    const match = findFrom(close, source, at + 3);
     if (!match) return INCOMPLETE;
     events.markedSection(source.slice(at + 3, match.index));
     return close.lastIndex;
@@ -161,9 +186,17 @@ export function parseHtml(html: string, events: HtmlEvents): void {
     return { next: at + 1, stop: false };
   }
 
+  /** Where unclosed markup ends at the end of the document: behind the next `>`, else before the next `<`, else at once. */
+  function unclosedEnd(source: string, at: number): number {
+    if (findFrom(DECLARATION_CLOSE, source, at + 1)) return DECLARATION_CLOSE.lastIndex;
+    const open = source.indexOf('<', at + 1);
+    return open >= 0 ? open : at + 1;
+  }
+
   /** One scan; returns what is left where it met something that could still be continued. */
   function scan(source: string, final: boolean): string {
     let at = 0;
+    absentFrom.clear();
     while (at < source.length) {
       const interesting = rawTextElement === undefined ? /[&<]/g : rawTextEnd(rawTextElement);
       const found = execAt(interesting, source, at);
@@ -202,15 +235,7 @@ function rawTextEnd(element: string): RegExp {
   return pythonRegExp(String.raw`</\s*${element}\s*>`, 'gi');
 }
 
-/** Where unclosed markup ends at the end of the document: behind the next `>`, else before the next `<`, else at once. */
-function unclosedEnd(source: string, at: number): number {
-  const close = source.indexOf('>', at + 1);
-  if (close >= 0) return close + 1;
-  const open = source.indexOf('<', at + 1);
-  return open >= 0 ? open : at + 1;
-}
-
-function wholeStartTagEnd(source: string, at: number): number {
+function startTagEnd(source: string, at: number): number {
   if (!execAt(WHOLE_START_TAG, source, at)) return INCOMPLETE;
   const end = WHOLE_START_TAG.lastIndex;
   const next = source[end];

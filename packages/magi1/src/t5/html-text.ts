@@ -16,7 +16,10 @@ const ASCII_SPACES = /^[ \n\t\f\r]*$/;
 /** Visible text of an HTML fragment or document; lenient, never throws. */
 export function htmlText(html: string): string {
   const open: string[] = [];
-  const closedVoidElements: string[] = [];
+  // Counted by name, so that no tag looks through all those that are open.
+  const openCount = new Map<string, number>();
+  const closedVoidElements = new Map<string, number>();
+  let [hiding, preserving] = [0, 0];
   let output = '';
   let pending: string[] = [];
 
@@ -24,23 +27,32 @@ export function htmlText(html: string): string {
     if (pending.length === 0) return;
     let data = pending.join('');
     pending = [];
-    if (ASCII_SPACES.test(data) && !open.some((name) => PRESERVE_SPACE_ELEMENTS.has(name))) {
+    if (ASCII_SPACES.test(data) && preserving === 0) {
       data = data.includes('\n') ? '\n' : ' ';
     }
     if (visible) output += data;
   }
   function endNormalText(): void {
-    endText(!open.some((name) => HIDDEN_TEXT_ELEMENTS.has(name)));
+    endText(hiding === 0);
   }
   function push(name: string): void {
     endNormalText();
     open.push(name);
+    count(name, 1);
+  }
+  function count(name: string, change: 1 | -1): void {
+    openCount.set(name, (openCount.get(name) ?? 0) + change);
+    if (HIDDEN_TEXT_ELEMENTS.has(name)) hiding += change;
+    if (PRESERVE_SPACE_ELEMENTS.has(name)) preserving += change;
   }
   /** Closes the most recent open element of that name and all inside it; nothing if none is open. */
   function pop(name: string): void {
     endNormalText();
-    const index = open.lastIndexOf(name);
-    if (index >= 0) open.length = index;
+    if ((openCount.get(name) ?? 0) === 0) return;
+    for (let closed: string | undefined; closed !== name;) {
+      closed = open.pop()!;
+      count(closed, -1);
+    }
   }
 
   parseHtml(html, {
@@ -48,15 +60,15 @@ export function htmlText(html: string): string {
       push(name);
       if (!VOID_ELEMENTS.has(name)) return;
       pop(name);
-      closedVoidElements.push(name);
+      closedVoidElements.set(name, (closedVoidElements.get(name) ?? 0) + 1);
     },
     startEndTag(name) {
       push(name);
       pop(name);
     },
     endTag(name) {
-      const index = closedVoidElements.indexOf(name);
-      if (index >= 0) closedVoidElements.splice(index, 1);
+      const closed = closedVoidElements.get(name) ?? 0;
+      if (closed > 0) closedVoidElements.set(name, closed - 1);
       else pop(name);
     },
     text: (data) => pending.push(data),

@@ -35,11 +35,14 @@ export function pythonRegExp(pattern: string, flags = 'g'): RegExp {
   return new RegExp(source, `${flags}u`);
 }
 
-const EDGES = new RegExp(`^[${SPACE}]+|[${SPACE}]+$`, 'gu');
+const IS_SPACE = new RegExp(`^[${SPACE}]$`, 'u');
 
 /** `str.strip()`. */
 export function pythonStrip(text: string): string {
-  return text.replace(EDGES, '');
+  let [start, end] = [0, text.length];
+  while (start < end && IS_SPACE.test(text[start]!)) start++;
+  while (start < end && IS_SPACE.test(text[end - 1]!)) end--;
+  return text.slice(start, end);
 }
 
 /** `str.lower()`: full Unicode lower case with the final-sigma rule, the same in both languages. */
