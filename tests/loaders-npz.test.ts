@@ -43,6 +43,43 @@ test('types, widened where they have no host form', async () => {
   ]);
 });
 
+test('big-endian numbers', async () => {
+  const values = new DataView(new ArrayBuffer(24));
+  [1.5, -2, 3, 4, 5, 6].forEach((value, i) => values.setFloat32(4 * i, value));
+  expect(await read(npy(header('>f4', '(6,)'), values))).toEqual(['f32', [6], [1.5, -2, 3, 4, 5, 6]]);
+  expect(await read(npy(header('>f4', '(2, 3)', 'True'), values))).toEqual(['f32', [2, 3], [1.5, 3, 5, -2, 4, 6]]);
+  const double = new DataView(new ArrayBuffer(8));
+  double.setFloat64(0, 0.25);
+  expect(await read(npy(header('>f8', '()'), double), { f64: 'f16' })).toEqual(['f16', [], [0x3400]]);
+});
+
+test('bfloat16, which NumPy stores as opaque elements, where it is expected', async () => {
+  expect(await read(npy(header('<V2', '(2,)'), Uint16Array.of(0x3fc0, 0xc000)), { bf16: true })).toEqual([
+    'bf16',
+    [2],
+    [0x3fc0, 0xc000],
+  ]);
+});
+
+test('arrays that are not asked for do not matter: their type, their size', async () => {
+  const archive = zipOf([
+    ['x.npy', npy(header('<f4', '(1,)'), Float32Array.of(7))],
+    ['labels.npy', npy(header('<U4', '(1,)'), new Uint8Array(16))],
+    ['readme.txt', Buffer.from('x')],
+  ]);
+  const arrays = await readNpz(bytesSource(archive, 'test.npz'), { names: ['x', 'y'] });
+  expect([...arrays.keys()]).toEqual(['x']);
+});
+
+test('no more is unpacked than a table has', async () => {
+  const archive = zipOf([['x.npy', new Uint8Array((64 << 20) + 1)]], { deflate: true });
+  expect(archive.length).toBeLessThan(1 << 20);
+  await expect(readNpz(bytesSource(archive, 'test.npz'))).rejects.toThrow(
+    /test\.npz: its arrays have 67108865 bytes, "x\.npy" 67108865; at most 67108864 expected/,
+  );
+  expect((await readNpz(bytesSource(archive, 'test.npz'), { names: ['y'] })).size).toBe(0);
+});
+
 test('float64 is rounded to half once', async () => {
   // Between the halves 1 and 1 + 2^-10, just above the middle: rounding through f32 first would give 1.
   const array = npy(header('<f8', '(1,)'), Float64Array.of(1 + 2 ** -11 + 2 ** -40));
@@ -51,7 +88,8 @@ test('float64 is rounded to half once', async () => {
 
 test.each<[string, Uint8Array, RegExp]>([
   ['pickled objects', npy(header('|O', '(1,)'), new Uint8Array(8)), /'\|O' are not supported/],
-  ['big-endian numbers', npy(header('>f4', '(1,)'), Float32Array.of(1)), /'>f4' are not supported/],
+  ['numbers without an order', npy(header('|f4', '(1,)'), Float32Array.of(1)), /'\|f4' are not supported/],
+  ['opaque elements', npy(header('<V2', '(1,)'), new Uint8Array(2)), /'<V2' are not supported/],
   ['strings', npy(header('<U4', '(1,)'), new Uint8Array(16)), /not supported/],
   [
     'structures',

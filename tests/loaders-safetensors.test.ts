@@ -209,3 +209,9 @@ describe('reading', () => {
     expect(await values('I64', many)).toEqual([...many].map(Number));
   });
 });
+
+test('more names than any checkpoint has are refused while they are read', () => {
+  const names = Array.from({ length: 200_001 }, (_, i) => `"${i}":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`);
+  const header = new TextEncoder().encode(`{${names.join(',')}}`);
+  expect(() => parseSafetensorsHeader(header, 'many')).toThrow(/many: header: invalid JSON, more than 200000 members/);
+});

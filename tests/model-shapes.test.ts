@@ -127,3 +127,12 @@ describe('layout tables', () => {
     }
   }
 });
+
+it('layers and depths far beyond any model are refused before lists are made of them', () => {
+  const t5 = { ...(readShapes('t5-v1_1-xxl-encoder').config as object), num_layers: 1e9 };
+  expect(() => parseT5Config(t5, 't5')).toThrow(/num_layers must be a positive integer up to 512, got 1000000000/);
+  const { ddconfig, ...vae } = readShapes('vae').config as { ddconfig: object };
+  expect(() => parseVaeConfig({ ...vae, ddconfig: { ...ddconfig, depth: 1e9 } }, 'vae')).toThrow(
+    /ddconfig\.depth must be a positive number up to 512, got 1000000000/,
+  );
+});

@@ -13,13 +13,15 @@ export class JsonNumber {
 }
 
 const MAX_DEPTH = 64;
+/** Checkpoints have thousands of tensors. */
+const MAX_MEMBERS = 200_000;
 const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
  * Parses UTF-8 bytes as one JSON value.
- * @throws FileFormatError with `what` in front, on invalid UTF-8, invalid JSON, duplicate keys or deep nesting.
+ * @throws FileFormatError with `what` in front, on invalid UTF-8, invalid JSON, duplicate keys, deep nesting or too many members.
  */
 export function parseJsonBytes(bytes: Uint8Array, what: string): JsonValue {
   let text: string;
@@ -115,6 +117,7 @@ export function parseJson(text: string, what: string): JsonValue {
       for (;;) {
         skipSpace();
         const key = string();
+        if (members.size === MAX_MEMBERS) fail(`more than ${MAX_MEMBERS} members in one object`);
         if (members.has(key)) fail(`duplicate key ${JSON.stringify(key)}`);
         skipSpace();
         expect(':');

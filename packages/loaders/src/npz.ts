@@ -3,40 +3,59 @@ import { FileFormatError, fromFloat32 } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { byteString } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
-import { elementCount, hostTensorFromBytes, tensorByteLength } from './file-dtype.ts';
+import { bitsPerElement, elementCount, hostTensorFromBytes, tensorByteLength } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
 import { contiguousStrides, gather } from './strided.ts';
 import { quote } from './tensor-file.ts';
 import { openZip, readZipEntry } from './zip.ts';
 
-const DESCRIPTORS = new Map<string, FileDType>([
-  ['<f8', 'f64'],
-  ['<f4', 'f32'],
-  ['<f2', 'f16'],
-  ['<i8', 'i64'],
-  ['<i4', 'i32'],
-  ['<i2', 'i16'],
-  ['|i1', 'i8'],
-  ['<u8', 'u64'],
-  ['<u4', 'u32'],
-  ['<u2', 'u16'],
-  ['|u1', 'u8'],
-  ['|b1', 'bool'],
+/** Types by NumPy's letter and size. */
+const TYPES = new Map<string, FileDType>([
+  ['f8', 'f64'],
+  ['f4', 'f32'],
+  ['f2', 'f16'],
+  ['i8', 'i64'],
+  ['i4', 'i32'],
+  ['i2', 'i16'],
+  ['i1', 'i8'],
+  ['u8', 'u64'],
+  ['u4', 'u32'],
+  ['u2', 'u16'],
+  ['u1', 'u8'],
+  ['b1', 'bool'],
 ]);
+/** The arrays read together; tables have megabytes. */
+const MAX_BYTES = 64 << 20;
 
 export interface NpzOptions {
   /** What float64 arrays become, rounded once from the stored double. Default f32. */
   readonly f64?: 'f32' | 'f16';
+  /** Read these arrays only, those that are there; what the others are does not matter. Default all. */
+  readonly names?: readonly string[];
+  /** Opaque elements of two bytes are bfloat16: what NumPy makes of ml_dtypes' arrays. Default false, refused. */
+  readonly bf16?: boolean;
 }
 
 /**
- * Every array of an .npz file by name (without .npy), C-contiguous.
- * @throws FileFormatError for corrupt archives, object or structured arrays, big-endian data, wrong sizes.
+ * The arrays of an .npz file by name (without .npy), C-contiguous.
+ * @throws FileFormatError for corrupt archives, object or structured arrays, wrong sizes, and more than 64 MiB, before any
+ * array is unpacked.
  */
 export async function readNpz(source: ByteSource, options: NpzOptions = {}): Promise<Map<string, HostTensor>> {
+  const { names } = options;
   const archive = await openZip(source);
+  const wanted = [...archive.entries.values()].filter(
+    ({ name }) => names === undefined || (name.endsWith('.npy') && names.includes(name.slice(0, -'.npy'.length))),
+  );
+  const total = wanted.reduce((sum, { size }) => sum + size, 0);
+  if (total > MAX_BYTES) {
+    const largest = wanted.reduce((most, entry) => (entry.size > most.size ? entry : most));
+    throw new FileFormatError(
+      `${source.name}: its arrays have ${total} bytes, ${quote(largest.name)} ${largest.size}; at most ${MAX_BYTES} expected`,
+    );
+  }
   const arrays = new Map<string, HostTensor>();
-  for (const entry of archive.entries.values()) {
+  for (const entry of wanted) {
     const what = `${source.name}: ${quote(entry.name)}`;
     if (!entry.name.endsWith('.npy')) throw new FileFormatError(`${what}: not an .npy array`);
     arrays.set(entry.name.slice(0, -'.npy'.length), await readNpy(await readZipEntry(archive, entry), what, options));
@@ -46,7 +65,7 @@ export async function readNpz(source: ByteSource, options: NpzOptions = {}): Pro
 
 /** One .npy array; `what` names it in messages. */
 export async function readNpy(bytes: Uint8Array, what: string, options: NpzOptions = {}): Promise<HostTensor> {
-  const { dtype, shape, fortran, dataStart } = parseHeader(bytes, what);
+  const { dtype, shape, fortran, bigEndian, dataStart } = parseHeader(bytes, what, options.bf16 ?? false);
   const expected = tensorByteLength(dtype, shape);
   let data = bytes.subarray(dataStart);
   if (expected !== data.length) {
@@ -55,6 +74,7 @@ export async function readNpy(bytes: Uint8Array, what: string, options: NpzOptio
     );
   }
   const count = elementCount(shape) ?? 0;
+  if (bigEndian) data = swapped(data, bitsPerElement(dtype) / 8);
   if (fortran && shape.length > 1) {
     const strides = contiguousStrides(shape.toReversed()).reverse();
     const stored = data;
@@ -74,13 +94,21 @@ interface NpyHeader {
   readonly dtype: FileDType;
   readonly shape: number[];
   readonly fortran: boolean;
+  readonly bigEndian: boolean;
   readonly dataStart: number;
 }
 
 const FIELD =
   /^\s*'(descr|fortran_order|shape)'\s*:\s*('[^'\\]*'|True|False|\((?:\s*[0-9]+\s*,)*\s*(?:[0-9]+\s*)?\))\s*(,|$)/;
 
-function parseHeader(bytes: Uint8Array, what: string): NpyHeader {
+/** Elements in the other byte order. */
+function swapped(data: Uint8Array, size: number): Uint8Array {
+  const out = new Uint8Array(data.length);
+  for (let at = 0; at < data.length; at++) out[at] = data[at - (at % size) + size - 1 - (at % size)]!;
+  return out;
+}
+
+function parseHeader(bytes: Uint8Array, what: string, bf16: boolean): NpyHeader {
   const fail = (problem: string): never => {
     throw new FileFormatError(`${what}: ${problem}`);
   };
@@ -112,8 +140,11 @@ function parseHeader(bytes: Uint8Array, what: string): NpyHeader {
     return fail(`bad .npy header ${quote(text)}`);
   }
   if (/^\(\s*[0-9]+\s*\)$/.test(dims)) fail(`bad .npy header, shape ${dims} is no tuple`);
-  const dtype = DESCRIPTORS.get(descriptor.slice(1, -1));
-  if (!dtype) return fail(`arrays of type ${descriptor} are not supported`);
+  const [, byteOrder = '', type = ''] = /^'([<>|])(\w+)'$/.exec(descriptor) ?? [];
+  const dtype = bf16 && type === 'V2' ? 'bf16' : TYPES.get(type);
+  // Only single bytes, and opaque ones, have no order.
+  if (!dtype || (byteOrder === '|' && type !== 'V2' && bitsPerElement(dtype) > 8))
+    return fail(`arrays of type ${descriptor} are not supported`);
   const shape = (dims.match(/[0-9]+/g) ?? []).map(Number);
-  return { dtype, shape, fortran: order === 'True', dataStart };
+  return { dtype, shape, fortran: order === 'True', bigEndian: byteOrder === '>' && type !== 'V2', dataStart };
 }

@@ -306,6 +306,7 @@ function sizes(value: PickleValue | undefined): number[] | undefined {
 
 const MAX_DEPTH = 32;
 const MAX_VALUES = 1_000_000;
+const MAX_TENSORS = 200_000;
 
 function flatten(root: PickleDict, what: string): Map<string, TorchTensor> {
   const tensors = new Map<string, TorchTensor>();
@@ -316,6 +317,7 @@ function flatten(root: PickleDict, what: string): Map<string, TorchTensor> {
     }
     if (value instanceof TorchTensor) {
       if (tensors.has(path)) throw new FileFormatError(`${what}: two tensors are called ${quote(path)}`);
+      if (tensors.size === MAX_TENSORS) throw new FileFormatError(`${what}: more than ${MAX_TENSORS} tensors`);
       tensors.set(path, value);
     } else if (value instanceof PickleDict) {
       for (const [key, item] of value.map) {

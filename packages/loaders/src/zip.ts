@@ -9,6 +9,7 @@ import { crc32 } from './crc32.ts';
 import { quote } from './tensor-file.ts';
 
 const MAX_DIRECTORY = 64 << 20;
+const MAX_ENTRIES = 250_000;
 const STORED = 0;
 const DEFLATED = 8;
 
@@ -46,6 +47,7 @@ export async function openZip(source: ByteSource): Promise<ZipArchive> {
     throw new FileFormatError(`${source.name}: corrupt zip archive, ${problem}`);
   };
   if (directory.offset + directory.size > directory.end) fail('its directory reaches past the end of the file');
+  if (directory.count > MAX_ENTRIES) fail(`${directory.count} entries, at most ${MAX_ENTRIES} expected`);
   if (directory.size > MAX_DIRECTORY) fail(`its directory has ${directory.size} bytes`);
   const bytes = await source.read(directory.offset, directory.size);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -111,6 +111,7 @@ export function readSentencePieceModel(bytes: Uint8Array, extraIds: number): Tok
     specialTokens,
     normalize: (text) => mapChars(text).replace(TRAILING_SPACE, '').replace(/ {2,}/g, SPACE_MARK),
     prependSpace: 'always',
+    splitsWhiteSpace: false,
     endId,
     padId,
   };

@@ -41,13 +41,16 @@ function base64Bytes(text: string, path: string): Uint8Array {
   }
 }
 
-function readNormalizer(value: unknown, path: string): (text: string) => string {
+const MAX_DEPTH = 16;
+
+function readNormalizer(value: unknown, path: string, depth = 0): (text: string) => string {
   if (value === null) return (text) => text;
+  if (depth > MAX_DEPTH) fail(`normalizers nested deeper than ${MAX_DEPTH}`);
   const normalizer = objectAt(value, path);
   switch (normalizer.type) {
     case 'Sequence': {
       const steps = arrayAt(normalizer.normalizers, `${path}.normalizers`).map((step, i) =>
-        readNormalizer(step, `${path}.normalizers[${i}]`),
+        readNormalizer(step, `${path}.normalizers[${i}]`, depth + 1),
       );
       return (text) => steps.reduce((result, step) => step(result), text);
     }
@@ -75,16 +78,27 @@ function readNormalizer(value: unknown, path: string): (text: string) => string 
   }
 }
 
-/** Metaspace: returns where a space mark is prepended. */
-function readPreTokenizer(value: unknown): 'always' | 'first' {
-  const preTokenizer = objectAt(value, 'pre_tokenizer');
-  expectValue(preTokenizer.type, 'Metaspace', 'pre_tokenizer.type');
-  expectValue(preTokenizer.replacement, SPACE_MARK, 'pre_tokenizer.replacement');
-  expectValue(preTokenizer.split ?? true, true, 'pre_tokenizer.split');
-  expectValue(preTokenizer.add_prefix_space ?? true, true, 'pre_tokenizer.add_prefix_space');
+/** Metaspace, behind WhitespaceSplit in files of transformers 5: how words are cut, and where a space mark is prepended. */
+function readPreTokenizer(value: unknown): Pick<TokenizerModel, 'prependSpace' | 'splitsWhiteSpace'> {
+  const outer = objectAt(value, 'pre_tokenizer');
+  if (outer.type !== 'Sequence')
+    return { prependSpace: readMetaspace(outer, 'pre_tokenizer'), splitsWhiteSpace: false };
+  const path = 'pre_tokenizer.pretokenizers';
+  const steps = arrayAt(outer.pretokenizers, path).map((step, i) => objectAt(step, `${path}[${i}]`));
+  const types = steps.map(({ type }) => type);
+  if (types.length !== 2 || types[0] !== 'WhitespaceSplit' || types[1] !== 'Metaspace')
+    fail(`${path} are ${JSON.stringify(types)}, expected ["WhitespaceSplit","Metaspace"] for T5`);
+  return { prependSpace: readMetaspace(steps[1]!, `${path}[1]`), splitsWhiteSpace: true };
+}
+
+function readMetaspace(preTokenizer: JsonObject, path: string): 'always' | 'first' {
+  expectValue(preTokenizer.type, 'Metaspace', `${path}.type`);
+  expectValue(preTokenizer.replacement, SPACE_MARK, `${path}.replacement`);
+  expectValue(preTokenizer.split ?? true, true, `${path}.split`);
+  expectValue(preTokenizer.add_prefix_space ?? true, true, `${path}.add_prefix_space`);
   const scheme = preTokenizer.prepend_scheme ?? 'always';
   if (scheme !== 'always' && scheme !== 'first') {
-    fail(`pre_tokenizer.prepend_scheme is ${JSON.stringify(scheme)}, expected "always" or "first"`);
+    fail(`${path}.prepend_scheme is ${JSON.stringify(scheme)}, expected "always" or "first"`);
   }
   return scheme;
 }
@@ -156,7 +170,7 @@ export function readTokenizerJson(text: string): TokenizerModel {
     vocabulary,
     specialTokens,
     normalize: readNormalizer(json.normalizer ?? null, 'normalizer'),
-    prependSpace: readPreTokenizer(json.pre_tokenizer),
+    ...readPreTokenizer(json.pre_tokenizer),
     endId,
     padId,
   };

@@ -16,6 +16,8 @@ export interface TokenizerModel {
   readonly normalize: (text: string) => string;
   /** Whether every stretch of text between special tokens starts with a space mark, or only one at the text's start. */
   readonly prependSpace: 'always' | 'first';
+  /** Whether white space is cut away between words before space marks are put; else only spaces become marks. */
+  readonly splitsWhiteSpace: boolean;
   readonly endId: number;
   readonly padId: number;
 }

@@ -49,6 +49,58 @@ function tokenizerJson(change: (json: Record<string, unknown>) => void = () => u
   return JSON.stringify(json);
 }
 
+describe('a tokenizer.json of transformers 5', () => {
+  const file = (prepend_scheme: string) =>
+    tokenizerJson((json) => {
+      json.pre_tokenizer = {
+        type: 'Sequence',
+        pretokenizers: [
+          { type: 'WhitespaceSplit' },
+          { type: 'Metaspace', replacement: '▁', prepend_scheme, split: true },
+        ],
+      };
+    });
+
+  it('cuts white space of every kind away, and marks every word', () => {
+    const tokenizer = loadTokenizer({ tokenizerJson: file('always') });
+    expect(tokenizer.encode('ab a')).toEqual([7, 5, 7, 1]);
+    expect(tokenizer.encode('  a\u0085\n a\u3000 ')).toEqual([7, 7, 1]);
+    expect(tokenizer.encode(' \t')).toEqual([1]);
+    expect(tokenizer.encode('▁a')).toEqual([7, 1]);
+  });
+  it('or the first word, where nothing is in front of it', () => {
+    const tokenizer = loadTokenizer({ tokenizerJson: file('first') });
+    expect(tokenizer.encode('a b')).toEqual([7, 5, 1]);
+    expect(tokenizer.encode(' a b')).toEqual([4, 5, 1]);
+  });
+  it('and no other sequence', () => {
+    const other = (pretokenizers: unknown) =>
+      loadTokenizer({
+        tokenizerJson: tokenizerJson((json) => (json.pre_tokenizer = { type: 'Sequence', pretokenizers })),
+      });
+    expect(() => other([{ type: 'Metaspace' }, { type: 'WhitespaceSplit' }])).toThrow(
+      /pre_tokenizer\.pretokenizers are \["Metaspace","WhitespaceSplit"\], expected/,
+    );
+    expect(() => other([{ type: 'WhitespaceSplit' }, { type: 'Metaspace' }])).toThrow(
+      /pretokenizers\[1\]\.replacement is/,
+    );
+  });
+});
+
+describe('bounds', () => {
+  it('of sentinels and of nested normalisers', () => {
+    const extra = (extra_ids: number) =>
+      loadTokenizer({ spiece: spiece(), tokenizerConfig: JSON.stringify({ extra_ids }) });
+    expect(() => extra(100_001)).toThrow(/extra_ids is 100001, expected a whole number up to 100000/);
+    const nested = (depth: number): unknown =>
+      depth === 0 ? null : { type: 'Sequence', normalizers: [nested(depth - 1)] };
+    const load = (depth: number) =>
+      loadTokenizer({ tokenizerJson: tokenizerJson((json) => (json.normalizer = nested(depth))) });
+    expect(() => load(18)).toThrow(/normalizers nested deeper than 16/);
+    expect(load(10).encode('a')).toEqual([7, 1]);
+  });
+});
+
 describe('encoding', () => {
   const tokenizer = loadTokenizer({ spiece: spiece() });
 

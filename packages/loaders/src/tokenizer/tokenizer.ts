@@ -77,6 +77,9 @@ function readModel({ spiece, tokenizerJson, tokenizerConfig }: TokenizerFiles): 
   return { ...readSentencePieceModel(spiece, extraIds), prependSpace: legacy ? 'always' : 'first' };
 }
 
+/** T5 has 100. */
+const MAX_EXTRA_IDS = 100_000;
+
 function readConfig(text = '{}'): { extraIds: number; legacy: boolean } {
   let config: unknown;
   try {
@@ -87,13 +90,15 @@ function readConfig(text = '{}'): { extraIds: number; legacy: boolean } {
   if (typeof config !== 'object' || config === null)
     throw new FileFormatError('tokenizer_config.json: expected an object');
   const { extra_ids: extraIds = 100, legacy } = config as { extra_ids?: unknown; legacy?: unknown };
-  if (typeof extraIds !== 'number' || !Number.isInteger(extraIds) || extraIds < 0) {
+  if (typeof extraIds !== 'number' || !Number.isInteger(extraIds) || extraIds < 0 || extraIds > MAX_EXTRA_IDS) {
     throw new FileFormatError(
-      `tokenizer_config.json: extra_ids is ${JSON.stringify(extraIds)}, expected a whole number`,
+      `tokenizer_config.json: extra_ids is ${JSON.stringify(extraIds)}, expected a whole number up to ${MAX_EXTRA_IDS}`,
     );
   }
   return { extraIds, legacy: legacy !== false };
 }
+
+const WHITE_SPACE = /\p{White_Space}+/u;
 
 /** A stretch of raw text, or a special token in it. */
 type Section = { readonly text: string; readonly start: number } | SpecialToken;
@@ -104,12 +109,16 @@ function compileEncoder(model: TokenizerModel): (text: string) => number[] {
   return (text) =>
     sections(text).flatMap((section) => {
       if ('id' in section) return [section.id];
-      const marked = model.normalize(section.text).replaceAll(' ', SPACE_MARK);
-      if (marked === '') return [];
-      const prepends = model.prependSpace === 'always' || section.start === 0;
-      const whole = prepends && !marked.startsWith(SPACE_MARK) ? SPACE_MARK + marked : marked;
-      // A word goes from one space mark to just before the next.
-      return whole.split(/(?=▁)/).flatMap(encodeWord);
+      const normalized = model.normalize(section.text);
+      const stretches = model.splitsWhiteSpace ? normalized.split(WHITE_SPACE) : [normalized];
+      return stretches.flatMap((stretch, i) => {
+        const marked = stretch.replaceAll(' ', SPACE_MARK);
+        if (marked === '') return [];
+        const prepends = model.prependSpace === 'always' || (section.start === 0 && i === 0);
+        const whole = prepends && !marked.startsWith(SPACE_MARK) ? SPACE_MARK + marked : marked;
+        // A word goes from one space mark to just before the next.
+        return whole.split(/(?=▁)/).flatMap(encodeWord);
+      });
     });
 }
 

@@ -55,6 +55,20 @@ describe('parseConfig', () => {
     expect(() => parseConfigText('{"a": ', 'x.json')).toThrow('x.json: not valid JSON');
   });
 
+  it.each([
+    ['model_config', 'num_layers', 512],
+    ['model_config', 'hidden_size', 65536],
+    ['model_config', 'caption_max_length', 65536],
+    ['runtime_config', 'num_steps', 10_000],
+    ['runtime_config', 'chunk_width', 1024],
+    ['runtime_config', 'num_frames', 10_000_000],
+  ] as const)('bounds %s.%s by %d', (section, field, most) => {
+    const json = withChange((c) => Object.assign(c[section], { [field]: most + 1 }));
+    expect(refuse(json)).toMatch(new RegExp(`${section}\\.${field}: .*${most}, got ${most + 1}`));
+    const largest = withChange((c) => Object.assign(c[section], { [field]: most }));
+    expect(parseConfig(largest, 'config.json')[section]).toMatchObject({ [field]: most });
+  });
+
   it('refuses contradictions with the remedy', () => {
     expect(refuse(withChange((c) => (c.engine_config.distill = true)))).toContain('set cfg_number to 1');
     expect(refuse(withChange((c) => (c.engine_config.fp8_quant = true)))).toContain('set cfg_number to 1');

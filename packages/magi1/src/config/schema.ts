@@ -1,29 +1,37 @@
 // The checkpoint's config.json as types: model_config, runtime_config, engine_config, names as in the file.
 import { z } from 'zod';
 
+/**
+ * A whole number up to a bound far beyond any model: what follows from a config, such as its list of weights, is made
+ * before any file can contradict it.
+ */
+const upTo = (most: number) => z.int().min(1).max(most);
 const count = z.int().min(1);
+const MOST_CHUNKS = 1_000_000;
+const width = upTo(1 << 16);
+const ranges = (item: z.ZodType<number>) => z.array(item).min(1).max(1000);
 const positive = z.number().positive();
 
 const modelConfig = z.object({
   model_name: z.string(),
-  num_layers: count,
-  hidden_size: count,
-  ffn_hidden_size: count,
-  num_attention_heads: count,
-  num_query_groups: count,
-  kv_channels: z.int().min(8),
+  num_layers: upTo(512),
+  hidden_size: width,
+  ffn_hidden_size: upTo(1 << 20),
+  num_attention_heads: upTo(1024),
+  num_query_groups: upTo(1024),
+  kv_channels: z.int().min(8).max(4096),
   layernorm_epsilon: positive,
   apply_layernorm_1p: z.boolean(),
   x_rescale_factor: positive,
   half_channel_vae: z.boolean(),
   params_dtype: z.enum(['torch.bfloat16', 'torch.float16', 'torch.float32']),
-  patch_size: count,
-  t_patch_size: count,
-  in_channels: count,
-  out_channels: count,
+  patch_size: upTo(256),
+  t_patch_size: upTo(256),
+  in_channels: width,
+  out_channels: width,
   cond_hidden_ratio: positive,
-  caption_channels: count,
-  caption_max_length: count,
+  caption_channels: width,
+  caption_max_length: width,
   xattn_cond_hidden_ratio: positive,
   cond_gating_ratio: positive,
   gated_linear_unit: z.boolean(),
@@ -31,26 +39,26 @@ const modelConfig = z.object({
 
 const runtimeConfig = z.object({
   cfg_number: z.union([z.literal(1), z.literal(3)]),
-  cfg_t_range: z.array(z.number()).min(1),
-  prev_chunk_scales: z.array(z.number()).min(1),
-  text_scales: z.array(z.number()).min(1),
-  noise2clean_kvrange: z.array(count),
-  clean_chunk_kvrange: z.union([z.literal(-1), count]),
+  cfg_t_range: ranges(z.number()),
+  prev_chunk_scales: ranges(z.number()),
+  text_scales: ranges(z.number()),
+  noise2clean_kvrange: z.array(upTo(MOST_CHUNKS)).max(1000),
+  clean_chunk_kvrange: z.union([z.literal(-1), upTo(MOST_CHUNKS)]),
   clean_t: z.number().gt(0).max(1),
   seed: z.int(),
-  num_frames: count,
-  video_size_h: count,
-  video_size_w: count,
-  num_steps: count,
-  window_size: count,
+  num_frames: upTo(10_000_000),
+  video_size_h: width,
+  video_size_w: width,
+  num_steps: upTo(10_000),
+  window_size: upTo(MOST_CHUNKS),
   fps: positive,
-  chunk_width: count,
+  chunk_width: upTo(1024),
   load: z.string(),
   t5_pretrained: z.string(),
   t5_device: z.string(),
   vae_pretrained: z.string(),
   scale_factor: positive,
-  temporal_downsample_factor: count,
+  temporal_downsample_factor: upTo(256),
 });
 
 const engineConfig = z.object({

@@ -1,12 +1,12 @@
 // The three networks of a model: each is checked by its table of contents first and loaded when it is needed.
-import { Magi1Error, toFloat32 } from '@magi1/tensor';
+import { Magi1Error, isFloat, toFloat32 } from '@magi1/tensor';
 import type { Device, DType } from '@magi1/tensor';
 import { readArrays, readJson, readTokenizer } from '../checkpoint.ts';
 import type { CheckedCheckpoint, LoadOptions, StreamProgress, Tokenizer } from '../checkpoint.ts';
 import { openT5 } from '../t5/load.ts';
 import type { T5Config } from '../t5/config.ts';
 import { T5Encoder } from '../t5/encoder.ts';
-import { specialTokenTable } from '../text-conditioning/index.ts';
+import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text-conditioning/index.ts';
 import type { SpecialTokenTable } from '../text-conditioning/index.ts';
 import { openTransformer } from '../transformer/load.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
@@ -170,9 +170,9 @@ function checkLatents(vae: VaeConfig, { paths, config }: ModelSource): void {
 }
 
 async function readSpecialTokens(path: string, captionChannels: number): Promise<SpecialTokenTable> {
-  const arrays = await readArrays(path, { f64: 'f16' });
+  const arrays = await readArrays(path, { f64: 'f16', bf16: true, names: SPECIAL_TOKEN_ARRAYS });
   const widened = [...arrays].map(([name, { shape, dtype, data }]) => {
-    const values = dtype === 'f16' || dtype === 'f32' ? toFloat32(dtype, data) : (data as ArrayLike<number>);
+    const values = isFloat(dtype) ? toFloat32(dtype, data) : (data as ArrayLike<number>);
     return [name, { shape, data: values }] as const;
   });
   return specialTokenTable(new Map(widened), captionChannels);

@@ -17,10 +17,11 @@ export interface T5Config {
 export function parseT5Config(json: unknown, source: string): T5Config {
   if (typeof json !== 'object' || json === null) throw new Magi1Error(`${source}: a T5 config must be a JSON object`);
   const fields = json as Readonly<Record<string, unknown>>;
-  const integer = (name: string, fallback?: number): number => {
+  /** Bounds are far beyond any model: a list of weights is made of these before a file can contradict them. */
+  const integer = (name: string, fallback?: number, most = 1 << 20): number => {
     const value = fields[name] ?? fallback;
-    if (!Number.isInteger(value) || (value as number) < 1) {
-      throw new Magi1Error(`${source}: ${name} must be a positive integer, got ${JSON.stringify(value)}`);
+    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > most) {
+      throw new Magi1Error(`${source}: ${name} must be a positive integer up to ${most}, got ${JSON.stringify(value)}`);
     }
     return value as number;
   };
@@ -39,8 +40,8 @@ export function parseT5Config(json: unknown, source: string): T5Config {
     d_kv: integer('d_kv'),
     num_heads: integer('num_heads'),
     d_ff: integer('d_ff'),
-    num_layers: integer('num_layers'),
-    vocab_size: integer('vocab_size'),
+    num_layers: integer('num_layers', undefined, 512),
+    vocab_size: integer('vocab_size', undefined, 1 << 24),
     relative_attention_num_buckets: integer('relative_attention_num_buckets', 32),
     relative_attention_max_distance: integer('relative_attention_max_distance', 128),
     layer_norm_epsilon: epsilon,

@@ -35,6 +35,9 @@ export interface SpecialTokenTable {
   readonly tokens: Readonly<Record<SpecialTokenName, Float32Array>>;
 }
 
+/** The arrays of special_tokens.npz that are read. */
+export const SPECIAL_TOKEN_ARRAYS = ['caption_token', 'logo_token', 'other_tokens'] as const;
+
 /** An array of special_tokens.npz: float64 as shipped; rounded to float16 once, here. */
 export interface TokenArray {
   readonly shape: readonly number[];

@@ -32,10 +32,13 @@ export function parseVaeConfig(json: unknown, source: string): VaeConfig {
     );
   }
   const fields = root.ddconfig as Readonly<Record<string, unknown>>;
-  const positive = (name: string, fallback?: number, integer = true): number => {
+  /** Bounds are far beyond any model: a list of weights is made of these before a file can contradict them. */
+  const positive = (name: string, fallback?: number, integer = true, most = 1 << 16): number => {
     const value = fields[name] ?? fallback;
-    if (typeof value !== 'number' || !(value > 0) || (integer && !Number.isInteger(value))) {
-      throw new Magi1Error(`${source}: ddconfig.${name} must be a positive number, got ${JSON.stringify(value)}`);
+    if (typeof value !== 'number' || !(value > 0) || value > most || (integer && !Number.isInteger(value))) {
+      throw new Magi1Error(
+        `${source}: ddconfig.${name} must be a positive number up to ${most}, got ${JSON.stringify(value)}`,
+      );
     }
     return value;
   };
@@ -50,7 +53,7 @@ export function parseVaeConfig(json: unknown, source: string): VaeConfig {
     patch_size: positive('patch_size'),
     patch_length: positive('patch_length'),
     embed_dim: positive('embed_dim'),
-    depth: positive('depth'),
+    depth: positive('depth', undefined, true, 512),
     num_heads: positive('num_heads'),
     mlp_ratio: positive('mlp_ratio', 4, false),
     z_chans: positive('z_chans'),

@@ -7,7 +7,13 @@ import { readEnvironment } from '../config/index.ts';
 import { keepView } from '../run-options.ts';
 import { planSampling, sample, samplingOptions } from '../sampler/index.ts';
 import type { SamplingPlan } from '../sampler/index.ts';
-import { captionTokenKeys, conditionText, negativeTokenKeys, specialTokenTable } from '../text-conditioning/index.ts';
+import {
+  captionTokenKeys,
+  conditionText,
+  negativeTokenKeys,
+  specialTokenTable,
+  SPECIAL_TOKEN_ARRAYS,
+} from '../text-conditioning/index.ts';
 import type { TextConditioning, TextRows } from '../text-conditioning/index.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { ditGates, folderOf, goldenFrames, loadDit, readDitManifest } from './dit-model.ts';
@@ -64,7 +70,9 @@ export async function textOf(
     caption,
     nullCaption: { rows: await model.nullCaption(), length: captionMaxLength },
     switches,
-    ...(needed ? { specialTokens: specialTokenTable(await readArrays(npz), width) } : {}),
+    ...(needed
+      ? { specialTokens: specialTokenTable(await readArrays(npz, { names: SPECIAL_TOKEN_ARRAYS }), width) }
+      : {}),
     width,
     captionMaxLength,
     chunks: plan.options.chunks,

@@ -1,0 +1,47 @@
+// Files of a model that are no regular files are refused, and none is waited for; nor is more read than a config has.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openFile } from '@magi1/loaders';
+import { FileFormatError } from '@magi1/tensor';
+import { afterAll, describe, expect, it } from 'vitest';
+import { openWeights, readArrays, readJson, readTokenizer } from '../packages/magi1/src/checkpoint.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'magi1-special-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const READERS: [string, (path: string) => Promise<unknown>][] = [
+  ['config.json', readJson],
+  ['special_tokens.npz', (path) => readArrays(path)],
+  ['model.safetensors', (path) => openWeights(path, new Map())],
+  ['any.bin', openFile],
+];
+
+describe.runIf(process.platform !== 'win32')('a pipe', () => {
+  it.each(READERS)('%s', async (file, read) => {
+    const path = join(folder, file);
+    execFileSync('mkfifo', [path]);
+    const error: unknown = await read(path).catch((cause: unknown) => cause);
+    expect(error).toBeInstanceOf(FileFormatError);
+    expect((error as Error).message).toContain(`${path}: expected a file, found a special file`);
+  });
+
+  it.each(['tokenizer.json', 'spiece.model'])('%s', async (file) => {
+    const tokenizer = mkdtempSync(join(folder, 'tokenizer-'));
+    execFileSync('mkfifo', [join(tokenizer, file)]);
+    await expect(readTokenizer(tokenizer)).rejects.toThrow(`${file}: expected a file, found a special file`);
+  });
+});
+
+describe.runIf(process.platform !== 'win32')('a device without an end', () => {
+  it.each(READERS)('as %s', async (_, read) => {
+    await expect(read('/dev/zero')).rejects.toThrow(/\/dev\/zero: expected a file, found a special file/);
+  });
+});
+
+it('a config of more bytes than any has', async () => {
+  const path = join(folder, 'large.json');
+  writeFileSync(path, ' '.repeat((4 << 20) + 1));
+  await expect(readJson(path)).rejects.toThrow(/large\.json: a file of 4194305 bytes, at most 4194304 expected/);
+});
