@@ -9,6 +9,7 @@ const commands = {
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),
+  trials: () => import('./trials.mjs'),
   'verify-all': () => import('./verify-all.mjs'),
 };
 
