@@ -243,7 +243,7 @@ describe('--lora', () => {
 describe('with nothing but a prompt', () => {
   const times = (text: string, part: string) => text.split(part).length - 1;
 
-  it('runs the pocket model, says once what it knows, and overwrites nothing', async () => {
+  it('runs the pocket model, says nothing of what it knows, and overwrites nothing', async () => {
     const cwd = temporaryFolder();
     const args = ['generate', '--prompt', 'a red circle moves to the right', '--num-frames', '24', '--device', BACKEND];
     for (const name of ['magi1.mp4', 'magi1-2.mp4']) {
@@ -252,7 +252,7 @@ describe('with nothing but a prompt', () => {
         status: 0,
         stdout: expect.stringMatching(`output +\\S*/${name} `) as string,
       });
-      expect(times(stdout + stderr, 'this model knows one or two objects')).toBe(1);
+      expect(times(stdout + stderr, 'it knows one or two objects')).toBe(0);
       expect(stdout + stderr).not.toContain('does not know');
       expect(existsSync(join(cwd, name))).toBe(true);
     }

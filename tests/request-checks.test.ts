@@ -1,8 +1,11 @@
-// Requests that are refused before any work: prompts of chunks, numbers that no plan can hold, names as users type them.
+// Requests that are refused before any work, or noted: prompts of chunks, numbers that no plan can hold, names as users
+// type them, words that a small model never saw.
+import { cpSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Device, Magi1Pipeline, Magi1VideoToVideoPipeline, POCKET_MODEL, RequestError } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TINY_MODEL, runCli } from './support/cli.ts';
-import { copyTinyModel, editConfig } from './support/tiny-model.ts';
+import { REPOSITORY, TINY_MODEL, runCli } from './support/cli.ts';
+import { copyTinyModel, editConfig, temporaryFolder } from './support/tiny-model.ts';
 
 let device: Device;
 let pipe: Magi1Pipeline;
@@ -129,6 +132,78 @@ describe('numbers that are too large', () => {
     expect(pipe.plan({ prompt: 'x', height: 16384, width: 16384 }).settings.height).toBe(16384);
     expect(pipe.plan({ prompt: 'x', seed: Number.MAX_SAFE_INTEGER }).videos).toBe(1);
     expect(performance.now() - start).toBeLessThan(20_000);
+  });
+});
+
+describe('a memory budget that is too small', () => {
+  const cases: [height: number, width: number, share: number][] = [
+    [64, 64, 0.999999],
+    [96, 80, 0.9],
+    [128, 64, 0.99],
+    [64, 208, 0.5],
+    [64, 64, 0.05],
+  ];
+  it.each(cases)('is told one that suffices: %d x %d, %d of the need', async (height, width, share) => {
+    const request = { prompt: 'a red circle', height, width };
+    const { staged, weights } = pipe.plan(request).memory;
+    const open = (memoryBudget: number) =>
+      Magi1Pipeline.fromPretrained(POCKET_MODEL, { device: { backend: 'reference', memoryBudget }, request });
+    const budget = Math.floor(staged * share);
+    const error: unknown = await open(budget).catch((reason: unknown) => reason);
+    if (!(error instanceof RequestError)) throw error;
+    const [, named, bytes] = /raise memoryBudget to (\S+ MiB) \((\d+) bytes\)/.exec(error.message)!;
+    expect(Number(bytes)).toBeGreaterThan(budget);
+    expect(error.message).not.toContain(`budget of ${named}`);
+    await (await open(Number(bytes))).dispose();
+    // Smaller pictures are named where they would do.
+    expect(/smaller height and width/.test(error.message)).toBe(budget > weights.transformer + weights.vae);
+  });
+});
+
+describe('a small model', () => {
+  const notesOf = (request: object) => pipe.plan({ prompt: 'a red circle', ...request }).notes;
+
+  it.each([
+    ['A red circle moves to the right on a black background.', []],
+    ['a red fox in the snow', ['this model does not know the words fox, snow: it knows one or two objects']],
+    ['a grey circle', ['this model does not know the word grey: it knows one or two objects']],
+    ['红色的圆形', ['this model does not know the word 红色的圆形: it knows one or two objects']],
+    ['', ['a prompt without words leaves to this model what to show: it knows one or two objects']],
+    [' ... !', ['a prompt without words leaves to this model what to show: it knows one or two objects']],
+    [Array.from({ length: 12 }, (_, i) => `w${i}`).join(' '), ['w0, w1, w2, w3, w4, w5, w6, w7 and 4 more: it knows']],
+    ['z'.repeat(1000), [`the word ${'z'.repeat(30)}...: it knows`]],
+  ])('names the words that it does not know: %#', (prompt, expected) => {
+    const notes = notesOf({ prompt });
+    expect(notes).toHaveLength(expected.length);
+    for (const [i, part] of expected.entries()) expect(notes[i]).toContain(part);
+  });
+
+  it('looks at the prompts of later chunks and of a batch, and not at what is not wanted', () => {
+    const chunkPrompts = [{ chunk: 1, prompt: 'a blue horse' }];
+    expect(notesOf({ chunkPrompts })).toEqual([expect.stringContaining('the word horse:')]);
+    expect(notesOf({ prompt: ['a red circle', 'a dog'] })).toEqual([expect.stringContaining('the word dog:')]);
+    const promptEmbeds = { rows: new Float32Array(64), length: 1 };
+    expect(notesOf({ prompt: undefined, promptEmbeds })).toEqual([]);
+  });
+
+  it('knows every word of the held-out prompts', () => {
+    const file = join(REPOSITORY, 'evaluation', 'data', 'prompts.json');
+    const prompts = JSON.parse(readFileSync(file, 'utf8')) as { prompt: string }[];
+    expect(prompts.length).toBeGreaterThan(100);
+    for (const { prompt } of prompts) expect(notesOf({ prompt })).toEqual([]);
+  });
+
+  it.each([
+    ['fps', 12, /fps 12 where it was trained with 24/],
+    ['chunk_width', 4, /chunk_width 4 where it was trained with 6/],
+    ['window_size', 2, /window_size 2 where it was trained with 4/],
+  ])('notes another %s', async (field, value, message) => {
+    const folder = join(temporaryFolder(), 'model');
+    cpSync(POCKET_MODEL, folder, { recursive: true });
+    editConfig(folder, (config) => (config.runtime_config![field] = value));
+    const own = await Magi1Pipeline.fromPretrained(folder, { device });
+    expect(own.plan({ prompt: 'a red circle' }).notes.join()).toMatch(message);
+    await own.dispose();
   });
 });
 

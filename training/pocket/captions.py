@@ -1,9 +1,11 @@
 """Captions in varied English for scenes of the data world."""
 
+import re
+
 import numpy as np
 
 from .palette import SHAPES, SIZE_WORDS, SPEED_WORDS
-from .scenes import Motion, Object, Scene
+from .scenes import Motion, Object, Scene, sample_scene
 
 GOES = ("moves", "moves", "moves", "slides", "drifts", "goes", "travels", "glides")
 TOWARDS = {
@@ -92,3 +94,10 @@ def caption_chunks(rng: np.random.Generator, scene: Scene) -> list[str]:
         return [finish(rng, f"{prefix}{subject[0]} {first}{link}{second}{backdrop}")] * chunks
     before, after = finish(rng, sentence(0)), finish(rng, sentence(1))
     return [before if (i * 24) < scene.change else after for i in range(chunks)]
+
+
+def caption_words(captions: int = 20000) -> list[str]:
+    """Every word that captions have, in small letters."""
+    rng = np.random.default_rng(7)
+    texts = (" ".join(caption_chunks(rng, sample_scene(rng, 48))) for _ in range(captions))
+    return sorted({word for text in texts for word in re.findall(r"[a-z]+", text.lower())})

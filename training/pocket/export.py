@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from . import dit, t5, vit_vae
+from .captions import caption_words
 from .data import FRAMES
 from .files import load_tensors, save_tensors
 from .palette import BACKGROUNDS, COLORS, SHAPES
@@ -66,6 +67,10 @@ TRAINED = {
     "height": SIDE,
     "width": SIDE,
     "numFrames": FRAMES,
+    "fps": CONFIG["runtime_config"]["fps"],
+    "chunkWidth": CONFIG["runtime_config"]["chunk_width"],
+    "windowSize": CONFIG["runtime_config"]["window_size"],
+    "words": caption_words(),
 }
 
 

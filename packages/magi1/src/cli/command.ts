@@ -182,15 +182,19 @@ export function choice<T extends string>(values: Values, name: string, choices: 
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['', 1],
   ['b', 1],
+  ['bytes', 1],
   ['kb', 1e3],
   ['mb', 1e6],
   ['gb', 1e9],
+  ['tb', 1e12],
   ['k', 2 ** 10],
   ['m', 2 ** 20],
   ['g', 2 ** 30],
+  ['t', 2 ** 40],
   ['kib', 2 ** 10],
   ['mib', 2 ** 20],
   ['gib', 2 ** 30],
+  ['tib', 2 ** 40],
 ]);
 
 /** `12GiB`, `500 MB`, `1073741824`. */

@@ -104,12 +104,7 @@ async function run(values: Values): Promise<number> {
     const { width, height, fps } = settings;
     if (clip !== null && includeClip) led = clip.from === 'end' ? clip.framesRead : clip.framesContinued;
     frames = led + settings.frames;
-    for (const line of [
-      ...(pipe.trained === null ? [] : [`this model knows ${pipe.trained.knows}`]),
-      ...notes,
-      whatComesOut(settings, clip !== null, led),
-    ])
-      display.say(line);
+    for (const line of [...notes, whatComesOut(settings, clip !== null, led)]) display.say(line);
     const title = String(wanted.prompt).slice(0, LONGEST_TITLE);
     const metadata = { title, comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.

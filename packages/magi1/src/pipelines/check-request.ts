@@ -17,9 +17,9 @@ import { GENERATION_OPTIONS, planFaults, tokenOptions, unknownNames, wrongTypes 
 import type { Prefix } from './prefix.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
-import { countPrompts, resolveTexts, textFaults } from './texts.ts';
+import { countPrompts, positivePrompts, resolveTexts, textFaults } from './texts.ts';
 import type { Texts } from './texts.ts';
-import { untrainedSize } from './trained.ts';
+import { unknownWords, untrainedSize } from './trained.ts';
 import type { Trained } from './trained.ts';
 
 export interface CheckedRequest {
@@ -80,7 +80,8 @@ export function checkRequest<Request extends GenerationOptions>(
       ...texts.notes,
       ...withoutEffect(request, config),
       ...lostFrames(config),
-      ...(trained === null ? [] : untrainedSize(trained, settings)),
+      ...(trained === null ? [] : untrainedSize(trained, settings, runtime)),
+      ...(trained === null ? [] : unknownWords(trained, positivePrompts(request))),
     ],
   };
 }

@@ -6,7 +6,8 @@ import { NULL_TEXT_ROWS } from '../text-conditioning/text-conditioning.ts';
 import { ropeBands } from '../transformer/weights.ts';
 import { unpatchedChannels } from '../vae/config.ts';
 import { defaultTiles } from '../vae/tiling.ts';
-import { formatBytes } from './format-bytes.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
 import type { ModelParts } from './parts.ts';
 
 /** Bytes on the device. Weights are exact, the rest counts the tensors that are alive at once. */
@@ -159,8 +160,8 @@ export function chooseResidency(device: Device, parts: ModelParts, plan: Samplin
   const heap = limits.heapBytes;
   if (heap !== undefined && activations > heap) {
     throw new Magi1Error(
-      `memory: ${size.width}x${size.height} needs about ${formatBytes(activations)} for activations and the key-value cache, ` +
-        `a wasm heap holds ${formatBytes(heap)}; choose a smaller height and width, or a WebGPU device`,
+      `memory: ${size.width}x${size.height} needs about ${formatNeed(activations)} for activations and the key-value cache, ` +
+        `a wasm heap holds ${formatLimit(heap)}; choose a smaller height and width, or a WebGPU device`,
     );
   }
   const stages = parts.source.environment.offloadT5Cache;
@@ -168,9 +169,11 @@ export function chooseResidency(device: Device, parts: ModelParts, plan: Samplin
   if (budget === undefined || need.staged <= budget) return 'staged';
   const { weights } = need;
   const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
-  throw new Magi1Error(
-    `memory budget of ${formatBytes(budget)}: this run needs about ${formatBytes(need.staged)} ` +
-      `(${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)}); ` +
-      `raise the budget to ${formatBytes(need.staged)}, or choose a smaller height and width or a narrower dtype than the weights have`,
+  const staged = formatNeed(need.staged);
+  // A smaller picture helps where it is the activations that do not fit.
+  const helps = budget > Math.max(weights.transformer + weights.vae + need.loras, weights.textEncoder + need.text);
+  const smaller = helps ? worded` a smaller ${option('height')} and ${option('width')} or` : '';
+  throw new RequestError(
+    worded`memory budget of ${formatLimit(budget)}: this run needs about ${staged} (${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)}); raise ${option('memoryBudget')} to ${staged} (${Math.ceil(need.staged)} bytes), or choose${smaller} a narrower ${option('dtype')} than the weights have`,
   );
 }

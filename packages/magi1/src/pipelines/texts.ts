@@ -57,6 +57,12 @@ export function countPrompts({ prompt, promptEmbeds }: GenerationOptions): numbe
   return Array.isArray(given) ? given.length : 1;
 }
 
+/** All prompts that say what is to be seen, those of later chunks and of a whole batch included. */
+export function positivePrompts({ prompt, chunkPrompts = [] }: GenerationOptions): string[] {
+  const given = typeof prompt === 'string' ? [prompt] : (prompt ?? []);
+  return [...given, ...chunkPrompts.map((part) => part.prompt)].filter((text) => text !== undefined);
+}
+
 /**
  * The texts of one run; lists stand for their first entry.
  * @param firstFrames first frame of every chunk that comes out, then the number of frames
