@@ -3,7 +3,9 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { AnyOp, Device } from '@magi1/tensor';
+import { affineOp } from '@magi1/kernels';
+import { Device } from '@magi1/tensor';
+import type { AnyOp } from '@magi1/tensor';
 import { kernelsFolder, loadOps, rooms } from './support/all-ops.ts';
 import { testDevices } from './support/devices.ts';
 import { checkCase } from './support/op-cases.ts';
@@ -24,6 +26,30 @@ test('every room exports an op', () => {
   );
   // copyRows is a copy of the device, no op.
   expect(ops.length).toBeGreaterThanOrEqual(folders.length - 1);
+});
+
+test('a wrong element is named: its place, what it is and what it must be', async () => {
+  await using device = await Device.open({ backend: 'wasm', threads: 1 });
+  const opCase = (tolerance?: number): AnyCase => ({
+    name: 'wrong',
+    inputs: { x: { shape: [2, 3, 4], dtype: 'f32', fill: { kind: 'values', values: [...Array(24).keys()] } } },
+    params: { scale: 2, shift: 0 },
+    ...(tolerance === undefined ? {} : { tolerance }),
+  });
+  const withWrong = (value: number): AnyOp => ({
+    ...affineOp,
+    reference({ x }, [y]) {
+      y!.data.set(x!.data.map((v) => 2 * v));
+      y!.data[18] = value;
+    },
+  });
+  await expect(checkCase(withWrong(37), opCase(), device)).rejects.toThrow(
+    /^output 0\[1,1,2\] is 36, must be 37; relative L2 error/,
+  );
+  await expect(checkCase(withWrong(NaN), opCase(), device)).rejects.toThrow('output 0[1,1,2] is 36, must be NaN');
+  await expect(checkCase(withWrong(37), opCase(0), device)).rejects.toThrow(
+    'output 0[1,1,2] is 36, must be exactly 37',
+  );
 });
 
 for (const { name, open } of devices) {
