@@ -1,4 +1,4 @@
-// Programs of the repository that are no package are compiled, because Node 20 runs no TypeScript.
+// Programs outside the packages are compiled, because Node 20 does not run TypeScript.
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { adapterEnvironment } from './adapter.mjs';

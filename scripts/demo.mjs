@@ -27,7 +27,7 @@ export async function main(args) {
   if (!Object.hasOwn(given, 'output') && !Object.hasOwn(given, 'help')) {
     mkdirSync(dirname(OUTPUT), { recursive: true });
     own.push('--output', OUTPUT);
-    if (Object.hasOwn(generate.options, 'overwrite') && !Object.hasOwn(given, 'overwrite')) own.push('--overwrite');
+    if (!Object.hasOwn(given, 'overwrite')) own.push('--overwrite');
   }
   return runCli(['generate', ...own, ...args]);
 }

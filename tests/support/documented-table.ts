@@ -30,6 +30,7 @@ export const NOT_RUN: readonly NotRun[] = [
     instead: { run: 'npm test -- --install-adapter --dry-run' },
   },
   { command: 'npm test -- --no-webgpu', why: THIS_SUITE, instead: { run: 'npm test -- --no-webgpu --dry-run' } },
+  { command: 'npm test -- --node 22', why: THIS_SUITE, instead: { run: 'npm test -- --node 22 --dry-run' } },
   {
     command: 'npm test -- tests/ops.test.ts',
     why: THIS_SUITE,

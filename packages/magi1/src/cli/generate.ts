@@ -33,8 +33,11 @@ export const generate: Command = {
   usage: 'magi1 generate --prompt TEXT [--model DIR | --config-file FILE] [--output (FILE.mp4 | DIR)] [options]',
   positionals: 0,
   options: {
-    model: { value: 'DIR', help: 'model folder with a config.json; default the pocket model that comes along' },
-    'config-file': { value: 'FILE', help: 'a config of the original, run as it is; paths count from here' },
+    model: { value: 'DIR', help: 'model folder with a config.json; default the bundled pocket model' },
+    'config-file': {
+      value: 'FILE',
+      help: 'a config of the original, run as it is; its paths are resolved against the working directory',
+    },
     output: {
       value: 'PATH',
       help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',

@@ -21,7 +21,7 @@ export const info: Command = {
   usage: 'magi1 info [--model DIR | --config-file FILE] [options]',
   positionals: 0,
   options: {
-    model: { value: 'DIR', help: 'model folder to look at; default the pocket model that comes along' },
+    model: { value: 'DIR', help: 'model folder to look at; default the bundled pocket model' },
     'config-file': { value: 'FILE', help: 'the same by a config of the original' },
     ...DEVICE_OPTIONS,
     json: { help: 'as JSON' },
