@@ -14,13 +14,17 @@ export function keepView(tensor: Tensor): Tensor {
 }
 
 /**
- * Runs one stage of a forward: intermediates and `x` are freed, the result stays. Gives the device a chance to work
+ * Runs one stage of a forward: intermediates and `x` are freed, also where it fails; the result stays. Gives the device a chance to work
  * and the caller one to cancel.
  */
 export async function runStage(x: Tensor, stage: (x: Tensor) => Tensor, { signal }: RunOptions): Promise<Tensor> {
   const device = x.device;
-  const next = scope(() => stage(x));
-  if (next !== x) x.dispose();
+  let next: Tensor | undefined;
+  try {
+    next = scope(() => stage(x));
+  } finally {
+    if (next !== x) x.dispose();
+  }
   try {
     await device.tick(signal);
   } catch (error) {

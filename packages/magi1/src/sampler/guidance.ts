@@ -1,6 +1,8 @@
 // Guidance weights by time: out = (1-p) U + (p-s) B + s A, with p and s looked up by t.
 // A = caption and previous chunks, B = null text and previous chunks, U = null text alone.
 
+import { Magi1Error } from '@magi1/tensor';
+
 export interface GuidanceTable {
   readonly cfgTRange: readonly number[];
   readonly prevChunkScales: readonly number[];
@@ -17,6 +19,15 @@ export interface GuidanceScales {
 }
 
 const f32 = Math.fround;
+
+/** @throws Magi1Error for scales that float32 does not hold */
+export function checkGuidance({ prevChunkScales, textScales }: GuidanceTable): void {
+  const scales = { prev_chunk_scales: prevChunkScales, text_scales: textScales };
+  for (const [name, values] of Object.entries(scales)) {
+    const bad = values.find((value) => !Number.isFinite(f32(value)));
+    if (bad !== undefined) throw new Magi1Error(`${name}: numbers that float32 holds expected, got ${bad}`);
+  }
+}
 
 /** Looks up t (a float32). A range begins 1e-7 before its bound; compared in float32 as the original does. */
 export function guidanceScales(table: GuidanceTable, t: number): GuidanceScales {

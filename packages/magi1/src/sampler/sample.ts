@@ -191,13 +191,14 @@ class SamplerRun {
       results.push(alone);
       const nullText = await this.#pass(step, 'null', passes.nullText!.outputs);
       results.push(nullText);
-      const velocities = new Map<number, Tensor>();
-      for (const { chunk, scales } of step.chunks) {
-        if (scales === null) continue;
-        const given = { alone: alone.get(chunk), nullText: nullText.get(chunk)!, caption: caption.get(chunk) };
-        velocities.set(chunk, guidance(given, { prevScale: scales.prevChunk, textScale: scales.text }));
-      }
-      return velocities;
+      const combined = scope(() =>
+        step.chunks.flatMap(({ chunk, scales }): [number, Tensor][] => {
+          if (scales === null) return [];
+          const given = { alone: alone.get(chunk), nullText: nullText.get(chunk)!, caption: caption.get(chunk) };
+          return [[chunk, guidance(given, { prevScale: scales.prevChunk, textScale: scales.text })]];
+        }),
+      );
+      return new Map(combined);
     } finally {
       for (const result of results) disposeAll(result.values());
     }
@@ -266,7 +267,12 @@ class SamplerRun {
       const share = this.#input.prevChunksScale ?? 0.7;
       const blend = () =>
         add(affine(withPrevious, { scale: share, shift: 0 }), affine(alone, { scale: 1 - share, shift: 0 }));
-      velocities.set(step.passes.nearlyClean!, scope(blend));
+      try {
+        velocities.set(step.passes.nearlyClean!, scope(blend));
+      } catch (error) {
+        disposeAll(out);
+        throw error;
+      }
       disposeAll([withPrevious, alone]);
     }
     return velocities;

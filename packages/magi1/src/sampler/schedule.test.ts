@@ -80,6 +80,17 @@ describe('guidance', () => {
 });
 
 describe('planSampling', () => {
+  it('takes a prefix and a video of any length that fits in memory', () => {
+    const long = plan({ prefixLatentFrames: 6 * 150_000, chunks: 150_010, windowSize: 1, numSteps: 4 });
+    expect([long.chunkOffset, long.maxCachedChunks]).toEqual([150_000, 4]);
+  });
+
+  it('refuses scales that float32 does not hold, where they act', () => {
+    const guidance = withTextGuidance(shipped.guidance, 1e308);
+    expect(() => plan({ guidance })).toThrow('text_scales: numbers that float32 holds expected, got 1e+308');
+    expect(plan({ guidance, cfgNumber: 1 }).steps.length).toBeGreaterThan(0);
+  });
+
   it('counts 128 chunk-forwards for 5 chunks in 8 steps, of which 115 or 108 are needed', () => {
     expect(countChunkForwards(plan())).toEqual({ full: 128, planned: 115 });
     expect(countChunkForwards(plan({ windowSize: 1 }))).toEqual({ full: 128, planned: 108 });

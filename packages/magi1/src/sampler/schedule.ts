@@ -1,6 +1,6 @@
 // The sampler as plain data: a pure function from settings to the list of steps that a small loop executes.
 import { Magi1Error } from '@magi1/tensor';
-import { guidanceScales, type GuidanceScales, type GuidanceTable } from './guidance.ts';
+import { checkGuidance, guidanceScales, type GuidanceScales, type GuidanceTable } from './guidance.ts';
 import { denoisingKeyRange, prefixKeyRanges, type ChunkRange, type KeyRangeSettings } from './key-ranges.ts';
 import type { LinspaceRounding } from './linspace.ts';
 import { checkSteps, planStages, type Stage } from './stages.ts';
@@ -128,6 +128,7 @@ export interface SamplingPlan {
 export function planSampling(options: SamplingOptions): SamplingPlan {
   checkSteps(options.numSteps, options.windowSize, options.noise2cleanKvRange.length);
   const chunkOffset = checkChunks(options);
+  if (options.cfgNumber === 3) checkGuidance(options.guidance);
   const times = initT(options.numSteps, options.shortcutMode, options.schedule, undefined, options.rounding);
   const intervals = distillIntervals(options.numSteps, options.shortcutMode);
   const stepsPerStage = options.numSteps / options.windowSize;
@@ -161,7 +162,7 @@ export function planSampling(options: SamplingOptions): SamplingPlan {
     steps,
     maxCachedChunks: steps.reduce(
       (most, step) => Math.max(most, step.slicePoint - step.keepFrom),
-      Math.max(0, ...(prefix?.keys ?? []).map(([start], chunk) => chunk - start)),
+      (prefix?.keys ?? []).reduce((most, [start], chunk) => Math.max(most, chunk - start), 0),
     ),
   };
 }
@@ -273,7 +274,7 @@ function withCacheNeeds(drafts: readonly Omit<SamplingStep, 'keepFrom'>[]): Samp
   return drafts
     .toReversed()
     .map((step) => {
-      keepFrom = Math.min(keepFrom, step.slicePoint, ...step.chunks.map((c) => c.keys[0]));
+      keepFrom = step.chunks.reduce((first, { keys }) => Math.min(first, keys[0]), Math.min(keepFrom, step.slicePoint));
       return { ...step, keepFrom };
     })
     .toReversed();

@@ -86,10 +86,10 @@ export class T5Encoder {
       relative_attention_num_buckets,
       relative_attention_max_distance,
     );
-    return {
+    return scope(() => ({
       relativeBias: this.#device.tensor(table, [num_heads, 2 * mask.length - 1], 'f32'),
       keyMask: this.#device.tensor(mask, [mask.length], 'i32'),
-    };
+    }));
   }
 
   /** The bias per bucket and head, [buckets, heads], held by layer 0 for all layers. */

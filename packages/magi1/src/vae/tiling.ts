@@ -48,6 +48,7 @@ async function runTiles(
   const slabs: Tensor[] = []; // finished slabs along time
   let previous: Tensor[] = []; // tiles of the slab before, in h-w order
   let tiles: Tensor[] = []; // tiles of this slab
+  let mixed: Tensor[] = []; // the same with their edges mixed
   const columns = plan.w.starts.length;
   try {
     for (let t = 0; t < plan.t.starts.length; t++) {
@@ -61,18 +62,18 @@ async function runTiles(
           }
         }
       }
-      const mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, columns, mixedNeighbours));
+      mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, columns, mixedNeighbours));
       // A view: a slab of one tile would otherwise be that tile itself.
       slabs.push(scope(() => keepView(assembleSlab(mixed, plan, columns))));
       disposeAll(previous);
       // The next slab sees mixed tiles when encoding, raw ones when decoding.
       previous = mixedNeighbours ? mixed : tiles;
       disposeAll(mixedNeighbours ? tiles : mixed);
-      tiles = [];
+      [tiles, mixed] = [[], []];
     }
     return scope(() => (slabs.length === 1 ? keepView(slabs[0]!) : concat(slabs, T)));
   } finally {
-    disposeAll([...slabs, ...previous, ...tiles]);
+    disposeAll([...slabs, ...previous, ...tiles, ...mixed]);
   }
 }
 
