@@ -1,13 +1,14 @@
 // Which devices there are to measure.
 import { availableParallelism } from 'node:os';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
-import type { Backend } from '@magi1/tensor';
+import type { Backend, DeviceOptions } from '@magi1/tensor';
 
 export interface BenchDevice {
   readonly label: string;
   readonly backend: Backend;
   /** A WebGPU adapter's whole name. */
   readonly adapter?: string;
+  readonly options: DeviceOptions;
   readonly open: () => Promise<Device>;
 }
 
@@ -23,28 +24,19 @@ export async function chooseDevices({ backends, adapter }: Choice): Promise<Benc
   const wants = (backend: Backend) =>
     backends.length > 0 ? backends.includes(backend) : adapter === undefined || backend === 'webgpu';
   const devices: BenchDevice[] = [];
+  const add = (label: string, backend: Backend, rest: Omit<DeviceOptions, 'backend'> = {}): void => {
+    const options = { backend, ...rest };
+    devices.push({ label, backend, ...rest, options, open: () => Device.open(options) });
+  };
   if (wants('wasm')) {
     for (const threads of new Set([1, availableParallelism()])) {
-      devices.push({
-        label: `wasm, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
-        backend: 'wasm',
-        open: () => Device.open({ backend: 'wasm', threads }),
-      });
+      add(`wasm, ${threads} ${threads === 1 ? 'thread' : 'threads'}`, 'wasm', { threads });
     }
   }
   if (wants('webgpu')) {
-    for (const name of await adapterNames(adapter)) {
-      devices.push({
-        label: `webgpu, ${name}`,
-        backend: 'webgpu',
-        adapter: name,
-        open: () => Device.open({ backend: 'webgpu', adapter: name }),
-      });
-    }
+    for (const name of await adapterNames(adapter)) add(`webgpu, ${name}`, 'webgpu', { adapter: name });
   }
-  if (wants('reference')) {
-    devices.push({ label: 'reference', backend: 'reference', open: () => Device.open({ backend: 'reference' }) });
-  }
+  if (wants('reference')) add('reference', 'reference');
   return devices;
 }
 

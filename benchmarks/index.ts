@@ -6,6 +6,9 @@ import { parseArgs } from 'node:util';
 import * as kernels from '@magi1/kernels';
 import { isOp } from '@magi1/tensor';
 import type { AnyOp } from '@magi1/tensor';
+import { compareBuilds } from './against.ts';
+import { loadBuild } from './builds.ts';
+import { COLD_OPS, compareCold } from './cold.ts';
 import { adapterNames, chooseDevices } from './devices.ts';
 import { deviceText, markdown, sideText } from './report.ts';
 import type { Machine, Results } from './report.ts';
@@ -26,6 +29,15 @@ const USAGE = `npm run bench [-- options]
   --seconds N       time for each device's table (default 120, the reference 20)
   --json FILE       the results; default benchmarks/results/DATE.json
   --markdown FILE   the tables; default docs/benchmarks.md, when everything is run
+  --against DIR     compares this build with the one in DIR, another clone: the cases of both, run in turn; with --device,
+                    --adapter and --op as above, and
+    --case TEXT     only cases with this in their name
+    --pairs N       pairs of runs per case (default 20)
+    --seconds N     what would take longer per case is left out (default 20)
+    --as-hardware   a software adapter gets the kernels meant for GPUs
+  --cold            the first call of each op, in fresh processes: processor time; --against, --case and --as-hardware as
+                    above, attention, linear, matmul and softmax unless --op names others
+    --calls N       calls per case and build (default 7)
 Exit status 1 when a case fails, a result is wrong or another library is faster.`;
 
 class UsageError extends Error {}
@@ -40,6 +52,12 @@ function options() {
       'peers-only': { type: 'boolean', default: false },
       'no-peers': { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
+      against: { type: 'string' },
+      cold: { type: 'boolean', default: false },
+      case: { type: 'string' },
+      pairs: { type: 'string', default: '20' },
+      calls: { type: 'string', default: '7' },
+      'as-hardware': { type: 'boolean', default: false },
       seconds: { type: 'string' },
       json: { type: 'string' },
       markdown: { type: 'string' },
@@ -52,7 +70,13 @@ function options() {
   if (unknown.length > 0) throw new UsageError(`--device ${unknown.join(', ')}: wasm, webgpu or reference`);
   const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
   if (seconds !== undefined && !(seconds > 0)) throw new UsageError(`--seconds ${values.seconds}: a positive number`);
-  return { ...values, backends, opNames: list(values.op), seconds };
+  const count = (name: 'pairs' | 'calls') => {
+    const value = Number(values[name]);
+    if (!(Number.isInteger(value) && value > 0)) throw new UsageError(`--${name} ${values[name]}: a whole number`);
+    return value;
+  };
+  const counts = { pairs: count('pairs'), calls: count('calls') };
+  return { ...values, ...counts, backends, opNames: list(values.op), seconds };
 }
 
 type Options = ReturnType<typeof options>;
@@ -90,6 +114,26 @@ async function tables(given: Options): Promise<DeviceReport[]> {
     }
   }
   return reports;
+}
+
+/** Two builds side by side, or the cold calls of this one. */
+async function compare(given: Options): Promise<number> {
+  const builds = [await loadBuild(ROOT)];
+  if (given.against !== undefined) builds.push(await loadBuild(given.against));
+  const opNames = given.cold && given.opNames.length === 0 ? COLD_OPS : given.opNames;
+  const chosen = { opNames, caseText: given.case, say: progress };
+  let good = true;
+  for (const { label, options: plain } of await chooseDevices(given)) {
+    const hardware = given['as-hardware'] && plain.backend === 'webgpu';
+    const options = hardware ? { ...plain, assumeHardware: true } : plain;
+    const title = hardware ? `${label}, as hardware` : label;
+    if (given.cold) await compareCold(title, options, builds, { ...chosen, calls: given.calls });
+    else {
+      const effort = { pairs: given.pairs, secondsPerCase: given.seconds ?? 20 };
+      good = (await compareBuilds(title, options, [builds[0]!, builds[1]!], { ...chosen, ...effort })) && good;
+    }
+  }
+  return good ? 0 : 1;
 }
 
 async function peers(given: Options): Promise<SideBySide | undefined> {
@@ -157,6 +201,7 @@ async function main(): Promise<number> {
     process.stdout.write(`${USAGE}\n`);
     return 0;
   }
+  if (given.cold || given.against !== undefined) return compare(given);
   const start = { date: new Date().toISOString(), machine: machine(), loadAverage: loadavg()[0]! };
   const devices = given['peers-only'] ? [] : await tables(given);
   const side = await peers(given);

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { medianInterval, expect, test } from 'vitest';
 import { bound, digits, duration, median, percent, perRun, quantile, relativeL2, summarise } from './statistics.ts';
 
 test('quantiles lie between neighbours', () => {
@@ -42,4 +42,13 @@ test('numbers have three digits', () => {
   ]);
   expect([0.0015, 0.5, 2.5, 1234, 12_345].map(duration)).toEqual(['1.50 us', '500 us', '2.50 ms', '1234 ms', '12.3 s']);
   expect([0.034, 0.5, 1.2].map(percent)).toEqual(['3.4 %', '50 %', '120 %']);
+});
+
+test('medianInterval covers the median in at least 95 of 100 draws', () => {
+  // By the binomial distribution: of 20 values the 6th and the 15th (95.9 %), of 6 the outermost (96.9 %).
+  const twenty = Array.from({ length: 20 }, (_, i) => 20 - i);
+  expect(medianInterval(twenty)).toEqual([6, 15]);
+  expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual([1, 6]);
+  expect(medianInterval([2, 1])).toEqual([1, 2]);
+  expect(() => medianInterval([])).toThrow(RangeError);
 });

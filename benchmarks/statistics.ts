@@ -24,6 +24,26 @@ const ascending = (values: readonly number[]) => [...values].sort((a, b) => a - 
 
 export const median = (values: readonly number[]): number => quantile(ascending(values), 0.5);
 
+/**
+ * Bounds of the true median with at least 95 % confidence, whatever the distribution: the k-th smallest and the k-th
+ * largest value. Fewer than six values allow no such bounds: then the smallest and the largest.
+ */
+export function medianInterval(values: readonly number[]): readonly [low: number, high: number] {
+  const sorted = ascending(values);
+  const n = sorted.length;
+  if (n === 0) throw new RangeError('medianInterval: no values');
+  // Of n values k - 1 or fewer lie below the median with probability `below`: at most 2.5 % on either side.
+  let below = 0.5 ** n;
+  let term = below;
+  let k = 1;
+  for (; k < n / 2; k++) {
+    term *= (n - k + 1) / k;
+    if (below + term > 0.025) break;
+    below += term;
+  }
+  return [sorted[k - 1]!, sorted[n - k]!];
+}
+
 /** Throws RangeError without values or with one that is no time. */
 export function summarise(values: readonly number[]): Summary {
   if (values.some((value) => !(value >= 0 && Number.isFinite(value)))) {

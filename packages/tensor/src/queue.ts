@@ -139,7 +139,8 @@ export class JobQueue {
         if (this.#waits.size > 0) await yieldToEventLoop();
       }
       if (this.#waits.size === 0) break;
-      await this.#runEntry(this.#entries[this.#head]!);
+      const pending = this.#begin(this.#entries[this.#head]!);
+      if (pending !== undefined) await pending;
       if (performance.now() - last > YIELD_EVERY_MS) {
         await yieldToEventLoop();
         last = performance.now();
@@ -148,19 +149,28 @@ export class JobQueue {
     this.#pumping = false;
   }
 
-  async #runEntry(entry: Entry): Promise<void> {
+  #begin(entry: Entry): void | Promise<void> {
     this.#head++;
     this.#running = entry;
     const { job, owner } = entry;
-    let error: Error | undefined;
     try {
       const spoiled = job?.reads?.find((data) => data.spoiled !== undefined)?.spoiled;
       if (job !== undefined && spoiled !== undefined) throw unknownInput(job.name, spoiled);
       const pending = job?.run(owner?.signal);
-      if (pending !== undefined) await pending;
-    } catch (thrown) {
-      error = thrown as Error;
+      if (pending !== undefined) {
+        return pending.then(
+          () => this.#end(entry),
+          (error: unknown) => this.#end(entry, error as Error),
+        );
+      }
+      this.#end(entry);
+    } catch (error) {
+      this.#end(entry, error as Error);
     }
+  }
+
+  #end(entry: Entry, error?: Error): void {
+    const { owner } = entry;
     this.#running = undefined;
     if (error !== undefined) {
       drop(entry, error);

@@ -24,7 +24,7 @@ const workgroupSize = ({ shared }: RowVariant): number => (shared ? 256 : 8);
 export function rowLayout(features: number, capabilities: WebGpuCapabilities): RowLayout {
   const wide = features % 4 === 0;
   const steps = wide ? features / 4 : features;
-  // Barriers are dear on software adapters, to run and above all to compile.
+  // Software adapters run a workgroup on one core: sharing a row gains nothing there, and its barriers cost.
   if (capabilities.software) return { variant: { wide, shared: false }, lanes: 1, steps };
   let lanes = 8;
   while (lanes < 256 && lanes * 4 < steps) lanes *= 2;

@@ -20,7 +20,19 @@ const WANTED_FEATURES = [
 ] as const;
 
 // Subgroup matrices are behind allow_unsafe_apis; quantised timestamps (100 us) would make profiles useless.
-const DAWN_FLAGS = ['enable-dawn-features=allow_unsafe_apis', 'disable-dawn-features=timestamp_quantization'];
+function dawnFlags(adapter: string | undefined): string[] {
+  // SwiftShader compiles a null initialiser of workgroup memory element by element (16 KiB take seconds). Without the
+  // extension Dawn zeroes it by a loop: the same zeros.
+  const zeroByLoop = 'use_vulkan_zero_initialize_workgroup_memory_extension';
+  const software = adapter !== undefined && SOFTWARE.test(adapter);
+  return [
+    'enable-dawn-features=allow_unsafe_apis',
+    `disable-dawn-features=${['timestamp_quantization', ...(software ? [zeroByLoop] : [])].join(',')}`,
+    ...(adapter === undefined ? [] : [`adapter=${adapter}`]),
+  ];
+}
+
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i;
 
 const LISTING_HINT = 'listWebGpuAdapters() lists adapters; VK_DRIVER_FILES chooses Vulkan drivers';
 
@@ -40,24 +52,25 @@ const isNode = typeof process !== 'undefined' && typeof process.versions?.node =
 // Dawn's objects die with the GPU object they came from, so these live as long as the process.
 const instances = new Map<string, Promise<GPU | undefined>>();
 
-function gpuObject(flags: string[]): Promise<GPU | undefined> {
-  const key = flags.join(' ');
+/** One per adapter's name (Dawn chooses when there is none). */
+function gpuObject(adapter?: string): Promise<GPU | undefined> {
+  const key = adapter ?? '';
   let instance = instances.get(key);
   if (instance === undefined) {
-    instance = createGpu(flags);
+    instance = createGpu(adapter);
     instances.set(key, instance);
   }
   return instance;
 }
 
-async function createGpu(flags: string[]): Promise<GPU | undefined> {
+async function createGpu(adapter: string | undefined): Promise<GPU | undefined> {
   if (typeof navigator !== 'undefined' && 'gpu' in navigator) return navigator.gpu;
   if (!isNode) return undefined;
   // Not a literal: bundlers for browsers must not follow it.
   const dawn = 'webgpu';
   try {
     const module = (await import(/* @vite-ignore */ dawn)) as DawnModule;
-    return module.create([...DAWN_FLAGS, ...flags]);
+    return module.create(dawnFlags(adapter));
   } catch (error) {
     throw new Magi1Error(`WebGPU: the npm package "webgpu" cannot be loaded: ${(error as Error).message}`);
   }
@@ -66,7 +79,7 @@ async function createGpu(flags: string[]): Promise<GPU | undefined> {
 /** Names of the adapters that WebGPU can open here; in browsers at most the one the browser would choose. */
 export async function listWebGpuAdapters(): Promise<string[]> {
   // Dawn lists adapters only in the error for a name that does not exist.
-  const gpu = await gpuObject(isNode ? ['adapter=none of this name'] : []);
+  const gpu = await gpuObject(isNode ? 'none of this name' : undefined);
   if (gpu === undefined) return [];
   try {
     const adapter = await gpu.requestAdapter();
@@ -78,7 +91,7 @@ export async function listWebGpuAdapters(): Promise<string[]> {
 
 /** The adapter whose name contains `wanted` (any case), or the most powerful one. Throws Magi1Error when there is none. */
 export async function findAdapter(wanted?: string): Promise<FoundAdapter> {
-  const adapter = wanted === undefined ? await request([]) : await requestNamed(wanted);
+  const adapter = wanted === undefined ? await request() : await requestNamed(wanted);
   if (adapter !== undefined) return describe(adapter);
   const names = await listWebGpuAdapters();
   const available = names.length > 0 ? `available: ${names.join(', ')}` : 'no adapter is available';
@@ -93,15 +106,23 @@ async function requestNamed(wanted: string): Promise<GPUAdapter | undefined> {
   const matches = (name: string) => name.toLowerCase().includes(wanted.toLowerCase());
   if (isNode) {
     const name = (await listWebGpuAdapters()).find(matches);
-    return name === undefined ? undefined : request([`adapter=${name}`]);
+    return name === undefined ? undefined : request(name);
   }
-  const adapter = await request([]);
+  const adapter = await request();
   return adapter !== undefined && matches(adapterName(adapter)) ? adapter : undefined;
 }
 
-async function request(flags: string[]): Promise<GPUAdapter | undefined> {
-  const gpu = await gpuObject(flags);
+async function request(name?: string): Promise<GPUAdapter | undefined> {
+  const gpu = await gpuObject(name);
   return (await gpu?.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;
+}
+
+/** The same adapter with the flags of its name: one that nobody named was found without them. */
+async function byName(found: GPUAdapter): Promise<GPUAdapter> {
+  // What Dawn calls the device is its name as an identifier.
+  const identifier = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  const name = (await listWebGpuAdapters()).find((name) => identifier(name) === found.info.device);
+  return (name === undefined ? undefined : await request(name)) ?? found;
 }
 
 function adapterName(adapter: GPUAdapter): string {
@@ -116,11 +137,12 @@ function describe(adapter: GPUAdapter): FoundAdapter {
 function isSoftware(info: GPUAdapterInfo): boolean {
   if (info.isFallbackAdapter) return true;
   const text = [info.vendor, info.architecture, info.device, info.description].join(' ');
-  return /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i.test(text);
+  return SOFTWARE.test(text);
 }
 
 /** Opens the adapter with its largest limits and every feature that kernels or profiles can use. */
-export async function openAdapter({ adapter, name }: FoundAdapter): Promise<GPUDevice> {
+export async function openAdapter({ adapter: found, name }: FoundAdapter): Promise<GPUDevice> {
+  const adapter = isNode && isSoftware(found.info) ? await byName(found) : found;
   const requiredLimits: Record<string, number> = {};
   for (const [key, value] of limitEntries(adapter.limits)) requiredLimits[key] = value;
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
