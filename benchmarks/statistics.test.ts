@@ -1,5 +1,5 @@
-import { medianInterval, expect, test } from 'vitest';
-import { bound, digits, duration, median, percent, perRun, quantile, relativeL2, summarise } from './statistics.ts';
+import { expect, test } from 'vitest';
+import { bound, digits, duration, median, medianInterval, percent, perRun, quantile, relativeL2, summarise } from './statistics.ts';
 
 test('quantiles lie between neighbours', () => {
   expect(quantile([1, 2, 3, 4, 5], 0.5)).toBe(3);

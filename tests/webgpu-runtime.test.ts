@@ -1,4 +1,6 @@
 // The WebGPU runtime itself: memory, slices, tables, errors, abort and loss, on every adapter at hand.
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -446,6 +448,25 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       await device.tick();
     }
     expect((await x.read())[9]).toBe(39);
+  });
+
+  test('disposed devices are collected, with their arrays', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const opened: WeakRef<WebGpuDevice>[] = [];
+    const useOne = async () => {
+      const one = await openDevice(adapter);
+      opened.push(new WeakRef(one));
+      await add(one.zeros([4], 'u32')).read();
+      await one.dispose();
+    };
+    for (let i = 0; i < 4; i++) await useOne();
+    const alive = () => opened.filter((reference) => reference.deref() !== undefined).length;
+    for (let i = 0; i < 50 && alive() > 0; i++) {
+      await new Promise((done) => setTimeout(done, 20));
+      collect();
+    }
+    expect(alive()).toBe(0);
   });
 
   test('a lost device rejects what waits and what comes', async () => {

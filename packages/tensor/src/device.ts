@@ -1,5 +1,5 @@
 // Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
-import { asBytes, bytesPerElement, fromFloat32, hostArray } from './dtype.ts';
+import { asBytes, bytesPerElement, checkDType, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 import type { AnyOp, OpCall } from './op.ts';
@@ -26,6 +26,8 @@ export interface MemoryStats {
   readonly reserved: number;
   /** Highest `inUse` since the device was opened or `resetPeak` was called. */
   readonly peak: number;
+  /** Of `reserved`: bytes in ordinary memory of the host, such as weights outside the wasm heap. */
+  readonly host: number;
   /** Live tensors, views included. */
   readonly tensors: number;
 }
@@ -54,6 +56,10 @@ export abstract class Device {
   protected abstract release(buffer: DeviceBuffer): void;
   /** Bytes taken from the system. */
   protected abstract reservedBytes(): number;
+  /** Of `reservedBytes`, those in ordinary memory of the host. */
+  protected hostBytes(): number {
+    return 0;
+  }
   /** Records one op; inputs and outputs are alive and on this device, shapes are checked. */
   abstract execute(op: AnyOp, call: OpCall): void;
   /** In order with recorded work; the caller may reuse `bytes` at once. */
@@ -76,6 +82,7 @@ export abstract class Device {
 
   /** A tensor with undefined contents. */
   empty<D extends DType>(shape: Shape, dtype: D, options: AllocationOptions = {}): Tensor<D> {
+    checkDType('empty', dtype);
     checkShape(`${dtype} tensor`, shape);
     const buffer = this.allocate(elementCount(shape) * bytesPerElement(dtype), options);
     this.#inUse += buffer.byteLength;
@@ -93,6 +100,8 @@ export abstract class Device {
     dtype: D,
     options: AllocationOptions = {},
   ): Tensor<D> {
+    checkDType('tensor', dtype);
+    checkShape('tensor', shape);
     const host = Array.isArray(data) ? fromFloat32(dtype, data as readonly number[]) : (data as HostArrays[D]);
     if (host.length !== elementCount(shape) || host.BYTES_PER_ELEMENT !== bytesPerElement(dtype)) {
       throw new Magi1Error(
@@ -106,11 +115,19 @@ export abstract class Device {
   }
 
   zeros<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+    checkDType('zeros', dtype);
+    checkShape('zeros', shape);
     return this.tensor(hostArray(dtype, elementCount(shape)), shape, dtype);
   }
 
   memory(): MemoryStats {
-    return { inUse: this.#inUse, reserved: this.reservedBytes(), peak: this.#peak, tensors: this.#tensors.size };
+    return {
+      inUse: this.#inUse,
+      reserved: this.reservedBytes(),
+      host: this.hostBytes(),
+      peak: this.#peak,
+      tensors: this.#tensors.size,
+    };
   }
   /** Starts a new peak measurement at the present use. */
   resetPeak(): void {

@@ -1,6 +1,7 @@
 // Element types and their exact host codecs.
 // bf16 and f8e4m3fn have no JavaScript array type: host data of f16, bf16 and f8e4m3fn is raw bits.
 import { Float16Array } from '@petamoriken/float16';
+import { Magi1Error } from './errors.ts';
 
 export type DType = 'f32' | 'f16' | 'bf16' | 'f8e4m3fn' | 'i32' | 'u32' | 'u8' | 'bool';
 
@@ -21,6 +22,13 @@ export interface HostArrays {
 export type HostArray = HostArrays[DType];
 
 const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, f8e4m3fn: 1, i32: 4, u32: 4, u8: 1, bool: 1 };
+
+/** Refuses what is no dtype, and names the argument where it was left out. */
+export function checkDType(what: string, dtype: unknown): void {
+  if (typeof dtype === 'string' && Object.hasOwn(BYTES, dtype)) return;
+  const got = dtype === undefined ? 'it is missing' : `got ${JSON.stringify(dtype)}`;
+  throw new Magi1Error(`${what}: dtype must be one of ${Object.keys(BYTES).join(', ')}, ${got}`);
+}
 
 export function bytesPerElement(dtype: DType): number {
   return BYTES[dtype];

@@ -20,7 +20,48 @@ export interface DeviceOptions {
 
 export type Device = AbstractDevice;
 
+const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'];
+
+type Check = readonly [expected: string, holds: (value: unknown) => boolean];
+const CHECKS: { readonly [K in keyof DeviceOptions]-?: Check } = {
+  backend: [BACKENDS.join(', '), (value) => BACKENDS.includes(value as string)],
+  adapter: ["a part of an adapter's name", (value) => typeof value === 'string' && value.trim() !== ''],
+  threads: ['a whole number from 1 to 256', (value) => wholeNumber(value, 1, 256)],
+  memoryBudget: ['a positive number of bytes', (value) => typeof value === 'number' && value > 0],
+  guardBytes: ['a whole number of bytes', (value) => wholeNumber(value, 0, 2 ** 30)],
+  assumeHardware: ['true or false', (value) => typeof value === 'boolean'],
+};
+
+const wholeNumber = (value: unknown, low: number, high: number): boolean =>
+  Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
+
+const shown = (value: unknown): string => (typeof value === 'string' ? `"${value}"` : String(value));
+
+/** Throws Magi1Error for what is no option, for a value that is none of its option's, and for options that exclude each other. */
+function checkOptions(options: DeviceOptions): void {
+  if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
+    throw new Magi1Error(`Device.open: an object of options expected, got ${shown(options)}`);
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const check = Object.hasOwn(CHECKS, name) ? CHECKS[name as keyof DeviceOptions] : undefined;
+    if (check === undefined) {
+      throw new Magi1Error(`Device.open: unknown option ${name}: there are ${Object.keys(CHECKS).join(', ')}`);
+    }
+    if (value !== undefined && !check[1](value)) {
+      throw new Magi1Error(`Device.open: ${name} must be ${check[0]}, got ${shown(value)}`);
+    }
+  }
+  const { backend = 'auto', adapter, threads } = options;
+  if (adapter !== undefined && (backend === 'wasm' || backend === 'reference')) {
+    throw new Magi1Error(`Device.open: adapter is for webgpu, and backend is ${backend}`);
+  }
+  if (threads !== undefined && (backend === 'webgpu' || backend === 'reference')) {
+    throw new Magi1Error(`Device.open: threads is for wasm, and backend is ${backend}`);
+  }
+}
+
 async function open(options: DeviceOptions = {}): Promise<Device> {
+  checkOptions(options);
   const budget = options.memoryBudget === undefined ? {} : { memoryBudget: options.memoryBudget };
   switch (options.backend ?? 'auto') {
     case 'reference': {
@@ -43,10 +84,6 @@ async function open(options: DeviceOptions = {}): Promise<Device> {
       if (!found.software) return openWebGpu(found, 'auto: a GPU was found', options);
       return openWasm(`auto: no GPU, ${found.name} is a CPU adapter`, options);
     }
-    default:
-      throw new Magi1Error(
-        `Device.open: unknown backend "${String(options.backend)}": auto, webgpu, wasm or reference`,
-      );
   }
 }
 

@@ -58,6 +58,10 @@ export class ReferenceDevice extends Device {
     return this.#reserved;
   }
 
+  protected override hostBytes(): number {
+    return this.#reserved;
+  }
+
   override execute(op: AnyOp, call: OpCall): void {
     const bytesOf = (tensor: Tensor) =>
       (tensor.buffer as HostBuffer).bytes.subarray(tensor.byteOffset, tensor.byteOffset + tensor.byteLength);

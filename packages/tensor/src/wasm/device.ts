@@ -70,7 +70,7 @@ export class WasmDevice extends Device {
     this.#smallestExternal = options.smallestExternal ?? SMALLEST_EXTERNAL;
     this.info = {
       name: `WebAssembly SIMD, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
-      reason: options.reason,
+      reason: options.reason + crowdNote(threads),
       features: describeFeatures(features),
       limits: { threads, heapBytes: this.#heap.limit },
       memoryBudget: options.memoryBudget,
@@ -149,12 +149,18 @@ export class WasmDevice extends Device {
       this.#heap.allocator.free(buffer.address);
     } else if (buffer instanceof ExternalBuffer) {
       this.#externalBytes -= buffer.byteLength;
-      this.#executor.forget(buffer);
+      // In order with the work that reads it.
+      if (this.#queue.empty) this.#executor.forget(buffer);
+      else this.#queue.push({ name: 'forget', run: () => this.#executor.forget(buffer) });
     }
   }
 
   protected override reservedBytes(): number {
     return this.#disposed ? 0 : this.#heap.reserved + this.#externalBytes;
+  }
+
+  protected override hostBytes(): number {
+    return this.#disposed ? 0 : this.#externalBytes;
   }
 
   override execute(op: AnyOp, call: OpCall): void {
@@ -273,13 +279,21 @@ export class WasmDevice extends Device {
 
 const disposedError = () => new DeviceLostError('wasm: the device was disposed');
 
+/** More threads than cores give the same results, later. */
+function crowdNote(threads: number): string {
+  const cores = coreCount();
+  return threads > cores
+    ? `; ${threads} threads on ${cores} ${cores === 1 ? 'core' : 'cores'}, which slows it down`
+    : '';
+}
+
+const coreCount = (): number =>
+  Math.max(1, isNode() ? process.getBuiltinModule('node:os').availableParallelism() : navigator.hardwareConcurrency);
+
 function threadCount(asked: number | undefined, shared: boolean): number {
   if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 256)) {
     throw new Magi1Error(`wasm: threads must be a whole number from 1 to 256, got ${asked}`);
   }
   if (!shared) return 1;
-  return (
-    asked ??
-    Math.max(1, isNode() ? process.getBuiltinModule('node:os').availableParallelism() : navigator.hardwareConcurrency)
-  );
+  return asked ?? coreCount();
 }

@@ -5,10 +5,13 @@ import type { WasmFeatures, WasmKernel } from './kernel.ts';
 import type { ExternalBuffer, WasmHeap } from './memory.ts';
 import type { CompiledKernel, PreparedStep } from './prepared.ts';
 import type { Variant } from '../webgpu/kernel.ts';
+import { collectGarbage } from './garbage.ts';
 import { WorkerPool } from './threads.ts';
 
 /** The main thread gives the event loop a turn after so much work. */
 const SLICE_MS = 15;
+/** So many forgotten bytes are worth a collection of garbage, which takes some milliseconds on every thread. */
+const GARBAGE_BYTES = 32 * 2 ** 20;
 
 export class Executor {
   readonly threads: number;
@@ -18,6 +21,9 @@ export class Executor {
   readonly #pool: WorkerPool | undefined;
   readonly #stopped = new AbortController();
   #nextId = 0;
+  /** Bytes forgotten since the last collection. */
+  #garbage = 0;
+  #collection: ReturnType<typeof setTimeout> | undefined;
 
   constructor(heap: WasmHeap, features: WasmFeatures, threads: number) {
     this.#heap = heap;
@@ -53,9 +59,19 @@ export class Executor {
     return { id, name: kernel.name, module, argKinds, run: instance.exports['run'] as CompiledKernel['run'] };
   }
 
-  /** Lets workers read an external buffer; they forget it by `forget`. */
+  /** Gives the buffer's bytes back to the system: nobody reads it any more. */
   forget(buffer: ExternalBuffer): void {
     this.#pool?.forgetExternal(buffer);
+    buffer.drop();
+    this.#garbage += buffer.byteLength;
+    if (this.#garbage < GARBAGE_BYTES || this.#collection !== undefined) return;
+    // Later, so that the many weights of a network are collected at once.
+    this.#collection = setTimeout(() => {
+      this.#collection = undefined;
+      this.#garbage = 0;
+      this.#pool?.collectGarbage();
+      collectGarbage();
+    }, 0);
   }
 
   /** Runs all items; done at once when it takes little time, else in slices with turns of the event loop between. */
@@ -114,6 +130,7 @@ export class Executor {
   }
   async dispose(): Promise<void> {
     this.#kernels.clear();
+    clearTimeout(this.#collection);
     await this.#pool?.dispose();
   }
 }

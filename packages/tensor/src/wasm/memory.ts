@@ -25,7 +25,7 @@ export class HeapBuffer implements DeviceBuffer {
 export class ExternalBuffer implements DeviceBuffer {
   readonly id: number;
   readonly byteLength: number;
-  readonly chunks: readonly Uint8Array[];
+  chunks: readonly Uint8Array[];
   spoiled?: Error;
 
   constructor(id: number, byteLength: number, shared: boolean, chunkBytes = CHUNK) {
@@ -37,6 +37,11 @@ export class ExternalBuffer implements DeviceBuffer {
       chunks.push(new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length)));
     }
     this.chunks = chunks;
+  }
+
+  /** Lets go of the bytes. */
+  drop(): void {
+    this.chunks = [];
   }
 
   write(byteOffset: number, bytes: Uint8Array): void {

@@ -44,6 +44,10 @@ export class WorkerPool {
     if (kinds.length > MAX_ARGS) throw new Magi1Error(`wasm: a kernel takes at most ${MAX_ARGS} arguments`);
     this.#post({ kernel, module, kinds });
   }
+  /** Workers that sleep never collect what they have forgotten. */
+  collectGarbage(): void {
+    this.#post({ collect: true });
+  }
   forgetExternal(buffer: ExternalBuffer): void {
     if (this.#known.delete(buffer.id)) this.#post({ forget: buffer.id });
   }

@@ -41,7 +41,8 @@ export type WorkerMessage =
   | { readonly start: number; readonly memory: WebAssembly.Memory; readonly control: SharedArrayBuffer }
   | { readonly kernel: number; readonly module: WebAssembly.Module; readonly kinds: readonly string[] }
   | { readonly external: number; readonly chunks: readonly Uint8Array[] }
-  | { readonly forget: number };
+  | { readonly forget: number }
+  | { readonly collect: true };
 
 export const WORKER_PROGRAM = /* js */ `
 'use strict';
@@ -68,8 +69,11 @@ function receive(message) {
       kernels.set(message.kernel, { run: instance.exports.run, kinds: message.kinds });
     } else if (message.external !== undefined) {
       externals.set(message.external, message.chunks);
-    } else {
+    } else if (message.forget !== undefined) {
       externals.delete(message.forget);
+    } else if (inNode) {
+      // Its event loop is asleep between steps, so the engine never finds the time by itself.
+      require('node:vm').runInNewContext('gc')();
     }
   }
   watch();

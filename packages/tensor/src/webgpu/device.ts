@@ -64,8 +64,7 @@ export class WebGpuDevice extends Device {
   readonly #readback: Readback;
   readonly #lost: Promise<never>;
   readonly #offsetAlignment: number;
-  #lostError: DeviceLostError | undefined;
-  #disposed = false;
+  readonly #end: End = { disposed: false };
   #flops = 0;
   #underWay: Promise<undefined>[] = [];
   /** Aligned copies of slices, of the op being recorded. */
@@ -104,18 +103,8 @@ export class WebGpuDevice extends Device {
     this.#recorder = new Recorder(gpu, this.#failures, [this.#params, this.#tables], () => {
       this.#memory.submitted();
     });
-    gpu.addEventListener('uncapturederror', (event) => {
-      this.#failures.report(new Magi1Error(`WebGPU: ${event.error.message}`));
-    });
-    this.#lost = gpu.lost.then((lost) => {
-      this.#lostError = new DeviceLostError(
-        this.#disposed
-          ? `WebGPU: ${found.name} was disposed`
-          : `WebGPU: ${found.name} is lost (${lost.reason}): ${lost.message}`,
-      );
-      throw this.#lostError;
-    });
-    this.#lost.catch(() => undefined);
+    reportUncaptured(gpu, this.#failures);
+    this.#lost = rejectWhenLost(gpu, found.name, this.#end);
   }
 
   protected override allocate(byteLength: number, options: AllocationOptions): DeviceBuffer {
@@ -126,11 +115,15 @@ export class WebGpuDevice extends Device {
   }
 
   protected override release(buffer: DeviceBuffer): void {
-    if (!this.#disposed) this.#memory.release(buffer as GpuBuffer);
+    if (!this.#end.disposed) this.#memory.release(buffer as GpuBuffer);
   }
 
   protected override reservedBytes(): number {
     return this.#memory.reserved + this.#readback.reserved + this.#params.byteLength + this.#tables.byteLength;
+  }
+
+  protected override hostBytes(): number {
+    return this.#params.byteLength + this.#tables.byteLength;
   }
 
   override execute(op: AnyOp, call: OpCall): void {
@@ -230,10 +223,11 @@ export class WebGpuDevice extends Device {
   }
 
   override dispose(): Promise<void> {
-    if (this.#disposed) return Promise.resolve();
-    this.#disposed = true;
+    if (this.#end.disposed) return Promise.resolve();
+    this.#end.disposed = true;
     this.#recorder.drop();
     this.#binder.clear();
+    this.#readback.trim();
     this.gpu.destroy();
     return Promise.resolve();
   }
@@ -279,8 +273,8 @@ export class WebGpuDevice extends Device {
   }
 
   #checkUsable(): void {
-    if (this.#lostError !== undefined) throw new DeviceLostError(this.#lostError.message);
-    if (this.#disposed) throw new DeviceLostError(`WebGPU: ${this.info.name} was disposed`);
+    if (this.#end.error !== undefined) throw new DeviceLostError(this.#end.error.message);
+    if (this.#end.disposed) throw new DeviceLostError(`WebGPU: ${this.info.name} was disposed`);
   }
 
   #checkAborted(signal: AbortSignal | undefined): void {
@@ -432,6 +426,30 @@ export class WebGpuDevice extends Device {
     bytes.fill(GUARD_BYTE, buffer.byteLength);
     this.gpu.queue.writeBuffer(buffer.gpu, 0, bytes);
   }
+}
+
+/** How a device ended. */
+interface End {
+  disposed: boolean;
+  error?: DeviceLostError;
+}
+
+// The GPU's own objects, and with them their listeners, live as long as the process: these two must not hold the device.
+function reportUncaptured(gpu: GPUDevice, failures: FailureLog): void {
+  gpu.addEventListener('uncapturederror', (event) => {
+    failures.report(new Magi1Error(`WebGPU: ${event.error.message}`));
+  });
+}
+
+function rejectWhenLost(gpu: GPUDevice, name: string, end: End): Promise<never> {
+  const lost = gpu.lost.then(({ reason, message }) => {
+    end.error = new DeviceLostError(
+      end.disposed ? `WebGPU: ${name} was disposed` : `WebGPU: ${name} is lost (${reason}): ${message}`,
+    );
+    throw end.error;
+  });
+  lost.catch(() => undefined);
+  return lost;
 }
 
 function sum(values: readonly number[]): number {

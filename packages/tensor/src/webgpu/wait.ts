@@ -4,7 +4,8 @@ import { yieldToEventLoop } from '../queue.ts';
 
 const canSleep = typeof process !== 'undefined' && typeof process.versions?.node === 'string';
 const LONGEST_SLEEP_MS = 1;
-const sleeper = new Int32Array(new SharedArrayBuffer(4));
+/** Made when it is needed: pages that are not isolated have no shared memory, and do not sleep. */
+let sleeper: Int32Array<SharedArrayBuffer> | undefined;
 let awakeSince = 0;
 
 /** `promise`, or a rejection when `lost` rejects or `signal` aborts before. */
@@ -32,7 +33,7 @@ export async function waitFor<T>(promise: Promise<T>, lost: Promise<never>, sign
     // Several waits at once sleep once per turn together.
     if (now - awakeSince < 0.05) continue;
     const sleep = Math.min(LONGEST_SLEEP_MS, (now - start) / 20);
-    if (sleep > 0.05) Atomics.wait(sleeper, 0, 0, sleep);
+    if (sleep > 0.05) Atomics.wait((sleeper ??= new Int32Array(new SharedArrayBuffer(4))), 0, 0, sleep);
     awakeSince = performance.now();
   }
   return outcome;
