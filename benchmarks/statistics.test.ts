@@ -1,5 +1,16 @@
 import { expect, test } from 'vitest';
-import { bound, digits, duration, median, medianInterval, percent, perRun, quantile, relativeL2, summarise } from './statistics.ts';
+import {
+  bound,
+  digits,
+  duration,
+  median,
+  medianInterval,
+  percent,
+  perRun,
+  quantile,
+  relativeL2,
+  summarise,
+} from './statistics.ts';
 
 test('quantiles lie between neighbours', () => {
   expect(quantile([1, 2, 3, 4, 5], 0.5)).toBe(3);
