@@ -1,5 +1,7 @@
 // Image to video and video to video on the wasm device with the tiny model.
-import { cpSync, readFileSync, rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   Device,
@@ -13,7 +15,7 @@ import {
 } from '@magi1/core';
 import type { ImageToVideoRequest, RgbFrames, VideoToVideoRequest } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { TINY_MODEL, runCli } from './support/cli.ts';
+import { PROGRAM, TINY_MODEL, runCli } from './support/cli.ts';
 import { conformanceRoots } from './support/conformance.ts';
 import { e2eCase, expectSameFrames } from './support/e2e.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';
@@ -399,6 +401,22 @@ describe('the command line', () => {
       clipFramesInOutput: 30,
       clip: { from: 'end', framesRead: 30, framesContinued: 24, framesDropped: 6, newFrames: 24 },
     });
+  });
+
+  it.skipIf(process.platform === 'win32')('ends at the first Ctrl-C where ffmpeg hangs', async () => {
+    const [mute, pid] = [out('mute'), out('mute.pid')];
+    writeFileSync(mute, `#!/bin/sh\necho $$ > '${pid}'\nexec sleep 1000\n`, { mode: 0o755 });
+    writeFileSync(out('any.mkv'), new Uint8Array(100));
+    const args = ['generate', '--model', TINY_MODEL, '--device', BACKEND, '--prompt', 'a cat'];
+    const child = spawn(process.execPath, [PROGRAM, ...args, '--video', out('any.mkv'), '--output', out('never.mp4')], {
+      env: { ...process.env, MAGI1_FFMPEG: mute },
+      stdio: 'ignore',
+    });
+    await expect.poll(() => existsSync(pid) && readFileSync(pid, 'utf8') !== '', { timeout: 20_000 }).toBe(true);
+    child.kill('SIGINT');
+    expect((await once(child, 'exit'))[0]).toBe(130);
+    expect(() => process.kill(Number(readFileSync(pid, 'utf8')), 0)).toThrow('ESRCH');
+    expect(existsSync(out('never.mp4'))).toBe(false);
   });
 
   const bad: [string, string[], number, RegExp][] = [

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 export const REPOSITORY = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const TINY_MODEL = join(REPOSITORY, 'tests', 'fixtures', 'e2e', 'tiny');
-const PROGRAM = join(REPOSITORY, 'packages', 'magi1', 'bin', 'magi1.js');
+export const PROGRAM = join(REPOSITORY, 'packages', 'magi1', 'bin', 'magi1.js');
 
 export interface CliResult {
   readonly status: number | null;

@@ -294,7 +294,7 @@ describe.skipIf(process.platform === 'win32')('an ffmpeg that hangs', () => {
   it('is ended by the signal', async () => {
     process.env.MAGI1_FFMPEG = script('stopped', `echo $$ > ${at('stopped.pid')}; exec sleep 1000`);
     const signal = AbortSignal.timeout(500);
-    await expect(loadVideo(at('full.mp4'), { ...size, fps: 24, signal })).rejects.toThrow(/timeout/);
+    await expect(loadVideo(new Uint8Array(100), { ...size, fps: 24, signal })).rejects.toThrow(/timeout/);
     await gone(at('stopped.pid'));
   });
 
@@ -304,6 +304,13 @@ describe.skipIf(process.platform === 'win32')('an ffmpeg that hangs', () => {
     const frames = decodeFrames({ command, version: '9' }, options);
     await expect(frames.next()).rejects.toThrow('video a.mp4: ffmpeg gave nothing for 1 s and was ended');
     await gone(at('dry.pid'));
+  });
+
+  it('or breaks down is told from a broken file', async () => {
+    const command = script('crash', 'kill -SEGV $$');
+    const options = { what: 'video', input: [], filters: '', maxPixels: 1, size };
+    const frames = decodeFrames({ command, version: '9' }, options);
+    await expect(frames.next()).rejects.toThrow('video: ffmpeg cannot read it: it ended by SIGSEGV');
   });
 
   it('is not left behind when a reader has seen enough', async () => {

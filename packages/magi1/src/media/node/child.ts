@@ -8,33 +8,30 @@ export interface Exit {
   readonly output: string;
 }
 
-type Ending = 'SIGKILL' | 'SIGTERM';
-
-/** Children that have not closed, and how they are ended when this process ends. */
-const running = new Map<ChildProcess, Ending>();
+/** Children that have not closed. */
+const running = new Set<ChildProcess>();
 
 /** Ends its whole group: what a child has started itself holds its pipes open. */
-export function endChild(child: ChildProcess, ending: Ending = 'SIGKILL'): void {
+export function endChild(child: ChildProcess): void {
   if (child.pid === undefined || !running.has(child)) return;
   try {
-    process.kill(-child.pid, ending);
+    process.kill(-child.pid, 'SIGKILL');
   } catch {
-    child.kill(ending); // Windows has no groups
+    child.kill('SIGKILL'); // Windows has no groups
   }
 }
 
-const endAll = (): void => running.forEach((ending, child) => endChild(child, ending));
+const endAll = (): void => running.forEach(endChild);
 
-/** Starts a child; `ending` is sent to it if this process ends first. */
+/** Starts a child that is ended with this process. */
 export function startChild(
   command: string,
   args: readonly string[],
   stdio: ['ignore' | 'pipe', 'ignore' | 'pipe', 'pipe'],
-  ending: Ending = 'SIGKILL',
 ): ChildProcess {
   const child = spawn(command, args, { stdio, detached: true });
   if (running.size === 0) process.on('exit', endAll);
-  running.set(child, ending);
+  running.add(child);
   const forget = (): void => {
     if (running.delete(child) && running.size === 0) process.off('exit', endAll);
   };

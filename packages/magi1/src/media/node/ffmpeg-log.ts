@@ -48,9 +48,9 @@ export class FfmpegLog {
     return this.#shape;
   }
 
-  /** Why it gave up. */
-  get reason(): string {
-    return telling(this.#complaints) ?? 'no reason given';
+  /** Why it gave up, where it says so. */
+  get reason(): string | undefined {
+    return telling(this.#complaints);
   }
 
   /** What it says of damage although it did not give up; undefined where there is none. */

@@ -58,8 +58,11 @@ export async function* decodeFrames(
   child.stdin!.on('error', () => undefined); // it ends as soon as it has what it needs
   child.stdin!.end(bytes);
   let startError: Error | undefined;
-  const closed = new Promise<number | null>((done) => {
-    child.once('error', (error) => (startError = error)).once('close', done);
+  const closed = new Promise<string | undefined>((done) => {
+    child.once('error', (error) => (startError = error));
+    child.once('close', (status, crash) =>
+      done(crash === null ? (status === 0 ? undefined : '') : `it ended by ${crash}`),
+    );
   });
   let silent = false;
   const limit = (): (() => void) => limitChild(child, longestSilence, () => (silent = true));
@@ -86,12 +89,13 @@ export async function* decodeFrames(
       }
     }
     const stop = limit();
-    const status = await closed.finally(stop);
+    const failure = await closed.finally(stop);
     signal?.throwIfAborted();
     if (startError !== undefined)
       throw new Magi1Error(`${what}: ${ffmpeg.command} does not start: ${startError.message}`);
     if (silent) throw new Magi1Error(`${what}: ffmpeg gave nothing for ${longestSilence} s and was ended`);
-    if (status !== 0) throw new FileFormatError(`${what}: ffmpeg cannot read it: ${log.reason}`);
+    if (failure !== undefined)
+      throw new FileFormatError(`${what}: ffmpeg cannot read it: ${log.reason ?? (failure || 'no reason given')}`);
     if (filled !== 0)
       throw new Magi1Error(
         `${what}: ffmpeg gave ${frames * frameBytes + filled} bytes, no multiple of ${frameBytes} for ${size.width}x${size.height}`,
