@@ -88,7 +88,7 @@ describe.each(table)('$name', ({ op, cases }) => {
       const [got] = referenceOutputs(op, opCase);
       expect([got!.shape, got!.dtype]).toEqual([output.shape, output.dtype]);
       const want = materialise(output, opCase.name);
-      const wanted = isFloat(output.dtype) ? toFloat32(output.dtype, want) : (want as Uint8Array);
+      const wanted = isFloat(output.dtype) ? toFloat32(output.dtype, want) : (want as Uint8Array | Int32Array);
       compareByElement('output', asStored(got!, true), { ...output, data: wanted });
     });
   }

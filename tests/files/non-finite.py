@@ -331,6 +331,11 @@ case("permute", "201", {"x": x}, {"axes": [2, 0, 1]}, x.permute(2, 0, 1))
 case("narrow", "middle", {"x": x}, {"axis": 1, "start": 1, "length": 4}, x[:, 1:])
 case("concat", "middle", {"0": x, "1": x[:, :2], "2": -x}, {"axis": 1}, torch.cat([x, x[:, :2], -x], 1))
 
+for name, x in (("all", tensor(SPECIAL)), ("infinite", tensor([1.0, -INF, 3e38])), ("stretches", put(torch.ones(513), _3=INF, _512=NAN))):
+    stretches = F.pad(x, (0, -x.numel() % 512)).view(-1, 512)
+    bits = (stretches.view(torch.int32) & 0x7FFFFFFF).amax(1).to(torch.int32)
+    case("maxMagnitude", name, {"x": x}, {}, bits)
+
 lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in table)
 Path(__file__).with_suffix(".json").write_text(f"[\n{lines}\n]\n")
 print(f"{len(table)} cases of {len({entry['op'] for entry in table})} ops, PyTorch {torch.__version__}")
