@@ -34,7 +34,17 @@ function dawnFlags(adapter: string | undefined): string[] {
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i;
 
-const LISTING_HINT = 'listWebGpuAdapters() lists adapters; VK_DRIVER_FILES chooses Vulkan drivers';
+/** Chromium brings a software adapter whose driver the system does not list. */
+const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
+
+function listingHint(names: readonly string[]): string {
+  if (!isNode) return 'The browser chooses the adapter';
+  const hint =
+    '`magi1 info` lists adapters; on Linux VK_ADD_DRIVER_FILES=FILE.json adds a Vulkan driver to those of the system';
+  const hidden =
+    !names.some((name) => /swiftshader/i.test(name)) && process.getBuiltinModule('node:fs').existsSync(SWIFTSHADER);
+  return hidden ? `${hint}, such as SwiftShader, which is installed as ${SWIFTSHADER}` : hint;
+}
 
 export interface FoundAdapter {
   readonly adapter: GPUAdapter;
@@ -97,8 +107,8 @@ export async function findAdapter(wanted?: string): Promise<FoundAdapter> {
   const available = names.length > 0 ? `available: ${names.join(', ')}` : 'no adapter is available';
   throw new Magi1Error(
     wanted === undefined
-      ? `WebGPU: no adapter found (${available}). ${LISTING_HINT}`
-      : `WebGPU: no adapter is named like "${wanted}" (${available}). ${LISTING_HINT}`,
+      ? `WebGPU: no adapter found (${available}). ${listingHint(names)}`
+      : `WebGPU: no adapter is named like "${wanted}" (${available}). ${listingHint(names)}`,
   );
 }
 
