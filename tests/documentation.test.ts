@@ -93,6 +93,7 @@ describe('commands', () => {
       for (const [, script] of text.matchAll(/npm run (?:-s )?([\w:]+)/g))
         expect(Object.keys((JSON.parse(read('package.json')) as { scripts: object }).scripts)).toContain(script);
       if (entry !== undefined) return checkInstead(entry.instead, text, folderOf(file));
+      if (text.startsWith('npm test')) throw new Error('runs this test again: list it in documented-table.ts');
       const stdout = await runOk(text, folderOf(file));
       shown.set(text, stdout);
       const output = /^output +(.+?) \(/m.exec(stdout)?.[1];

@@ -50,7 +50,8 @@ export const NOT_RUN: readonly NotRun[] = [
     why: THIS_SUITE,
     instead: { files: ['packages/kernels/src/rope', 'packages/kernels/src/linear'] },
   },
-  // The op of these three is the reader's.
+  // The op of these is the reader's.
+  vitest('MAGI1_OP=prelu npx vitest run tests/non-finite.test.ts', 'tests/non-finite.test.ts'),
   vitest('MAGI1_OP=prelu npx vitest run tests/ops.test.ts', 'tests/ops.test.ts'),
   vitest('MAGI1_OP=prelu npx vitest run tests/wgsl.test.ts -u', 'tests/wgsl.test.ts'),
   vitest('MAGI1_OP=prelu npx vitest run tests/compile-time.test.ts', 'tests/compile-time.test.ts'),
@@ -81,6 +82,7 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'installs other libraries',
     instead: { run: 'npm run bench -- --peers --help' },
   },
+  { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
     command: 'npm run verify:all',
     why: 'every golden on every device',
