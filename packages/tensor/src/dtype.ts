@@ -98,7 +98,11 @@ export function f8e4m3fnBitsToNumber(bits: number): number {
   return F8_VALUES[bits & 0xff]!;
 }
 
-/** Nearest even, as PyTorch: magnitudes that round above 448 become NaN (the format has no infinity). */
+/**
+ * Nearest even; magnitudes that round above 448 become NaN, as in ml_dtypes (the format has no infinity). PyTorch 2.13
+ * takes 448 for them, infinity included. It matters in casts only: activations of fp8 layers are limited to 448 before
+ * they are rounded, as the original does it.
+ */
 export function numberToF8e4m3fnBits(value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
   const magnitude = Math.abs(value);
