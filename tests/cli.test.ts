@@ -1,5 +1,5 @@
 // The command line program as users run it: built, in a process of its own, with the tiny model.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findFfmpeg, loadImage, seededNoise } from '@magi1/core';
@@ -147,6 +147,31 @@ describe('generate', () => {
       });
     });
   }
+
+  it('replaces what exists only with --overwrite, and never by a part', async () => {
+    writeFileSync(out('older.mp4'), 'older');
+    const refused = await runCli(generate(out('older.mp4')));
+    expect(refused).toMatchObject({ status: 1, stdout: '' });
+    expect(refused.stderr).toMatch(/^magi1: output .*older\.mp4: it exists; .*--overwrite\)\n$/);
+    let sent = false;
+    const { status, stderr } = await runCli([...long(out('older.mp4')), '--overwrite'], {
+      onStderr: (text, child) => {
+        if (!sent && text.includes('decoding')) sent = child.kill('SIGHUP');
+      },
+    });
+    expect(status).toBe(129);
+    expect(stderr).toContain(`frames are finished and playable: ${out('older.partial.mp4')}`);
+    expect(stderr).toContain(`${out('older.mp4')} is as it was`);
+    expect(readFileSync(out('older.mp4'), 'utf8')).toBe('older');
+    expect(await runCli([...generate(out('older.mp4')), '--overwrite'])).toMatchObject({ status: 0 });
+    expect(JSON.parse(readFileSync(out('older.mp4.json'), 'utf8'))).toMatchObject({ complete: true });
+  });
+
+  it('goes on when nobody reads stderr any more', async () => {
+    const options = { onStderr: (_: string, child: ChildProcess) => void child.stderr!.destroy() };
+    expect(await runCli(generate(out('unread.mp4')), options)).toMatchObject({ status: 0 });
+    expect(JSON.parse(readFileSync(out('unread.mp4.json'), 'utf8'))).toMatchObject({ complete: true });
+  });
 
   it('leaves nothing behind when it is interrupted before a chunk is finished', async () => {
     let sent = false;
