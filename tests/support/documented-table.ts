@@ -78,6 +78,11 @@ export const NOT_RUN: readonly NotRun[] = [
     instead: { run: 'npm run bench -- --op linear --device wasm --quick --no-peers --seconds 1' },
   },
   {
+    command: 'npm run bench -- --against DIR --op softmax',
+    why: 'needs another build',
+    instead: { run: 'npm run bench -- --against DIR --op softmax --help' },
+  },
+  {
     command: 'npm run bench -- --peers',
     why: 'installs other libraries',
     instead: { run: 'npm run bench -- --peers --help' },
