@@ -45,7 +45,7 @@ test.each([
   'no room for the whole %s',
   async (name, env) => {
     const output = join(folder, `${name.length}.mp4`);
-    const ended = await generate(folder, ['--output', output, '--num-frames', '96'], { env, limitKb: 30 });
+    const ended = await generate(folder, ['--output', output, '--num-frames', '96'], { env, limitKb: 20 });
     const { left, faults: wrong } = judge(output, ended, { frames: 96 });
     expect(wrong).toEqual([]);
     expect({ left, status: ended.status }).toEqual({ left: 'part', status: 1 });
