@@ -339,7 +339,7 @@ describe('distilled models', () => {
     const { facts, numFrames } = await own({ ...request, numInferenceSteps: 8 });
     expect(numFrames).toBe(48);
     expect(facts.chunkForwards.run).toBe(facts.chunkForwards.full);
-    expect(facts.notes.join()).toMatch(/without effect on this checkpoint.*guidanceScale/);
+    expect(facts.notes.join()).toMatch(/without effect on this checkpoint.*the guidance scale/);
     await expect(own({ ...request, enableDistillation: false })).rejects.toThrow(/distilled checkpoint .* open a base/);
     const threshold = { ...request, distillNearlyCleanChunkThreshold: 0.9, numInferenceSteps: 8 };
     expect((await own(threshold)).facts.chunkForwards.run).toBeLessThan(facts.chunkForwards.run);
