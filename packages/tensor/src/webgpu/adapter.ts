@@ -20,17 +20,21 @@ const WANTED_FEATURES = [
 ] as const;
 
 // Subgroup matrices are behind allow_unsafe_apis; quantised timestamps (100 us) would make profiles useless.
-function dawnFlags(adapter: string | undefined): string[] {
-  // SwiftShader compiles a null initialiser of workgroup memory element by element (16 KiB take seconds). Without the
-  // extension Dawn zeroes it by a loop: the same zeros.
-  const zeroByLoop = 'use_vulkan_zero_initialize_workgroup_memory_extension';
-  const software = adapter !== undefined && SOFTWARE.test(adapter);
+function dawnFlags(adapter: string | undefined, zeroByLoop: boolean): string[] {
+  const off = [
+    'timestamp_quantization',
+    ...(zeroByLoop ? ['use_vulkan_zero_initialize_workgroup_memory_extension'] : []),
+  ];
   return [
     'enable-dawn-features=allow_unsafe_apis',
-    `disable-dawn-features=${['timestamp_quantization', ...(software ? [zeroByLoop] : [])].join(',')}`,
+    `disable-dawn-features=${off.join(',')}`,
     ...(adapter === undefined ? [] : [`adapter=${adapter}`]),
   ];
 }
+
+// SwiftShader compiles a null initialiser of workgroup memory element by element (16 KiB take seconds). Without the
+// extension Dawn zeroes it by a loop: the same zeros. Others are faster with it.
+const ZERO_BY_LOOP = /swiftshader/i;
 
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i;
 
@@ -51,6 +55,8 @@ export interface FoundAdapter {
   readonly name: string;
   /** Runs on the CPU. */
   readonly software: boolean;
+  /** The part of its name by which Dawn was asked for it. */
+  readonly asked?: string | undefined;
 }
 
 interface DawnModule {
@@ -59,28 +65,38 @@ interface DawnModule {
 
 const isNode = typeof process !== 'undefined' && typeof process.versions?.node === 'string';
 
-// Dawn's objects die with the GPU object they came from, so these live as long as the process.
-const instances = new Map<string, Promise<GPU | undefined>>();
+const browserGpu = (): GPU | undefined =>
+  typeof navigator !== 'undefined' && 'gpu' in navigator ? navigator.gpu : undefined;
 
-/** One per adapter's name (Dawn chooses when there is none). */
-function gpuObject(adapter?: string): Promise<GPU | undefined> {
-  const key = adapter ?? '';
+// Dawn's objects die with the GPU object they came from, so these live as long as the process. One is bound to one
+// adapter, and each searches the drivers anew: where Mesa's lavapipe is among them, Dawn writes two warnings to stderr
+// every time, which no flag turns off. So there are as few as can be.
+const instances = new Map<string, Promise<GPU>>();
+
+/** Dawn's adapters, once they have been listed; the one that it takes when none is named comes first. */
+let listed: readonly string[] | undefined;
+
+/** undefined: neither a browser with WebGPU nor Node. */
+async function gpuObject(adapter: string | undefined, zeroByLoop: boolean): Promise<GPU | undefined> {
+  if (!usesDawn()) return browserGpu();
+  const flags = dawnFlags(adapter, zeroByLoop);
+  const key = flags.join(' ');
   let instance = instances.get(key);
   if (instance === undefined) {
-    instance = createGpu(adapter);
+    instance = createDawn(flags);
     instances.set(key, instance);
   }
   return instance;
 }
 
-async function createGpu(adapter: string | undefined): Promise<GPU | undefined> {
-  if (typeof navigator !== 'undefined' && 'gpu' in navigator) return navigator.gpu;
-  if (!isNode) return undefined;
+const usesDawn = (): boolean => isNode && browserGpu() === undefined;
+
+async function createDawn(flags: string[]): Promise<GPU> {
   // Not a literal: bundlers for browsers must not follow it.
   const dawn = 'webgpu';
   try {
     const module = (await import(/* @vite-ignore */ dawn)) as DawnModule;
-    return module.create(dawnFlags(adapter));
+    return module.create(flags);
   } catch (error) {
     throw new Magi1Error(`WebGPU: the npm package "webgpu" cannot be loaded: ${(error as Error).message}`);
   }
@@ -88,21 +104,18 @@ async function createGpu(adapter: string | undefined): Promise<GPU | undefined> 
 
 /** Names of the adapters that WebGPU can open here; in browsers at most the one the browser would choose. */
 export async function listWebGpuAdapters(): Promise<string[]> {
-  // Dawn lists adapters only in the error for a name that does not exist.
-  const gpu = await gpuObject(isNode ? 'none of this name' : undefined);
-  if (gpu === undefined) return [];
-  try {
-    const adapter = await gpu.requestAdapter();
-    return adapter === null ? [] : [adapterName(adapter)];
-  } catch (error) {
-    return [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]!);
+  if (usesDawn()) {
+    if (listed === undefined) await request('none of this name');
+    return [...(listed ?? [])];
   }
+  const adapter = await request();
+  return adapter === undefined ? [] : [adapterName(adapter)];
 }
 
 /** The adapter whose name contains `wanted` (any case), or the most powerful one. Throws Magi1Error when there is none. */
 export async function findAdapter(wanted?: string): Promise<FoundAdapter> {
-  const adapter = wanted === undefined ? await request() : await requestNamed(wanted);
-  if (adapter !== undefined) return describe(adapter);
+  const found = usesDawn() ? await findByDawn(wanted) : await findByBrowser(wanted);
+  if (found !== undefined) return found;
   const names = await listWebGpuAdapters();
   const available = names.length > 0 ? `available: ${names.join(', ')}` : 'no adapter is available';
   throw new Magi1Error(
@@ -112,27 +125,35 @@ export async function findAdapter(wanted?: string): Promise<FoundAdapter> {
   );
 }
 
-async function requestNamed(wanted: string): Promise<GPUAdapter | undefined> {
-  const matches = (name: string) => name.toLowerCase().includes(wanted.toLowerCase());
-  if (isNode) {
-    const name = (await listWebGpuAdapters()).find(matches);
-    return name === undefined ? undefined : request(name);
-  }
+const isLike = (name: string, wanted: string): boolean => name.toLowerCase().includes(wanted.toLowerCase());
+
+async function findByBrowser(wanted = ''): Promise<FoundAdapter | undefined> {
   const adapter = await request();
-  return adapter !== undefined && matches(adapterName(adapter)) ? adapter : undefined;
+  return adapter !== undefined && isLike(adapterName(adapter), wanted) ? describe(adapter) : undefined;
 }
 
-async function request(name?: string): Promise<GPUAdapter | undefined> {
-  const gpu = await gpuObject(name);
-  return (await gpu?.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;
+async function findByDawn(wanted: string | undefined): Promise<FoundAdapter | undefined> {
+  // Dawn compares case; where that fails, it lists the names.
+  if (listed === undefined || listed.length === 0) {
+    const adapter = await request(wanted);
+    if (adapter !== undefined) return describe(adapter, wanted);
+  }
+  const name = listed?.find((name) => isLike(name, wanted ?? ''));
+  const adapter = name === undefined ? undefined : await request(name);
+  return adapter === undefined ? undefined : describe(adapter, name);
 }
 
-/** The same adapter with the flags of its name: one that nobody named was found without them. */
-async function byName(found: GPUAdapter): Promise<GPUAdapter> {
-  // What Dawn calls the device is its name as an identifier.
-  const identifier = (name: string) => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
-  const name = (await listWebGpuAdapters()).find((name) => identifier(name) === found.info.device);
-  return (name === undefined ? undefined : await request(name)) ?? found;
+/** An adapter of its own, to be opened once; undefined when there is none, or none with `name` in its name. */
+async function request(name?: string, zeroByLoop = ZERO_BY_LOOP.test(name ?? '')): Promise<GPUAdapter | undefined> {
+  const gpu = await gpuObject(name, zeroByLoop);
+  try {
+    return (await gpu?.requestAdapter({ powerPreference: 'high-performance' })) ?? undefined;
+  } catch (error) {
+    // Dawn lists adapters only in the error for a name that does not exist.
+    if (name === undefined) throw error;
+    listed = [...(error as Error).message.matchAll(/name: '(.*)'/g)].map((match) => match[1]!);
+    return undefined;
+  }
 }
 
 function adapterName(adapter: GPUAdapter): string {
@@ -140,8 +161,8 @@ function adapterName(adapter: GPUAdapter): string {
   return description || [vendor, architecture, device].filter((part) => part !== '').join(' ') || 'unnamed adapter';
 }
 
-function describe(adapter: GPUAdapter): FoundAdapter {
-  return { adapter, name: adapterName(adapter), software: isSoftware(adapter.info) };
+function describe(adapter: GPUAdapter, asked?: string): FoundAdapter {
+  return { adapter, name: adapterName(adapter), software: isSoftware(adapter.info), asked };
 }
 
 function isSoftware(info: GPUAdapterInfo): boolean {
@@ -151,8 +172,10 @@ function isSoftware(info: GPUAdapterInfo): boolean {
 }
 
 /** Opens the adapter with its largest limits and every feature that kernels or profiles can use. */
-export async function openAdapter({ adapter: found, name }: FoundAdapter): Promise<GPUDevice> {
-  const adapter = isNode && isSoftware(found.info) ? await byName(found) : found;
+export async function openAdapter({ adapter: found, name, asked }: FoundAdapter): Promise<GPUDevice> {
+  // What was asked for need not have told that it is SwiftShader.
+  const again = usesDawn() && ZERO_BY_LOOP.test(found.info.architecture);
+  const adapter = (again ? await request(asked, true) : undefined) ?? found;
   const requiredLimits: Record<string, number> = {};
   for (const [key, value] of limitEntries(adapter.limits)) requiredLimits[key] = value;
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[];
