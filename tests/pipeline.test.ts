@@ -309,7 +309,7 @@ describe('bad requests', () => {
 describe('bad model folders', () => {
   const weights = (folder: string) => join(folder, TRANSFORMER_FILE);
   const bad: [what: string, (folder: string) => void, RegExp][] = [
-    ['no config', (folder) => rmSync(join(folder, 'config.json')), /config\.json: cannot be read/],
+    ['no config', (folder) => rmSync(join(folder, 'config.json')), /config\.json: there is no such file/],
     ['a broken config', (folder) => writeFileSync(join(folder, 'config.json'), '{'), /is not valid JSON/],
     [
       'a trained.json that says something else',

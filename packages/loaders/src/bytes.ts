@@ -106,7 +106,10 @@ export async function openFile(path: string): Promise<ByteSource> {
   // Else the opening of a pipe would wait for its writer; Windows has no such flag and no such pipes.
   const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
   const handle = await open(path, flags).catch((cause: unknown) => {
-    throw new FileFormatError(`${path}: cannot be opened (${reason(cause)})`, { cause });
+    const missing = (cause as { code?: unknown }).code === 'ENOENT';
+    throw new FileFormatError(`${path}: ${missing ? 'there is no such file' : `cannot be opened (${reason(cause)})`}`, {
+      cause,
+    });
   });
   const facts = await handle.stat();
   if (!facts.isFile()) {

@@ -66,7 +66,6 @@ async function run(values: Values): Promise<number> {
   const device = deviceOptions(values);
   const loras = loraOptions(values);
   const { request: wanted, inputs, includeClip, open } = readRequest(values);
-  const say = (line: string) => process.stderr.write(`${line}\n`);
 
   const display = showProgress();
   let output: Output | undefined = undefined;
@@ -138,6 +137,8 @@ async function run(values: Values): Promise<number> {
     await pipe?.dispose();
   }
 }
+
+const say = (line: string): void => void process.stderr.write(`${printable(line)}\n`);
 
 /** Of the title inside the file; the sidecar has the whole prompt. */
 const LONGEST_TITLE = 1000;
@@ -253,8 +254,8 @@ function factsSoFar(pipe: Magi1Base<GenerationOptions>, { prompt }: GenerationOp
 /** Says where the finished part of a run that ended early is. */
 function sayWhatIsKept(kept: VideoFile | undefined, frames: number, { path }: Output): void {
   if (kept === undefined) return;
-  process.stderr.write(`${kept.frames} of ${frames} frames are finished and playable: ${kept.path}\n`);
-  if (kept.path !== path && existsSync(path)) process.stderr.write(`${path} is as it was\n`);
+  say(`${kept.frames} of ${frames} frames are finished and playable: ${kept.path}`);
+  if (kept.path !== path && existsSync(path)) say(`${path} is as it was`);
 }
 
 /** `2 chunks in 8 steps each: the transformer ran 21 times over a chunk`. */
