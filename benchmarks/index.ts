@@ -1,6 +1,6 @@
 // npm run bench: every op's case table on every device, and products and attention side by side with other libraries.
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as kernels from '@magi1/kernels';
@@ -10,8 +10,9 @@ import { compareBuilds } from './against.ts';
 import { loadBuild } from './builds.ts';
 import { COLD_OPS, compareCold } from './cold.ts';
 import { adapterNames, chooseDevices } from './devices.ts';
+import { provenanceText, watchRun } from './provenance.ts';
 import { deviceText, markdown, sideText } from './report.ts';
-import type { Machine, Results } from './report.ts';
+import type { Results } from './report.ts';
 import { ROOT } from './root.ts';
 import { installPeers, peersInstalled, sideBySide } from './sideBySide.ts';
 import type { SideBySide } from './sideBySide.ts';
@@ -161,16 +162,6 @@ async function peers(given: Options): Promise<SideBySide | undefined> {
   return result;
 }
 
-function machine(): Machine {
-  return {
-    cpu: cpus()[0]?.model ?? 'unknown CPU',
-    cores: availableParallelism(),
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    platform: `${process.platform} ${process.arch}`,
-    node: process.versions.node,
-  };
-}
-
 async function save(results: Results, given: Options): Promise<void> {
   const write = (file: string, text: string) => {
     mkdirSync(dirname(file), { recursive: true });
@@ -201,11 +192,19 @@ async function main(): Promise<number> {
     process.stdout.write(`${USAGE}\n`);
     return 0;
   }
-  if (given.cold || given.against !== undefined) return compare(given);
-  const start = { date: new Date().toISOString(), machine: machine(), loadAverage: loadavg()[0]! };
+  // A cold call has a process of its own, which would count as somebody else's.
+  if (given.cold) return compare(given);
+  const run = watchRun();
+  if (given.against !== undefined) {
+    const status = await compare(given);
+    process.stdout.write(`${provenanceText(run())}\n`);
+    return status;
+  }
   const devices = given['peers-only'] ? [] : await tables(given);
   const side = await peers(given);
-  await save({ ...start, devices, sideBySide: side }, given);
+  const provenance = run();
+  process.stdout.write(`${provenanceText(provenance)}\n`);
+  await save({ ...provenance, devices, sideBySide: side }, given);
   const failed = devices.flatMap(({ cases }) => cases).filter(({ failure }) => failure !== undefined).length;
   if (failed > 0) say(`${failed} cases failed`);
   return failed > 0 || (side?.behind.length ?? 0) > 0 ? 1 : 0;

@@ -1,26 +1,16 @@
 // What was measured, as text for the terminal, as Markdown for docs/benchmarks.md and as JSON.
+import { provenanceText } from './provenance.ts';
+import type { Provenance } from './provenance.ts';
 import type { SideBySide, SideResult } from './sideBySide.ts';
 import { isWrong } from './sideBySide.ts';
 import { bound, digits, duration, percent } from './statistics.ts';
+import type { Summary } from './statistics.ts';
 import { NOT_QUICK } from './table.ts';
 import type { CaseReport, DeviceReport } from './table.ts';
 import { markdownTable, textTable } from './tables.ts';
 import type { Column } from './tables.ts';
 
-export interface Machine {
-  readonly cpu: string;
-  readonly cores: number;
-  readonly memoryGiB: number;
-  readonly platform: string;
-  readonly node: string;
-}
-
-export interface Results {
-  /** ISO 8601. */
-  readonly date: string;
-  readonly machine: Machine;
-  /** Runnable processes over the last minute when it began: the machine was shared where it is high. */
-  readonly loadAverage: number;
+export interface Results extends Provenance {
   readonly devices: readonly DeviceReport[];
   readonly sideBySide?: SideBySide | undefined;
 }
@@ -38,15 +28,25 @@ function share(report: CaseReport, device: DeviceReport): string {
   return least.ms === 0 ? '' : `${percent(least.ms / report.ms.median)} of ${least.by}`;
 }
 
+/** One sample has no percentiles. */
+function timeColumns<T extends { readonly ms?: Summary | undefined }>(): Column<T>[] {
+  const percentile =
+    (pick: 'p10' | 'p90') =>
+    ({ ms }: T) =>
+      ms === undefined || ms.samples === 1 ? '' : duration(ms[pick]);
+  return [
+    { title: 'median', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.median)) },
+    { title: 'p10', align: right, cell: percentile('p10') },
+    { title: 'p90', align: right, cell: percentile('p90') },
+    { title: 'samples', align: right, cell: ({ ms }) => (ms === undefined ? '' : String(ms.samples)) },
+  ];
+}
+
 function caseColumns(device: DeviceReport): Column<CaseReport>[] {
-  const time = (pick: 'median' | 'p10' | 'p90') => (report: CaseReport) =>
-    report.ms === undefined ? '' : duration(report.ms[pick]);
   return [
     { title: 'op', cell: ({ op }) => op },
     { title: 'case', cell: ({ name }) => name },
-    { title: 'median', align: right, cell: time('median') },
-    { title: 'p10', align: right, cell: time('p10') },
-    { title: 'p90', align: right, cell: time('p90') },
+    ...timeColumns<CaseReport>(),
     { title: 'GFLOP/s', align: right, cell: (report) => rate(report.flops, report) },
     { title: 'GB/s', align: right, cell: (report) => rate(report.bytes, report) },
     { title: 'share of peak', cell: (report) => share(report, device) },
@@ -73,9 +73,7 @@ const SIDE_COLUMNS: readonly Column<SideResult>[] = [
   { title: 'on', cell: ({ group }) => group },
   { title: 'what', cell: ({ task }) => task },
   { title: 'who', cell: ({ name }) => name },
-  { title: 'median', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.median)) },
-  { title: 'p10', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.p10)) },
-  { title: 'p90', align: right, cell: ({ ms }) => (ms === undefined ? '' : duration(ms.p90)) },
+  ...timeColumns<SideResult>(),
   {
     title: 'GFLOP/s',
     align: right,
@@ -103,7 +101,7 @@ const verdict = (behind: readonly string[]): string =>
 
 const HEAD = `# Benchmarks
 
-Written by \`npm run bench\`; do not edit. A sample is several runs between two syncs, inputs uploaded before; median, 10th and 90th percentile of one run.
+Written by \`npm run bench\`; do not edit. A sample is several runs between two syncs, inputs uploaded before; median, 10th and 90th percentile of one run, and the number of samples; from one sample there are no percentiles.
 The share is the least time that the device's own measured peaks allow, over the median: peak FLOP/s from multiply-adds in registers (or the best case, if that is higher), peak bytes per second from copies larger than the caches. Data that fits the caches can pass 100 %. FLOPs and bytes are an op's least.
 `;
 
@@ -111,11 +109,10 @@ const SIDE_HEAD = `Products and attention (f32, softmax included) in one process
 `;
 
 export function markdown(results: Results): string {
-  const { machine, devices, sideBySide } = results;
+  const { devices, sideBySide } = results;
   const parts = [
     HEAD,
-    `${results.date.slice(0, 10)}; ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; Node ${machine.node}, ` +
-      `${machine.platform}; load average at the start ${digits(results.loadAverage)}.\n`,
+    `${provenanceText(results)}\n`,
     markdownTable<DeviceReport>(
       [
         { title: 'device', cell: ({ label }) => label },
@@ -139,8 +136,19 @@ export function markdown(results: Results): string {
     if (real.every(({ ms }) => ms === undefined)) continue;
     parts.push(`\n## Real shapes: ${device.label}\n`, markdownTable(caseColumns(device), real));
   }
-  parts.push('\n## Small cases, medians\n', smallCases(devices));
+  parts.push(
+    `\n## Small cases, medians\n\nOf at least ${FEW} samples where no number of samples is given.\n`,
+    smallCases(devices),
+  );
   return `${parts.join('\n')}\n`;
+}
+
+/** Medians of fewer samples are marked where there is no column for their number. */
+const FEW = 3;
+
+function medianText({ median, samples }: Summary): string {
+  const number = samples >= FEW ? '' : samples === 1 ? ' (1 sample)' : ` (${samples} samples)`;
+  return `${duration(median)}${number}`;
 }
 
 /** One row per case, one column per device. */
@@ -157,7 +165,7 @@ function smallCases(devices: readonly DeviceReport[]): string {
         align: right,
         cell: (row: CaseReport) => {
           const report = byKey[i]!.get(key(row));
-          return report?.ms === undefined ? (report?.notRun ?? 'FAILED') : duration(report.ms.median);
+          return report?.ms === undefined ? (report?.notRun ?? 'FAILED') : medianText(report.ms);
         },
       })),
     ],

@@ -10,7 +10,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { loadavg } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
@@ -23,8 +22,8 @@ import {
 } from '@magi1/core';
 import { COLUMNS } from './columns.ts';
 import type { Column, Models, Values } from './columns.ts';
-import { conditions, revision } from './provenance.ts';
-import { ROOT } from './root.ts';
+import { provenanceText, revision, watchRun } from '../benchmarks/provenance.ts';
+import { ROOT } from '../benchmarks/root.ts';
 import { judge, line, markdown, show } from './table.ts';
 import type { ColumnResult, Goal } from './table.ts';
 
@@ -70,7 +69,7 @@ async function main(): Promise<number> {
   if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
   const model = values.model === undefined ? POCKET_MODEL : resolve(process.env['INIT_CWD'] ?? '.', values.model);
   const size = forgetOthers(model, values.fresh);
-  const load = loadavg()[0]!;
+  const provenance = watchRun();
   const device = await Device.open({ backend: values.device as 'auto' });
   const models = openModels(model, device);
   try {
@@ -92,7 +91,7 @@ async function main(): Promise<number> {
         `${met ? 'met   ' : 'MISSED'}  ${column}, ${value}: ${show(value, reached ?? 0)}, goal ${show(value, least)}`,
       );
     if (!values.quick && values.column === undefined && most === Infinity) {
-      const about = `The model takes ${(size / 1e6).toFixed(2)} MB on disk.\n\n${conditions(device, load)}`;
+      const about = `The model takes ${(size / 1e6).toFixed(2)} MB on disk.\n\n${device.info.name}; ${provenanceText(provenance())}`;
       writeFileSync(join(ROOT, 'docs', 'evaluation.md'), markdown(results, verdicts, about));
       console.log('written: docs/evaluation.md');
     }

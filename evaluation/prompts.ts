@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import type { Clip } from './oracle/clip.ts';
 import type { BackgroundName, ColorName, ShapeName } from './oracle/names.ts';
-import { ROOT } from './root.ts';
+import { ROOT } from '../benchmarks/root.ts';
 
 export interface WantedThing {
   readonly shape: ShapeName;
