@@ -26,7 +26,7 @@ test.each(
   ]),
 )(
   'kills: %s, %s',
-  async (writer, signal) => expectAllRight(await killTrials(log, 4, 7, { writers: [writer], signals: [signal] })),
+  async (writer, signal) => expectAllRight(await killTrials(log, 2, 7, { writers: [writer], signals: [signal] })),
   300_000,
 );
 
