@@ -275,7 +275,7 @@ describe('bad requests', () => {
       { chunkPrompts: [{ chunk: 0, prompt: 'rain' }] },
       /chunk 0 lies in the first chunk, which prompt describes; the video has no other/,
     ],
-    [{ chunkPrompts: [{ chunk: 1, prompt: 'rain' }] }, /chunk 1 is past the end of the video, which has 1 chunks/],
+    [{ chunkPrompts: [{ chunk: 1, prompt: 'rain' }] }, /chunk 1 is past the end of the video, which has 1 chunk /],
     [{ chunkPrompts: [{ second: 1, prompt: 'rain' }] }, /second 1 is past the end/],
     [{ image: 'x.png' }, /image is no option here/],
   ];

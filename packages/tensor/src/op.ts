@@ -100,8 +100,14 @@ export function isOp(value: unknown): value is AnyOp {
 
 /** What a call reads and writes, for devices that queue it. */
 export function buffersOf(call: OpCall): { readonly reads: DeviceBuffer[]; readonly writes: DeviceBuffer[] } {
-  const given = Object.values(call.inputs).filter((tensor): tensor is Tensor => tensor !== undefined);
-  return { reads: given.map(({ buffer }) => buffer), writes: call.outputs.map(({ buffer }) => buffer) };
+  const reads: DeviceBuffer[] = [];
+  for (const name in call.inputs) {
+    const tensor = call.inputs[name];
+    if (tensor !== undefined) reads.push(tensor.buffer);
+  }
+  const writes: DeviceBuffer[] = [];
+  for (const tensor of call.outputs) writes.push(tensor.buffer);
+  return { reads, writes };
 }
 
 /** Validates, allocates the outputs and records the op on its inputs' device. `device` is for ops without inputs. */

@@ -139,34 +139,21 @@ export class JobQueue {
         if (this.#waits.size > 0) await yieldToEventLoop();
       }
       if (this.#waits.size === 0) break;
-      const pending = this.#begin(this.#entries[this.#head]!);
-      if (pending !== undefined) await pending;
+      const entry = this.#entries[this.#head++]!;
+      this.#running = entry;
+      try {
+        const pending = begin(entry);
+        if (pending !== undefined) await pending;
+        this.#end(entry);
+      } catch (error) {
+        this.#end(entry, error as Error);
+      }
       if (performance.now() - last > YIELD_EVERY_MS) {
         await yieldToEventLoop();
         last = performance.now();
       }
     }
     this.#pumping = false;
-  }
-
-  #begin(entry: Entry): void | Promise<void> {
-    this.#head++;
-    this.#running = entry;
-    const { job, owner } = entry;
-    try {
-      const spoiled = job?.reads?.find((data) => data.spoiled !== undefined)?.spoiled;
-      if (job !== undefined && spoiled !== undefined) throw unknownInput(job.name, spoiled);
-      const pending = job?.run(owner?.signal);
-      if (pending !== undefined) {
-        return pending.then(
-          () => this.#end(entry),
-          (error: unknown) => this.#end(entry, error as Error),
-        );
-      }
-      this.#end(entry);
-    } catch (error) {
-      this.#end(entry, error as Error);
-    }
   }
 
   #end(entry: Entry, error?: Error): void {
@@ -197,6 +184,15 @@ export class JobQueue {
     this.#waits.delete(wait);
     wait.reject(wait.error);
   }
+}
+
+const NONE: readonly Data[] = [];
+
+function begin({ job, owner }: Entry): void | Promise<void> {
+  for (const data of job?.reads ?? NONE) {
+    if (data.spoiled !== undefined) throw unknownInput(job!.name, data.spoiled);
+  }
+  return job?.run(owner?.signal);
 }
 
 function drop(entry: Entry, error: Error): void {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parseCommand } from './command.ts';
 import { deviceOptions } from './device-options.ts';
 import { unusedDrivers } from './drivers.ts';
-import { generate } from './generate.ts';
+import { generate, loraOptions } from './generate.ts';
 import { printable, printableLines } from './printable.ts';
 
 describe('printable', () => {
@@ -35,6 +35,12 @@ describe('names that every object has', () => {
     expect(() => deviceOptions({ 'memory-budget': '1constructor' })).toThrow('--memory-budget: bytes expected');
     expect(deviceOptions({ 'memory-budget': '1.5KiB' })).toMatchObject({ memoryBudget: 1536 });
   });
+});
+
+it('--lora takes any way to write a number as its weight', () => {
+  const weights = ['a', 'a:0.5', 'a:-.5', 'a:1e-3', 'a:2E1', 'C:\\a'].map((given) => loraOptions({ lora: [given] })[0]);
+  expect(weights.map((spec) => spec?.weight)).toEqual([1, 0.5, -0.5, 0.001, 20, 1]);
+  expect(weights.at(-1)?.source).toBe('C:\\a');
 });
 
 it.each(['webgpu', 'reference'])('--threads is refused for %s', (device) => {

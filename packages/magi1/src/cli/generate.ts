@@ -106,7 +106,9 @@ async function run(values: Values): Promise<number> {
     const { width, height, fps } = settings;
     if (clip !== null && includeClip) led = clip.from === 'end' ? clip.framesRead : clip.framesContinued;
     frames = led + settings.frames;
-    for (const line of [...notes, whatComesOut(settings, clip !== null, led)]) display.say(line);
+    const { backend, info } = pipe.device;
+    const deviceLine = `${backend}: ${info.name} (${info.reason})`;
+    for (const line of [deviceLine, ...notes, whatComesOut(settings, clip !== null, led)]) display.say(line);
     const title = String(wanted.prompt).slice(0, LONGEST_TITLE);
     const metadata = { title, comment: `magi1 ${VERSION}` };
     // Without the signal: a chunk that is there is written whole.
@@ -169,7 +171,7 @@ export function modelOption(values: Values): ModelOption {
 export function loraOptions(values: Values): LoraSpec[] {
   const names = new Set<string>();
   return texts(values, 'lora').map((given) => {
-    const [, source = given, weight = '1'] = /^(.+):([+-]?(?:\d+\.?\d*|\.\d+))$/.exec(given) ?? [];
+    const [, source = given, weight = '1'] = /^(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$/i.exec(given) ?? [];
     if (source === '') throw new UsageError('--lora: PATH or PATH:WEIGHT expected, as in style.safetensors:0.7');
     const stem = source
       .replace(/[\\/]+$/, '')

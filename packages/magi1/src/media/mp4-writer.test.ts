@@ -157,6 +157,13 @@ describe.each(encoders)('mp4 by %s', (encoder) => {
     await expect(openMp4Writer({ ...good, fps: 0 })).rejects.toThrow('fps above 0');
     await expect(openMp4Writer({ ...good, path: join(folder, 'x') })).rejects.toThrow('.mp4 expected');
     const writer = await openMp4Writer(good);
+    const open = (options: unknown) => openMp4Writer(options as typeof good);
+    await expect(open(null)).rejects.toThrow('video writer: options expected, got null');
+    await expect(open({ ...good, path: 5 })).rejects.toThrow('path: a name or a reserved output expected, got 5');
+    const write = (frames: unknown, count?: number) => writer.write(frames as Uint8Array, count!);
+    await expect(write(new Float32Array(12288), 1)).rejects.toThrow('frames as a Uint8Array expected, got an object');
+    await expect(write(undefined, 1)).rejects.toThrow('frames as a Uint8Array expected, got nothing');
+    await expect(write(new Uint8Array(12288))).rejects.toThrow('the number of frames is missing: write(frames, count)');
     await expect(writer.write(new Uint8Array(5), 1)).rejects.toThrow(
       '1 frames of 64x64 RGB are 12288 bytes, got 5 bytes',
     );

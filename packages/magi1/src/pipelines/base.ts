@@ -12,7 +12,7 @@ import type { CallOptions } from './call.ts';
 import { Callable } from './callable.ts';
 import { checkRequest, singleRequests } from './check-request.ts';
 import type { CheckedRequest } from './check-request.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import { encodePrompt } from './encode-prompt.ts';
 import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents } from './frames.ts';
 import type { Latents } from './frames.ts';

@@ -8,7 +8,7 @@ import { captionTokenKeys } from '../text-conditioning/index.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import { decodedFrames } from './frame-counts.ts';
 import { MAX_PLANNED_STEPS, MAX_VIDEOS } from './limits.ts';
 import { mediaDefaults } from './mode.ts';

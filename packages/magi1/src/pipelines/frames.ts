@@ -10,7 +10,7 @@ import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import type { OutputType } from './settings.ts';
 import type { FrameValues } from './result.ts';
 

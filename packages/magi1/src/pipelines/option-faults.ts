@@ -2,7 +2,7 @@
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import { option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import { MAX_SCALE, limitFault } from './limits.ts';
 import type { GenerationOptions } from './request.ts';
 import type { OutputType } from './settings.ts';

@@ -3,7 +3,7 @@ import { Magi1Error } from '@magi1/tensor';
 import { NO_SPECIAL_TOKENS } from '../config/index.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import type { PipelineOptions } from './open-model.ts';
 import { callFaults, expected, unknownNames } from './option-faults.ts';
 

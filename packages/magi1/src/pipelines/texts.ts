@@ -2,7 +2,7 @@
 import type { TextRows } from '../text-conditioning/index.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
-import { describe } from './describe.ts';
+import { describe } from '../describe.ts';
 import type { ChunkPrompt, GenerationOptions, TextEmbeds } from './request.ts';
 
 /** A text to encode, or its T5 features. */
@@ -76,9 +76,10 @@ export function resolveTexts(request: GenerationOptions, firstFrames: readonly n
     const chunk = part.chunk ?? chunkAt(part.second!, firstFrames, fps);
     const name = option('chunkPrompts', index);
     const asked = part.chunk === undefined ? `second ${part.second!}` : `chunk ${chunk}`;
-    if (chunk >= firstFrames.length - 1)
+    const chunks = firstFrames.length - 1;
+    if (chunk >= chunks)
       throw new RequestError(
-        worded`${name}: ${asked} is past the end of the video, which has ${firstFrames.length - 1} chunks and lasts ${seconds(firstFrames.at(-1)! / fps)} s`,
+        worded`${name}: ${asked} is past the end of the video, which has ${chunks === 1 ? '1 chunk' : `${chunks} chunks`} and lasts ${seconds(firstFrames.at(-1)! / fps)} s`,
       );
     if (chunk === 0 && given) throw new RequestError(inFirstChunk(name, asked, request, firstFrames, fps));
     const other = later.find((earlier) => earlier.chunk === chunk);

@@ -94,6 +94,8 @@ export async function* decodeFrames(
     if (startError !== undefined)
       throw new Magi1Error(`${what}: ${ffmpeg.command} does not start: ${startError.message}`);
     if (silent) throw new Magi1Error(`${what}: ffmpeg gave nothing for ${longestSilence} s and was ended`);
+    if (failure !== undefined && log.reason?.includes('matches no streams') === true)
+      throw new FileFormatError(`${what}: there are no pictures in it`);
     if (failure !== undefined)
       throw new FileFormatError(`${what}: ffmpeg cannot read it: ${log.reason ?? (failure || 'no reason given')}`);
     if (filled !== 0)

@@ -1,5 +1,6 @@
 // Checks that every writer makes on what it is given.
 import { Magi1Error } from '@magi1/tensor';
+import { describe } from '../../describe.ts';
 import type { VideoMetadata, VideoOptions } from '../types.ts';
 
 export function checkSize(what: string, { width, height, fps }: Pick<VideoOptions, 'width' | 'height' | 'fps'>): void {
@@ -28,6 +29,11 @@ export function splitFrames(
   height: number,
 ): Uint8Array[] {
   const size = width * height * 3;
+  // Others convert without a word when they are copied: floats from 0 to 1 would be a black video.
+  if (!((frames as unknown) instanceof Uint8Array))
+    throw new Magi1Error(`${what}: frames as a Uint8Array expected, got ${describe(frames)}`);
+  if ((count as unknown) === undefined)
+    throw new Magi1Error(`${what}: the number of frames is missing: write(frames, count)`);
   if (!Number.isInteger(count) || count < 0 || frames.length !== count * size) {
     throw new Magi1Error(
       `${what}: ${count} frames of ${width}x${height} RGB are ${count * size} bytes, got ${frames.length} bytes`,

@@ -1,5 +1,6 @@
 // Chooses who writes an mp4, and who writes a path at all.
 import { Magi1Error } from '@magi1/tensor';
+import { describe } from '../../describe.ts';
 import type { VideoOptions, VideoWriter } from '../types.ts';
 import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
@@ -38,9 +39,14 @@ async function openAs(kind: Output['kind'], options: VideoOptions, expected: str
   throw new Magi1Error(`${output.what}: ${expected}`);
 }
 
-function reserved({ path, overwrite, signal }: VideoOptions): Output {
+function reserved(options: VideoOptions): Output {
+  if (((options as unknown) ?? undefined) === undefined)
+    throw new Magi1Error(`video writer: options expected, got ${describe(options)}`);
+  const { path, overwrite, signal } = options;
   signal?.throwIfAborted();
-  return typeof path === 'string' ? new Output(path, { overwrite }) : path;
+  if (path instanceof Output) return path;
+  if (typeof path === 'string') return new Output(path, { overwrite });
+  throw new Magi1Error(`video writer: path: a name or a reserved output expected, got ${describe(path)}`);
 }
 
 async function startSink(output: Output, options: VideoOptions): Promise<{ sink: FrameSink; encoder: string }> {
