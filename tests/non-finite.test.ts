@@ -2,7 +2,8 @@
 // (tests/files/non-finite.py), and every device against the reference. MAGI1_OP works as for tests/ops.test.ts.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attention, cast, framesToUint8, geluErf, geluTanh, quantize, silu, softmax, tanh } from '@magi1/kernels';
+import { attention, cast, framesToUint8, geluErf, geluTanh, layerNorm, qkNorm, quantize } from '@magi1/kernels';
+import { rmsNorm, silu, softmax, tanh } from '@magi1/kernels';
 import { isFloat, toFloat32 } from '@magi1/tensor';
 import type { CaseInput, Device, DType, Tensor } from '@magi1/tensor';
 import { preluOp } from '../examples/custom-op/index.ts';
@@ -136,6 +137,18 @@ for (const { name: deviceName, open } of testDevices()) {
       using x = device.tensor([-Infinity, 1, 2, 3], [4], 'f32');
       using y = softmax(x);
       expect((await y.read())[0]).toBe(0);
+    });
+
+    // PyTorch gives NaN for the centred norms and 0 for the other; the reference, in float64, has room for the squares.
+    test('squares that overflow are not taken for none', async () => {
+      using x = device.tensor([1e30, 1, 2, 3], [1, 1, 4], 'f32');
+      using ones = device.tensor([1, 1, 1, 1], [4], 'f32');
+      using centred = layerNorm(x, { eps: 1e-6 });
+      using std = qkNorm(x, { kind: 'std', eps: 1e-6 });
+      using rms = rmsNorm(x, ones, { eps: 1e-6 });
+      const exact = device.backend === 'reference';
+      for (const y of [centred, std]) expect([...(await y.read())].some(Number.isNaN)).toBe(!exact);
+      expect((await rms.read())[0]).toBe(exact ? 2 : 0);
     });
   });
 }

@@ -60,7 +60,9 @@ fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
     moments = reduce_sum(sums(row, lane, mean), lane, slot) / f32(params.features);
   }
   let rest = moments.x;
-  let variance = max(moments.y - rest * rest, 0.0);
+  let spread = moments.y - rest * rest;
+  let lost = (bitcast<u32>(spread) & 0x7fffffffu) > 0x7f800000u; // squares overflowed: max would hide the NaN
+  let variance = select(max(spread, 0.0), spread, lost);
   let scale = 1.0 / sqrt(variance + params.eps);
   if (!live) { return; }
   for (var k = lane; k < params.steps; k += params.lanes) {

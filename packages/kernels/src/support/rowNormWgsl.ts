@@ -18,7 +18,9 @@ const CENTRED_MOMENTS = /* wgsl */ `
     moments = reduce_sum(sums(row, lane, mean), lane, slot) / f32(params.features);
   }
   let rest = moments.x;
-  let variance = max(moments.y - rest * rest, 0.0);`;
+  let spread = moments.y - rest * rest;
+  let lost = (bitcast<u32>(spread) & 0x7fffffffu) > 0x7f800000u; // squares overflowed: max would hide the NaN
+  let variance = select(max(spread, 0.0), spread, lost);`;
 
 const RMS_MOMENTS = /* wgsl */ `
   let mean = 0.0;
