@@ -1,4 +1,5 @@
 // npm run verify:all [-- PATH]: magi1 verify on every device, one after the other; writes docs/conformance.md.
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join, relative, resolve } from 'node:path';
@@ -28,6 +29,9 @@ import { capture, ROOT, say, Stop } from './processes.mjs';
  * @property {number} unknown
  * @property {Case[]} cases
  */
+
+/** `-dirty` where tracked files differ from the commit. */
+const revision = () => execFileSync('git', ['describe', '--always', '--dirty'], { cwd: ROOT, encoding: 'utf8' }).trim();
 
 /** @param {number | null | undefined} value */
 const number = (value) => (typeof value === 'number' ? value.toPrecision(3) : '-');
@@ -96,7 +100,7 @@ export function renderConformance(where, results) {
   ]);
   return `${[
     '# Conformance',
-    `Written by \`npm run verify:all\` on ${new Date().toISOString().slice(0, 10)}: every golden under \`${where}\`, in f32, on each device; Node ${process.versions.node}, ${cpus().length} cores. Worst errors are per kind, and say which case has them.`,
+    `Written by \`npm run verify:all\` on ${new Date().toISOString().slice(0, 10)}, commit ${revision()}: every golden under \`${where}\`, in f32, on each device; Node ${process.versions.node}, ${cpus().length} cores. Worst errors are per kind, and say which case has them.`,
     table([['device', 'passed', 'failed', 'unknown', 'seconds'], ...summary]),
     ...results.map(({ title, report }) => section(title, report)),
   ].join('\n\n')}\n`;
