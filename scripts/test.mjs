@@ -87,7 +87,7 @@ export async function main(all) {
   const system = await ensureSystem({ webgpu: !noWebgpu, installAdapter: args.includes('--install-adapter'), dryRun });
   if (dryRun) return 0;
   const notice =
-    '*** --no-webgpu: tests/*-webgpu.test.ts and tests/compile-time.test.ts are left out, and the WebGPU devices of all other tests ***';
+    '*** --no-webgpu: the tests of WebGPU alone (vitest.config.ts names their files) are left out, and the WebGPU devices of all others ***';
   if (noWebgpu) say(notice);
 
   const node = major === undefined ? process.execPath : await ensureNode(major);
