@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { add, fingerprint, generate, judge, noCounts } from './judge.mjs';
+import { add, count, fingerprint, generate, judge, noCounts } from './judge.mjs';
 
 /** @typedef {import('./judge.mjs').Counts & { name: string, tries: number }} Row */
 /** @typedef {(line: string) => void} Log */
@@ -101,12 +101,13 @@ export async function killTrials(log, tries, seed, some = {}) {
   return rows;
 }
 
-/** The next run takes over what a killed one has left, and keeps its part. @param {string} folder @param {string} output @param {{ faults: string[] }} judged */
-async function takenOver(folder, output, { faults }) {
+/** The next run takes over what a killed one has left, and keeps its part. @param {string} folder @param {string} output @param {{ left: string, faults: string[] }} judged */
+async function takenOver(folder, output, judged) {
+  const { faults } = judged;
   const { reserveOutput } = await import('@magi1/core');
   const path = join(folder, output);
-  const growing = [join(`${path}.unfinished`, output), join(path, `${output}.unfinished`, output)].find((name) =>
-    existsSync(name),
+  const growing = [join(`${path}.unfinished`, output), join(path, `${output}.unfinished`, output)].find(
+    (name) => existsSync(name) && (judged.left !== 'whole' || count(name) > 0),
   );
   const before = fingerprint(path);
   try {
