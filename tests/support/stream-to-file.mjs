@@ -11,6 +11,7 @@ let alive = 0;
 for await (const { frames, frameCount } of pipe.stream(request)) {
   await writer.write(frames, frameCount);
   globalThis.gc();
+  globalThis.gc(); // waits for what the first one frees in the background
   const { heapUsed, arrayBuffers } = process.memoryUsage();
   alive = Math.max(alive, heapUsed + arrayBuffers);
 }
