@@ -4,11 +4,11 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { loadTokenizer, type Tokenizer } from '@magi1/loaders';
 import { describe, expect, it } from 'vitest';
-import { basicClean, cleanCaption, cleanPrompt } from '../packages/magi1/src/t5/clean-caption.ts';
-import { fixText } from '../packages/magi1/src/t5/fix-text.ts';
-import { htmlUnescape } from '../packages/magi1/src/t5/html-entities.ts';
-import { htmlText } from '../packages/magi1/src/t5/html-text.ts';
-import { pythonLower, pythonStrip, unquotePlus } from '../packages/magi1/src/t5/python-text.ts';
+import { basicClean, cleanCaption, cleanPrompt } from '../packages/magi1/src/text/clean/clean-caption.ts';
+import { fixText } from '../packages/magi1/src/text/clean/fix-text.ts';
+import { htmlUnescape } from '../packages/magi1/src/text/clean/html-entities.ts';
+import { htmlText } from '../packages/magi1/src/text/clean/html-text.ts';
+import { pythonLower, pythonStrip, unquotePlus } from '../packages/magi1/src/text/clean/python-text.ts';
 import { conformanceRoots } from './support/conformance.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';
 

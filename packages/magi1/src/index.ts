@@ -34,7 +34,7 @@ export * from './media/index.ts';
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSpec } from './lora/index.ts';
-export { cleanPrompt } from './t5/clean-caption.ts';
+export { cleanPrompt } from './text/clean/clean-caption.ts';
 export { NotFiniteError } from './not-finite.ts';
 export type { NotFinitePlace, RunStage } from './not-finite.ts';
 export { seededNoise } from './sampler/index.ts';

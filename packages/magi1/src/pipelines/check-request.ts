@@ -4,7 +4,7 @@ import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import { largestMagnitude, magnitudeFault } from '../not-finite.ts';
 import { planSampling, samplingOptions, tokensPerChunk, withTextGuidance } from '../sampler/index.ts';
 import type { SamplingOptions, SamplingPlan } from '../sampler/index.ts';
-import { captionTokenKeys } from '../text-conditioning/index.ts';
+import { captionTokenKeys } from '../text/special-tokens.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';

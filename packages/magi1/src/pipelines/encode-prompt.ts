@@ -1,6 +1,6 @@
 // A prompt to T5 features: cleaned, tokenised, encoded.
 import { refuseNotFinite } from '../not-finite.ts';
-import { cleanPromptInTurns } from '../t5/clean-caption.ts';
+import { cleanPromptInTurns } from '../text/clean/clean-caption.ts';
 import type { LoadingOptions, Networks } from './networks.ts';
 import type { ModelParts } from './parts.ts';
 import type { EncodedPrompt } from './result.ts';

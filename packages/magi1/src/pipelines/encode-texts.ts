@@ -1,5 +1,5 @@
 // All texts of a run to T5 features, and how they read in the facts of the run.
-import type { LaterCaption, TextRows } from '../text-conditioning/index.ts';
+import type { LaterCaption, TextRows } from '../text/conditioning.ts';
 import type { EncodedPrompt, Facts } from './result.ts';
 import type { TextSource, Texts } from './texts.ts';
 

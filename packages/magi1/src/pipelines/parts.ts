@@ -6,8 +6,8 @@ import type { CheckedCheckpoint, LoadOptions, StreamProgress, Tokenizer } from '
 import { openT5 } from '../t5/load.ts';
 import type { T5Config } from '../t5/config.ts';
 import { T5Encoder } from '../t5/encoder.ts';
-import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text-conditioning/index.ts';
-import type { SpecialTokenTable } from '../text-conditioning/index.ts';
+import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text/special-tokens.ts';
+import type { SpecialTokenTable } from '../text/special-tokens.ts';
 import { openTransformer } from '../transformer/load.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
 import { parseVaeConfig } from '../vae/config.ts';

@@ -2,7 +2,7 @@
 import type { SpecialTokenSwitches } from '../config/index.ts';
 import type { SamplingStep } from '../sampler/index.ts';
 import type { StepState } from '../sampler/sample.ts';
-import type { TextRows } from '../text-conditioning/index.ts';
+import type { TextRows } from '../text/conditioning.ts';
 import type { MediaInput } from '../media/rgb-frames.ts';
 import type { Fit, Scaler } from '../media/scale.ts';
 import type { VideoEnd } from '../media/types.ts';

@@ -1,5 +1,5 @@
 // What a run gives: chunks as they are finished, the whole video, and the facts of the run.
-import type { TextRows } from '../text-conditioning/index.ts';
+import type { TextRows } from '../text/conditioning.ts';
 import type { LoraInfo } from '../lora/index.ts';
 import type { ClipCounts } from './prefix.ts';
 import type { OutputType, Settings } from './settings.ts';

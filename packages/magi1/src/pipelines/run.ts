@@ -6,7 +6,7 @@ import type { LoraChoice, LoraSet } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import { sample } from '../sampler/sample.ts';
-import { conditionText } from '../text-conditioning/index.ts';
+import { conditionText } from '../text/conditioning.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { VERSION } from '../version.ts';
 import type { Call } from './call.ts';

@@ -1,5 +1,5 @@
 // The texts of a request: prompts, embeddings, negative ones, prompts of later chunks; checked, and put to chunks.
-import type { TextRows } from '../text-conditioning/index.ts';
+import type { TextRows } from '../text/conditioning.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
 import { describe } from '../describe.ts';

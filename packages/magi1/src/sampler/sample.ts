@@ -5,7 +5,7 @@ import type { Device, Tensor } from '@magi1/tensor';
 import { MagnitudeReading } from '../not-finite.ts';
 import { keepView } from '../run-options.ts';
 import type { RunOptions } from '../run-options.ts';
-import type { TextConditioning, TextRows } from '../text-conditioning/index.ts';
+import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import type { DitChunk, DitForward, TextReading, VideoDiT } from '../transformer/video-dit.ts';
 import { LatentWatch } from './latent-watch.ts';

@@ -7,14 +7,14 @@ import { readEnvironment } from '../config/index.ts';
 import { keepView } from '../run-options.ts';
 import { planSampling, sample, samplingOptions } from '../sampler/index.ts';
 import type { SamplingPlan } from '../sampler/index.ts';
+import { conditionText } from '../text/conditioning.ts';
 import {
   captionTokenKeys,
-  conditionText,
   negativeTokenKeys,
   specialTokenTable,
   SPECIAL_TOKEN_ARRAYS,
-} from '../text-conditioning/index.ts';
-import type { TextConditioning, TextRows } from '../text-conditioning/index.ts';
+} from '../text/special-tokens.ts';
+import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { ditGates, folderOf, goldenFrames, loadDit, readDitManifest } from './dit-model.ts';
 import type { DitManifest, Goldens } from './dit-model.ts';

@@ -8,8 +8,8 @@ import {
   prependTokens,
   resolveTokens,
   type SpecialTokenName,
-} from '../text-conditioning/special-tokens.ts';
-import { conditionText, NULL_TEXT_ROWS } from '../text-conditioning/text-conditioning.ts';
+} from '../text/special-tokens.ts';
+import { conditionText, NULL_TEXT_ROWS } from '../text/conditioning.ts';
 import { firstDifference, type VerifyResult } from './json-difference.ts';
 
 const caseSchema = z.object({

@@ -3,7 +3,7 @@ import { geluTanh, rmsNorm } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { readJson, readTensors, readTokenizer } from '../checkpoint.ts';
-import { cleanPrompt } from '../t5/clean-caption.ts';
+import { cleanPrompt } from '../text/clean/clean-caption.ts';
 import type { T5Encoder } from '../t5/encoder.ts';
 import { loadT5 } from '../t5/load.ts';
 import { relativeBiasTable, relativePositionBucket } from '../t5/relative-position.ts';

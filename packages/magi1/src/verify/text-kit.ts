@@ -2,11 +2,11 @@
 import { FileFormatError, toFloat32 } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { readEveryTensor, readJson, readTensors, tokenizerFrom } from '../checkpoint.ts';
-import { basicClean, cleanCaption, cleanPrompt } from '../t5/clean-caption.ts';
-import { fixText } from '../t5/fix-text.ts';
-import { htmlUnescape } from '../t5/html-entities.ts';
-import { htmlText } from '../t5/html-text.ts';
-import { pythonLower, pythonStrip, unquotePlus } from '../t5/python-text.ts';
+import { basicClean, cleanCaption, cleanPrompt } from '../text/clean/clean-caption.ts';
+import { fixText } from '../text/clean/fix-text.ts';
+import { htmlUnescape } from '../text/clean/html-entities.ts';
+import { htmlText } from '../text/clean/html-text.ts';
+import { pythonLower, pythonStrip, unquotePlus } from '../text/clean/python-text.ts';
 import { compareExact } from './goldens.ts';
 import type { Check, FileTree, VerifyCase } from './types.ts';
 

@@ -7,8 +7,8 @@ import { SPATIAL_DOWNSAMPLE, tokensPerChunk } from '../sampler/options.ts';
 import type { LinspaceRounding } from '../sampler/linspace.ts';
 import { planSampling, type SamplingPlan, type SamplingStep } from '../sampler/schedule.ts';
 import { countChunks } from '../sampler/stages.ts';
-import { captionTokenKeys } from '../text-conditioning/special-tokens.ts';
-import { NULL_TEXT_ROWS } from '../text-conditioning/text-conditioning.ts';
+import { captionTokenKeys } from '../text/special-tokens.ts';
+import { NULL_TEXT_ROWS } from '../text/conditioning.ts';
 
 const PATCHES = { patch_size: 2, t_patch_size: 1 };
 const LATENT_CHANNELS = 16;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NO_SPECIAL_TOKENS } from '../config/environment.ts';
 import { durationToken, prependTokens, specialTokenTable, type TokenArray } from './special-tokens.ts';
-import { conditionText, type TextConditioningInput } from './text-conditioning.ts';
+import { conditionText, type TextConditioningInput } from './conditioning.ts';
 
 const WIDTH = 2;
 const arrays = new Map<string, TokenArray>([

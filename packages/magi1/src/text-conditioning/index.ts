@@ -1,2 +1,0 @@
-export * from './special-tokens.ts';
-export * from './text-conditioning.ts';
