@@ -1,10 +1,19 @@
-// The WGSL programs that the case tables of ops lead to, found without any adapter.
+// The WGSL programs and wasm kernels that the case tables of ops lead to, found without any adapter.
 import { elementCount } from '@magi1/tensor';
-import type { AnyOp, CaseInput, ExpandedProgram, Tensor, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import type {
+  AnyOp,
+  CaseInput,
+  ExpandedProgram,
+  OpCall,
+  Tensor,
+  WasmStep,
+  WebGpuCapabilities,
+  WebGpuDispatch,
+} from '@magi1/tensor';
 import { Device } from '../../packages/tensor/src/device.ts';
 import type { DeviceBuffer } from '../../packages/tensor/src/device.ts';
 import { scope } from '../../packages/tensor/src/scope.ts';
-import { expandProgram } from '../../packages/tensor/src/webgpu/prelude.ts';
+import { expandProgram, programKey } from '../../packages/tensor/src/webgpu/prelude.ts';
 import type { AnyCase } from './op-cases.ts';
 
 /** A device without memory: tensors on it have shapes only. */
@@ -76,11 +85,10 @@ export interface PlannedDispatch {
   readonly expanded: ExpandedProgram;
 }
 
-/** The dispatches of one case; nothing is computed. */
-export function planCase(op: AnyOp, opCase: AnyCase, capabilities: WebGpuCapabilities): PlannedDispatch[] {
-  if (op.webgpu === undefined) return [];
+/** What `plan` makes of a case's call on tensors without memory; nothing for outputs without elements. */
+function planCall<T>(op: AnyOp, opCase: AnyCase, plan: (call: OpCall) => readonly T[]): readonly T[] {
   const device = new PlanDevice();
-  let planned: PlannedDispatch[] = [];
+  let planned: readonly T[] = [];
   scope(() => {
     const inputs: Record<string, Tensor> = {};
     for (const [name, input] of Object.entries(opCase.inputs as Record<string, CaseInput | undefined>)) {
@@ -88,14 +96,32 @@ export function planCase(op: AnyOp, opCase: AnyCase, capabilities: WebGpuCapabil
     }
     const outputs = op.infer(opCase.inputs, opCase.params).map((spec) => device.empty(spec.shape, spec.dtype));
     if (outputs.every((output) => elementCount(output.shape) === 0)) return;
-    planned = op.webgpu!({ inputs, outputs, params: opCase.params as unknown }, capabilities).map((dispatch) => ({
+    planned = plan({ inputs, outputs, params: opCase.params as unknown });
+  });
+  return planned;
+}
+
+/** The dispatches of one case; nothing is computed. */
+export function planCase(op: AnyOp, opCase: AnyCase, capabilities: WebGpuCapabilities): readonly PlannedDispatch[] {
+  return planCall(op, opCase, (call) =>
+    (op.webgpu?.(call, capabilities) ?? []).map((dispatch) => ({
       op: op.name,
       opCase,
       dispatch,
       expanded: expandProgram(dispatch.program, dispatch.variant),
-    }));
-  });
-  return planned;
+    })),
+  );
+}
+
+/** One wasm step of every (kernel, variant) of the op's table, keyed by name and variant. */
+export function wasmStepsOf(op: AnyOp): Map<string, WasmStep> {
+  const found = new Map<string, WasmStep>();
+  for (const opCase of op.cases as readonly AnyCase[]) {
+    for (const step of planCall(op, opCase, (call) => op.wasm?.(call) ?? [])) {
+      found.set(programKey(step.kernel, step.variant), step);
+    }
+  }
+  return found;
 }
 
 /** One dispatch of every (program, variant) of the op's table, tests before benchmarks, keyed by name and variant. */

@@ -16,7 +16,7 @@ export interface ExpandedProgram {
 }
 
 /** `name` or `name,a=1,b=x`, with the variant's names in order of the alphabet. */
-export function programKey(program: AnyProgram, variant: Variant): string {
+export function programKey(program: { readonly name: string }, variant: Variant): string {
   const names = Object.keys(variant).sort();
   return [program.name, ...names.map((name) => `${name}=${variant[name]!}`)].join(',');
 }
