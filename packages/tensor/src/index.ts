@@ -51,5 +51,7 @@ export type {
 } from './wasm/emitter.ts';
 export type { WasmDevice } from './wasm/device.ts';
 export type { WasmFeatures, WasmKernel, WasmStep } from './wasm/kernel.ts';
+export { machineMemory } from './machine-memory.ts';
+export type { MachineMemory } from './machine-memory.ts';
 export { processPeakBytes } from './process-memory.ts';
 export { yieldToEventLoop } from './queue.ts';
