@@ -6,6 +6,8 @@ export { keep, scope } from './scope.ts';
 export { Device } from './open.ts';
 export type { DeviceOptions } from './open.ts';
 export type { AllocationOptions, Backend, DeviceBuffer, DeviceInfo, MemoryStats } from './device.ts';
+export { MetaDevice } from './meta/device.ts';
+export type { MetaCounts, MetaDeviceOptions } from './meta/device.ts';
 export { defineOp, isOp, runOp } from './op.ts';
 export type {
   AnyOp,

@@ -244,7 +244,7 @@ test.each([1, 3])('weights outside the heap give the same bits, %d threads', asy
 });
 
 test('external buffers span chunks', () => {
-  const buffer = new ExternalBuffer(1, 1000, true, 64);
+  const buffer = ExternalBuffer.allocate(1, 1000, true, 64);
   const bytes = Uint8Array.from({ length: 700 }, (_, i) => i * 7);
   buffer.write(123, bytes);
   const back = new Uint8Array(500);

@@ -11,7 +11,7 @@ import { HEAP_ALIGNMENT, alignUp } from './heap.ts';
 import { describeSpec } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import type { WasmFeatures, WasmKernel, WasmStep } from './kernel.ts';
-import { ExternalBuffer, HeapBuffer, WasmHeap } from './memory.ts';
+import { ExternalBuffer, HeapBuffer, HEAP_WEIGHT_LIMIT, SMALLEST_EXTERNAL, WasmHeap } from './memory.ts';
 import { prepareStep } from './step.ts';
 import type { StepPlan } from './step.ts';
 
@@ -28,11 +28,6 @@ export interface WasmDeviceOptions {
   /** For tests: do without relaxed SIMD. */
   readonly relaxedSimd?: boolean;
 }
-
-/** Weights leave the rest of the 4 GiB heap to activations. */
-const HEAP_WEIGHT_LIMIT = 2 * 2 ** 30;
-/** Small weights (norms, biases) are read whole by every item and always stay inside. */
-const SMALLEST_EXTERNAL = 2 ** 20;
 
 const GUARD_BYTE = 0xa5;
 /** NaN in every float dtype. */
@@ -124,7 +119,7 @@ export class WasmDevice extends Device {
 
   #allocateExternal(bytes: number): ExternalBuffer {
     try {
-      const buffer = new ExternalBuffer(this.#nextExternal++, bytes, this.#shared);
+      const buffer = ExternalBuffer.allocate(this.#nextExternal++, bytes, this.#shared);
       this.#externalBytes += bytes;
       return buffer;
     } catch (error) {

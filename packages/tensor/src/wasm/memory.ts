@@ -3,8 +3,14 @@ import type { DeviceBuffer } from '../device.ts';
 import { Magi1Error } from '../errors.ts';
 import { HeapAllocator } from './heap.ts';
 
-const PAGE = 65536;
+export const PAGE = 65536;
 const MAX_PAGES = 65536;
+/** Where tensors begin: address 0 stays unused. */
+export const HEAP_BASE = 64;
+/** Weights leave the rest of the 4 GiB heap to activations. */
+export const HEAP_WEIGHT_LIMIT = 2 * 2 ** 30;
+/** Small weights (norms, biases) are read whole by every item and always stay inside. */
+export const SMALLEST_EXTERNAL = 2 ** 20;
 /** Growing is not free: at least this many bytes at a time. */
 const GROWTH = 16 * 2 ** 20;
 /** One chunk of an external buffer; engines limit single array buffers to a few GiB. */
@@ -28,15 +34,19 @@ export class ExternalBuffer implements DeviceBuffer {
   chunks: readonly Uint8Array[];
   spoiled?: Error;
 
-  constructor(id: number, byteLength: number, shared: boolean, chunkBytes = CHUNK) {
+  constructor(id: number, byteLength: number, chunks: readonly Uint8Array[]) {
     this.id = id;
     this.byteLength = byteLength;
+    this.chunks = chunks;
+  }
+
+  static allocate(id: number, byteLength: number, shared: boolean, chunkBytes = CHUNK): ExternalBuffer {
     const chunks: Uint8Array[] = [];
     for (let at = 0; at < byteLength; at += chunkBytes) {
       const length = Math.min(chunkBytes, byteLength - at);
       chunks.push(new Uint8Array(shared ? new SharedArrayBuffer(length) : new ArrayBuffer(length)));
     }
-    this.chunks = chunks;
+    return new ExternalBuffer(id, byteLength, chunks);
   }
 
   /** Lets go of the bytes. */
@@ -64,6 +74,11 @@ export class ExternalBuffer implements DeviceBuffer {
   }
 }
 
+/** Bytes by which a memory of `present` bytes grows to hold `end`. */
+export function heapGrowth(present: number, end: number): number {
+  return Math.max(end - present, GROWTH, Math.ceil(present / 8 / PAGE) * PAGE);
+}
+
 /** The WebAssembly memory with its allocator. */
 export class WasmHeap {
   readonly memory: WebAssembly.Memory;
@@ -75,8 +90,8 @@ export class WasmHeap {
   constructor(shared: boolean) {
     [this.memory, this.limit] = openMemory(shared);
     this.#bytes = new Uint8Array(this.memory.buffer);
-    // Address 0 stays unused, and the last page too: kernels may read a little past the end of a tensor.
-    this.allocator = new HeapAllocator(64, this.limit - PAGE, (end) => this.#commit(end + PAGE));
+    // The last page stays unused: kernels may read a little past the end of a tensor.
+    this.allocator = new HeapAllocator(HEAP_BASE, this.limit - PAGE, (end) => this.#commit(end + PAGE));
   }
 
   get reserved(): number {
@@ -92,8 +107,7 @@ export class WasmHeap {
   #commit(end: number): boolean {
     const present = this.memory.buffer.byteLength;
     if (end <= present) return true;
-    const most = this.limit - present;
-    const wish = Math.min(Math.max(end - present, GROWTH, Math.ceil(present / 8 / PAGE) * PAGE), most);
+    const wish = Math.min(heapGrowth(present, end), this.limit - present);
     return this.#grow(wish) || this.#grow(end - present);
   }
   #grow(bytes: number): boolean {

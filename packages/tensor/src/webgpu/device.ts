@@ -25,12 +25,9 @@ import type { OpProfile } from './profile.ts';
 import { checkAliasing, tableRange, windowAround } from './ranges.ts';
 import type { DispatchRange } from './ranges.ts';
 import { Readback } from './readback.ts';
-import { Recorder } from './recorder.ts';
+import { MOST_DISPATCHES, Recorder, submitIsDue } from './recorder.ts';
 import { waitFor } from './wait.ts';
 
-const MOST_DISPATCHES = 128;
-// Work per submit: bounds how long an abort takes and keeps clear of the time limits of desktop drivers.
-const FLOPS_PER_SUBMIT = { software: 1e9, hardware: 2e11 };
 const SUBMITS_UNDER_WAY = 2;
 const PARAMS_CAPACITY = MOST_DISPATCHES * 4 * PARAMS_BYTES;
 const TABLES_CAPACITY = 2 ** 18;
@@ -42,7 +39,6 @@ const POISON_BYTE = 0xff;
 export interface WebGpuOptions {
   readonly reason: string;
   readonly memoryBudget?: number | undefined;
-  readonly poolBytes?: number | undefined;
   /** For tests: allocations are filled with NaN and followed by this many guard bytes (a multiple of 16). */
   readonly guardBytes?: number | undefined;
 }
@@ -90,11 +86,7 @@ export class WebGpuDevice extends Device {
     const submit = () => {
       this.#submit();
     };
-    this.#memory = new Memory(
-      gpu,
-      { budget: options.memoryBudget, poolBytes: options.poolBytes, guardBytes: options.guardBytes },
-      submit,
-    );
+    this.#memory = new Memory(gpu, { budget: options.memoryBudget, guardBytes: options.guardBytes }, submit);
     this.#params = new Arena(gpu, 'parameters', UNIFORM | COPY_DST, PARAMS_CAPACITY);
     this.#tables = new Arena(gpu, 'tables', STORAGE | COPY_DST, TABLES_CAPACITY);
     this.#binder = new Binder(gpu, this.#params, this.#tables);
@@ -140,8 +132,7 @@ export class WebGpuDevice extends Device {
       this.#copies.clear();
     }
     this.#flops += op.cost(call.inputs, call.params).flops;
-    const most = FLOPS_PER_SUBMIT[this.capabilities.software ? 'software' : 'hardware'];
-    if (this.#recorder.dispatches >= MOST_DISPATCHES || this.#flops >= most) this.#submit();
+    if (submitIsDue(this.#recorder.dispatches, this.#flops, this.capabilities.software)) this.#submit();
   }
 
   override writeBuffer(target: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {

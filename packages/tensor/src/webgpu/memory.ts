@@ -6,7 +6,7 @@ import { COPY_DST, COPY_SRC, STORAGE } from './adapter.ts';
 /** Buffers are padded to this, so that kernels may read whole words and vectors at the end. */
 const GRANULE = 16;
 
-const DEFAULT_POOL_BYTES = 2 ** 31;
+const POOL_BYTES = 2 ** 31;
 
 export class GpuBuffer implements DeviceBuffer {
   /** Never reused: keys of bind groups are made of it. */
@@ -31,17 +31,21 @@ export class GpuBuffer implements DeviceBuffer {
   }
 }
 
+/** What buffers are made by: a GPUDevice, except on the meta device. */
+export interface BufferSource {
+  readonly limits: { readonly maxBufferSize: number };
+  createBuffer(descriptor: GPUBufferDescriptor): GPUBuffer;
+}
+
 export interface MemoryOptions {
   /** Bytes that tensors may take, pooled ones included. */
   readonly budget?: number | undefined;
-  /** Bytes kept in the pool. */
-  readonly poolBytes?: number | undefined;
   /** For tests: bytes added behind every buffer. */
   readonly guardBytes?: number | undefined;
 }
 
 export class Memory {
-  readonly #gpu: GPUDevice;
+  readonly #gpu: BufferSource;
   readonly #maxBufferSize: number;
   readonly #budget: number;
   readonly #poolBytes: number;
@@ -56,11 +60,11 @@ export class Memory {
   #reserved = 0;
   #ids = 0;
 
-  constructor(gpu: GPUDevice, options: MemoryOptions, flush: () => void) {
+  constructor(gpu: BufferSource, options: MemoryOptions, flush: () => void) {
     this.#gpu = gpu;
     this.#maxBufferSize = gpu.limits.maxBufferSize;
     this.#budget = options.budget ?? Infinity;
-    this.#poolBytes = options.poolBytes ?? Math.min(DEFAULT_POOL_BYTES, this.#budget);
+    this.#poolBytes = Math.min(POOL_BYTES, this.#budget);
     this.#guardBytes = options.guardBytes ?? 0;
     this.#flush = flush;
   }

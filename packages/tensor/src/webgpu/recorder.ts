@@ -6,6 +6,15 @@ import type { GpuBuffer } from './memory.ts';
 import type { CompiledProgram } from './pipelines.ts';
 import type { Profiler } from './profile.ts';
 
+export const MOST_DISPATCHES = 128;
+// Work per submit: bounds how long an abort takes and keeps clear of the time limits of desktop drivers.
+const FLOPS_PER_SUBMIT = { software: 1e9, hardware: 2e11 };
+
+/** Whether a recording is long enough. */
+export function submitIsDue(dispatches: number, flops: number, software: boolean): boolean {
+  return dispatches >= MOST_DISPATCHES || flops >= FLOPS_PER_SUBMIT[software ? 'software' : 'hardware'];
+}
+
 const SCOPES = ['validation', 'out-of-memory', 'internal'] as const;
 
 export class Recorder {

@@ -1,0 +1,129 @@
+// The meta device: tensors have a shape and a dtype but no bytes, and ops are checked and counted but not computed. What
+// `memory()` says is what the imitated device would say, so a dry run of a model is its memory plan:
+//
+//   const device = new MetaDevice({ as: 'wasm' });          // or 'webgpu', 'reference'; or MetaDevice.like(realDevice)
+//   const w = device.empty([4096, 4096], 'bf16', { weight: true });  // a weight without any data
+//   const y = linear({ x: device.empty([256, 4096], 'f32'), weight: w });  // infers, checks, counts
+//   device.memory().peak   // bytes of tensors, as the imitated device counts them
+//   device.counts          // ops, flops, bytes, uploaded
+//
+// Uploads count their bytes and drop the data; reading a tensor is an error; sync and tick resolve at once. It has no
+// memory limit: the plan compares what came out with the machine. `like` also takes over the largest buffer and binding
+// of an adapter, so that a tensor that could never fit fails here with the same error as there.
+import { Device } from '../device.ts';
+import type { AllocationOptions, Backend, DeviceBuffer, DeviceInfo } from '../device.ts';
+import { Magi1Error, OpError } from '../errors.ts';
+import type { AnyOp, OpCall } from '../op.ts';
+import type { WebGpuCapabilities } from '../webgpu/kernel.ts';
+import { ReferenceRules, WasmRules, WebGpuRules } from './rules.ts';
+import type { Rules } from './rules.ts';
+
+export interface MetaDeviceOptions {
+  /** The device whose ways of allocating are imitated. */
+  readonly as: Backend;
+  /** Of an imitated wasm device; 1 when left out. */
+  readonly threads?: number;
+  /** Of an imitated WebGPU device; a GPU without limits when left out. */
+  readonly capabilities?: WebGpuCapabilities;
+  /** Of an imitated WebGPU device: bytes of its largest buffer. */
+  readonly maxBufferSize?: number;
+}
+
+/** What was recorded since the device was made or `resetCounts` was called. */
+export interface MetaCounts {
+  readonly ops: number;
+  /** Sums of the ops' `cost`. */
+  readonly flops: number;
+  readonly bytes: number;
+  /** Bytes that came from the host. */
+  readonly uploaded: number;
+}
+
+const NOTHING: MetaCounts = { ops: 0, flops: 0, bytes: 0, uploaded: 0 };
+
+export class MetaDevice extends Device {
+  /** The imitated one. */
+  readonly backend: Backend;
+  readonly info: DeviceInfo;
+  readonly #rules: Rules;
+  #counts = NOTHING;
+
+  constructor({ as, threads = 1, capabilities, maxBufferSize }: MetaDeviceOptions) {
+    super();
+    this.backend = as;
+    this.info = { name: `meta, counting as ${as}`, reason: 'a dry run', features: [], limits: {} };
+    this.#rules =
+      as === 'wasm'
+        ? new WasmRules(threads)
+        : as === 'webgpu'
+          ? new WebGpuRules(capabilities, maxBufferSize)
+          : new ReferenceRules();
+  }
+
+  /** Imitates a device with its threads, or its capabilities and limits. */
+  static like(device: Device): MetaDevice {
+    const { threads, maxBufferSize } = device.info.limits;
+    const { capabilities } = device as { capabilities?: WebGpuCapabilities };
+    return new MetaDevice({
+      as: device.backend,
+      ...(threads !== undefined && { threads }),
+      ...(capabilities !== undefined && { capabilities }),
+      ...(maxBufferSize !== undefined && { maxBufferSize }),
+    });
+  }
+
+  get counts(): MetaCounts {
+    return this.#counts;
+  }
+  resetCounts(): void {
+    this.#counts = NOTHING;
+  }
+
+  protected override allocate(byteLength: number, options: AllocationOptions): DeviceBuffer {
+    return this.#rules.allocate(byteLength, options.weight ?? false);
+  }
+  protected override release(buffer: DeviceBuffer): void {
+    this.#rules.release(buffer);
+  }
+  protected override reservedBytes(): number {
+    return this.#rules.reserved;
+  }
+  protected override hostBytes(): number {
+    return this.#rules.host;
+  }
+
+  override execute(op: AnyOp, call: OpCall): void {
+    if (this.backend !== 'reference' && op[this.backend] === undefined) {
+      throw new OpError(op.name, `has no ${this.backend} version`);
+    }
+    const { flops, bytes } = op.cost(call.inputs, call.params);
+    this.#rules.execute(op, call, flops);
+    const { ops, uploaded, ...before } = this.#counts;
+    this.#counts = { ops: ops + 1, flops: before.flops + flops, bytes: before.bytes + bytes, uploaded };
+  }
+
+  override writeBuffer(_buffer: DeviceBuffer, _byteOffset: number, bytes: Uint8Array): void {
+    this.#counts = { ...this.#counts, uploaded: this.#counts.uploaded + bytes.byteLength };
+  }
+  override readBuffer(): Promise<Uint8Array> {
+    return Promise.reject(new Magi1Error('meta: a tensor was read on the meta device, which has no values'));
+  }
+  override copyBuffer(): void {
+    // There is nothing to copy.
+  }
+
+  override sync(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    this.#rules.submit();
+    return Promise.resolve();
+  }
+  override tick(signal?: AbortSignal): Promise<void> {
+    return this.sync(signal);
+  }
+  override trim(): void {
+    this.#rules.trim();
+  }
+  override dispose(): Promise<void> {
+    return Promise.resolve();
+  }
+}
