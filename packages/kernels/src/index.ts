@@ -28,10 +28,10 @@ export * from './maxMagnitude/index.ts';
 export * from './guidance/index.ts';
 // For ops that are defined outside this package.
 export { checkDType, checkFinite, checkRank, checkShapeIs, lastDim } from './support/checks.ts';
-export { elementwise } from './support/elementwise.ts';
-export type { Elementwise } from './support/elementwise.ts';
-export { rowRanges } from './support/rowRanges.ts';
-export type { RowRange } from './support/rowRanges.ts';
-export { forVectors } from './support/wasmVectors.ts';
-export type { Put } from './support/wasmVectors.ts';
-export { WORKGROUP_INDEX, foldWorkgroups } from './support/wgsl.ts';
+export { elementwise } from './support/families/elementwise.ts';
+export type { Elementwise } from './support/families/elementwise.ts';
+export { rowRanges } from './support/wgsl/row-ranges.ts';
+export type { RowRange } from './support/wgsl/row-ranges.ts';
+export { forVectors } from './support/wasm/vectors.ts';
+export type { Put } from './support/wasm/vectors.ts';
+export { WORKGROUP_INDEX, foldWorkgroups } from './support/wgsl/dispatch.ts';

@@ -2,7 +2,7 @@
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { OpCase, Shape, Tensor } from '@magi1/tensor';
 import { checkDType, checkFinite } from '../support/checks.ts';
-import { elementwise } from '../support/elementwise.ts';
+import { elementwise } from '../support/families/elementwise.ts';
 
 export interface AffineParams {
   readonly scale: number;

@@ -1,6 +1,6 @@
 // Attention in float64, eight queries at a time.
 import type { HostOutput, HostView } from '@magi1/tensor';
-import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
+import { gatherColumns, gatherRows, productsOfRows } from '../support/reference/products.ts';
 import type { AttentionBlock, AttentionInputs, AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
 

@@ -9,12 +9,12 @@ import {
   TILE_VECTORS,
   outerProducts,
   packRowsFunction,
-} from '../support/gemm/wasmTiles.ts';
-import { exp } from '../support/wasmFunctions.ts';
-import { storeLanes } from '../support/wasmVectors.ts';
+} from '../support/families/gemm/wasm-tiles.ts';
+import { exp } from '../support/wasm/functions.ts';
+import { storeLanes } from '../support/wasm/vectors.ts';
 import type { AttentionParams } from './index.ts';
-import { attentionSizes } from './sizes.ts';
-import { queryTiles } from './tiles.ts';
+import { LOWEST, attentionSizes } from './sizes.ts';
+import { queryTiles } from './work-list.ts';
 
 interface WasmAttentionVariant {
   readonly headDim: number;
@@ -22,9 +22,6 @@ interface WasmAttentionVariant {
   readonly bias: boolean;
   readonly [name: string]: string | number | boolean;
 }
-
-/** Where maxima start. A hidden key's score is -Infinity, which leaves them there and becomes a weight of 0. */
-const LOWEST = -3.4028234663852886e38;
 
 /** Queries of an item and keys of one step: multiples of the rows and columns of an inner tile. */
 const QUERIES = 48;

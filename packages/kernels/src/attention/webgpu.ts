@@ -1,12 +1,11 @@
 // Chooses an attention program for an adapter and a size.
 import type { OpDefinition } from '@magi1/tensor';
-import { softwareLanes } from '../support/softwareLanes.ts';
-import { foldWorkgroups } from '../support/wgsl.ts';
+import { foldWorkgroups, softwareLanes } from '../support/wgsl/dispatch.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
 import { KEPT_KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
-import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './tile.ts';
-import { queryTiles } from './tiles.ts';
+import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './workgroup.ts';
+import { queryTiles } from './work-list.ts';
 
 export const webgpu: NonNullable<
   OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['webgpu']

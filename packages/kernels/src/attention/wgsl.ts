@@ -1,6 +1,5 @@
 // What both WGSL attention programs share.
 import type { BindingDeclaration } from '@magi1/tensor';
-import { F32_MAX } from '../support/wgslFunctions.ts';
 
 export interface AttentionVariant {
   /** Rows are read as vec4: head_dim is divisible by 4. */
@@ -26,8 +25,6 @@ export const ATTENTION_PARAMS = {
   scale: 'f32',
 } as const;
 
-/** Where maxima start, and the score of a hidden key in them; its weight is 0 whatever the scores of the others are. */
-export const LOWEST = `${-F32_MAX}`;
 /** Bits of a NaN, the divisor of a query all of whose scores are -Infinity. */
 export const NAN_BITS = '0x7fc00000u';
 

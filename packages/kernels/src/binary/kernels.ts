@@ -1,9 +1,9 @@
 // WGSL and wasm of broadcast arithmetic: inputs of one size go element by element, others through nested loops.
 import { wasmKernel } from '@magi1/tensor';
 import type { F32x4, I32, OpDefinition, WgslProgram } from '@magi1/tensor';
-import { elementwise } from '../support/elementwise.ts';
-import { forVectors } from '../support/wasmVectors.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { elementwise } from '../support/families/elementwise.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { broadcastPlan } from './broadcast.ts';
 import type { BinaryKind, BinaryParams } from './index.ts';
 

@@ -1,7 +1,7 @@
 // wasm blendEdges; an item is everything along the axis at one position of the axes before it.
 import { I32x4, elementCount, wasmKernel } from '@magi1/tensor';
 import type { OpDefinition } from '@magi1/tensor';
-import { forVectors } from '../support/wasmVectors.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 import { blendExtent } from './extent.ts';
 import type { BlendParams } from './extent.ts';
 

@@ -1,7 +1,7 @@
 // WGSL of blendEdges: one element of the output per invocation.
 import { elementCount } from '@magi1/tensor';
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { blendExtent } from './extent.ts';
 import type { BlendParams } from './extent.ts';
 

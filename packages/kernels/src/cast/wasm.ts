@@ -1,7 +1,7 @@
 // wasm cast; an item is four elements. The last may lie partly in the padding of both buffers.
 import { bytesPerElement, isFloat, wasmKernel } from '@magi1/tensor';
 import type { DType, F32x4, FloatDType, I32, KernelBuilder, OpDefinition } from '@magi1/tensor';
-import { loadFloats, storeFloats } from '../support/wasmFloats.ts';
+import { loadFloats, storeFloats } from '../support/wasm/floats.ts';
 import type { CastParams } from './index.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };

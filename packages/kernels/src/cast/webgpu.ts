@@ -1,10 +1,10 @@
 // WGSL of cast: four elements per invocation. The last four may lie partly in the padding of both buffers.
 import { bytesPerElement, isFloat } from '@magi1/tensor';
 import type { DType, FloatDType, OpDefinition, WgslProgram } from '@magi1/tensor';
-import { decodeFour } from '../support/decodeWgsl.ts';
-import { encodeFour } from '../support/encodeWgsl.ts';
-import { rowRanges } from '../support/rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { decodeFour } from '../support/wgsl/decode.ts';
+import { encodeFour } from '../support/wgsl/encode.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import type { CastParams } from './index.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };

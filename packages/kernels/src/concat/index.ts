@@ -2,8 +2,8 @@
 import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType } from '../support/checks.ts';
-import { copyLoops } from '../support/copyLoops.ts';
-import { stridedCopies } from '../support/stridedCopy.ts';
+import { copyLoops } from '../support/families/strided-copy/loops.ts';
+import { stridedCopies } from '../support/families/strided-copy/kernels.ts';
 import { cases, randomCase } from './cases.ts';
 
 export interface ConcatParams {

@@ -1,8 +1,8 @@
 // wasm conv3d; an item is one row of the output for up to four filters, eight positions at a time.
 import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder, OpDefinition, Var } from '@magi1/tensor';
-import { loadFloats } from '../support/wasmFloats.ts';
-import { storeLanes } from '../support/wasmVectors.ts';
+import { loadFloats } from '../support/wasm/floats.ts';
+import { storeLanes } from '../support/wasm/vectors.ts';
 import { filtersTogether } from './shape.ts';
 import type { Conv3dParams } from './shape.ts';
 

@@ -1,7 +1,7 @@
 // WGSL of conv3d: an invocation computes eight neighbouring positions along the width for up to four filters.
 import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
-import { decodeOne } from '../support/decodeWgsl.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { decodeOne } from '../support/wgsl/decode.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { filtersTogether } from './shape.ts';
 import type { Conv3dParams } from './shape.ts';
 

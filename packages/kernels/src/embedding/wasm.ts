@@ -2,8 +2,8 @@
 // looks for the ids that ask for it; a step before fills the rows of ids outside the table with NaN.
 import { I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, OpDefinition } from '@magi1/tensor';
-import { loadFloats } from '../support/wasmFloats.ts';
-import { forVectors } from '../support/wasmVectors.ts';
+import { loadFloats } from '../support/wasm/floats.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 
 const missing = wasmKernel({
   name: 'embedding.missing',

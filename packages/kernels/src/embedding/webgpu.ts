@@ -2,8 +2,8 @@
 // each for the ids in its rows.
 import { rowWindows } from '@magi1/tensor';
 import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
-import { decodeOne } from '../support/decodeWgsl.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { decodeOne } from '../support/wgsl/decode.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 
 const program: WgslProgram<{ readonly dtype: DType }> = {
   name: 'embedding',

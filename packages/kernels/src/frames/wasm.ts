@@ -1,7 +1,7 @@
 // wasm between video tensors and packed frames; an item is one row of pixels.
 import { I8x16, wasmKernel } from '@magi1/tensor';
 import type { I32, KernelBuilder, OpDefinition } from '@magi1/tensor';
-import { forVectors } from '../support/wasmVectors.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 
 /** Twelve bytes RGBRGBRGBRGB of four pixels, out of RRRRGGGGBBBB. */
 const INTERLEAVED = [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 0, 0, 0, 0];

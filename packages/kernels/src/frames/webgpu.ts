@@ -1,6 +1,6 @@
 // WGSL between video tensors and packed frames.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 
 const MAIN = /* wgsl */ `
 @compute @workgroup_size(64)

@@ -1,5 +1,5 @@
 // WGSL and wasm of guidance: one variant per set of predictions that count.
-import { elementwise } from '../support/elementwise.ts';
+import { elementwise } from '../support/families/elementwise.ts';
 import { guidanceWeights } from './weights.ts';
 import type { GuidanceParams } from './weights.ts';
 

@@ -2,8 +2,8 @@
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkEps, checkOptional, lastDim } from '../support/checks.ts';
-import { affineOf, moments } from '../support/rowReference.ts';
-import { rowNormKernels } from '../support/rowNormKernels.ts';
+import { affineOf, moments } from '../support/reference/moments.ts';
+import { rowNormKernels } from '../support/families/row-norm/kernels.ts';
 import { cases, randomCase } from './cases.ts';
 
 export interface LayerNormParams {

@@ -1,7 +1,7 @@
 // A linear call as a gemm: the weight's rows are the columns of the product.
 import { elementCount } from '@magi1/tensor';
 import type { OpCall, TensorSpec } from '@magi1/tensor';
-import type { Gemm } from '../support/gemm/webgpu.ts';
+import type { Gemm } from '../support/families/gemm/call.ts';
 import type { LinearParams } from './index.ts';
 
 /** Rows of x, output features and input features. */

@@ -2,7 +2,7 @@
 import { OpError, bytesPerElement, defineOp, describeSpec, runOp } from '@magi1/tensor';
 import type { DType, HostOutput, HostView, OpInputs, Tensor } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs, lastDim } from '../support/checks.ts';
-import { gatherRows, productsOfRows } from '../support/products.ts';
+import { gatherRows, productsOfRows } from '../support/reference/products.ts';
 import { cases, randomCase } from './cases.ts';
 import { linearSizes } from './gemm.ts';
 import { wasm } from './wasm.ts';

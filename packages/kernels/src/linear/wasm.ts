@@ -1,6 +1,6 @@
 // wasm linear.
 import type { OpDefinition } from '@magi1/tensor';
-import { gemmStep } from '../support/gemm/wasm.ts';
+import { gemmStep } from '../support/families/gemm/wasm.ts';
 import { linearGemm } from './gemm.ts';
 import type { LinearParams } from './index.ts';
 

@@ -1,6 +1,6 @@
 // WGSL of linear.
 import type { OpDefinition } from '@magi1/tensor';
-import { gemmDispatches } from '../support/gemm/webgpu.ts';
+import { gemmDispatches } from '../support/families/gemm/webgpu.ts';
 import { linearGemm } from './gemm.ts';
 import type { LinearParams } from './index.ts';
 

@@ -1,6 +1,6 @@
 // A matmul call as a gemm.
 import type { OpCall } from '@magi1/tensor';
-import type { Gemm } from '../support/gemm/webgpu.ts';
+import type { Gemm } from '../support/families/gemm/call.ts';
 import type { MatmulParams } from './index.ts';
 
 export function matmulGemm({ inputs: { a, b }, outputs }: OpCall<'a' | 'b', never, MatmulParams>): Gemm {

@@ -2,7 +2,7 @@
 import { OpError, defineOp, describeSpec, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
-import { gatherColumns, gatherRows, productsOfRows } from '../support/products.ts';
+import { gatherColumns, gatherRows, productsOfRows } from '../support/reference/products.ts';
 import { cases, randomCase } from './cases.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';

@@ -1,6 +1,6 @@
 // wasm matmul.
 import type { OpDefinition } from '@magi1/tensor';
-import { gemmStep } from '../support/gemm/wasm.ts';
+import { gemmStep } from '../support/families/gemm/wasm.ts';
 import { matmulGemm } from './gemm.ts';
 import type { MatmulParams } from './index.ts';
 

@@ -1,6 +1,6 @@
 // WGSL of matmul.
 import type { OpDefinition } from '@magi1/tensor';
-import { gemmDispatches } from '../support/gemm/webgpu.ts';
+import { gemmDispatches } from '../support/families/gemm/webgpu.ts';
 import { matmulGemm } from './gemm.ts';
 import type { MatmulParams } from './index.ts';
 

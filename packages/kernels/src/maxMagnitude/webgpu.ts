@@ -1,7 +1,7 @@
 // WGSL of maxMagnitude: an invocation has a stretch to itself. Bound as words, since NaN is no number to a shader.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { MAGNITUDE_BITS, STRETCH } from './bits.ts';
 import type { MaxMagnitudeParams } from './index.ts';
 

@@ -1,5 +1,5 @@
 import type { OpCase } from '@magi1/tensor';
-import { randomShape } from '../support/randomShapes.ts';
+import { randomShape } from '../support/random-shapes.ts';
 import type { NarrowParams } from './index.ts';
 
 export const cases: readonly OpCase<'x', never, NarrowParams>[] = [

@@ -1,6 +1,6 @@
 import type { OpCase } from '@magi1/tensor';
-import { MOST_LOOPS } from '../support/copyLoops.ts';
-import { randomShape } from '../support/randomShapes.ts';
+import { MOST_LOOPS } from '../support/families/strided-copy/loops.ts';
+import { randomShape } from '../support/random-shapes.ts';
 import type { PermuteParams } from './index.ts';
 
 const permutation = (

@@ -1,7 +1,7 @@
 // wasm quantize; an item is a row. f32x4.div is exact.
 import { wasmKernel } from '@magi1/tensor';
 import type { I32, OpDefinition } from '@magi1/tensor';
-import { decodeBf16, encodeBf16, encodeF8, storeFloats } from '../support/wasmFloats.ts';
+import { decodeBf16, encodeBf16, encodeF8, storeFloats } from '../support/wasm/floats.ts';
 import type { QuantizeParams } from './index.ts';
 import { F8_MAX } from './limit.ts';
 

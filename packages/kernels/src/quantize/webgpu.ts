@@ -1,9 +1,9 @@
 // WGSL of quantize: four elements per invocation. WGSL lets a division be 2.5 units off in the last place and flush
 // subnormals, so the quotient is computed in integers.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { encodeFour } from '../support/encodeWgsl.ts';
-import { rowRanges } from '../support/rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
+import { encodeFour } from '../support/wgsl/encode.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import type { QuantizeParams } from './index.ts';
 
 /** `quotient(a, b)`: bits of |a / b| as correctly rounded f32, at most 448; below the normal numbers 0. */

@@ -1,7 +1,7 @@
 // wasm resizeTrilinear; an item is one position of the output with all its channels.
 import { rowMajorStrides, wasmKernel } from '@magi1/tensor';
 import type { F32x4, I32, OpDefinition } from '@magi1/tensor';
-import { forVectors } from '../support/wasmVectors.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 import type { ResizeParams } from './index.ts';
 import { tapTables } from './taps.ts';
 

@@ -1,8 +1,8 @@
 // WGSL of resizeTrilinear: one element or quad of the output per invocation.
 import { rowMajorStrides } from '@magi1/tensor';
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
-import { valueType } from '../support/wgslFunctions.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { valueType } from '../support/wgsl/functions.ts';
 import type { ResizeParams } from './index.ts';
 import { tapTables } from './taps.ts';
 

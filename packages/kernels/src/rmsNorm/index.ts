@@ -2,7 +2,7 @@
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
 import type { OpCase, Tensor } from '@magi1/tensor';
 import { checkDType, checkEps, checkOptional, lastDim } from '../support/checks.ts';
-import { rowNormKernels } from '../support/rowNormKernels.ts';
+import { rowNormKernels } from '../support/families/row-norm/kernels.ts';
 
 export interface RmsNormParams {
   /** Inside the root. */

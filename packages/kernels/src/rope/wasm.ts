@@ -1,7 +1,7 @@
 // wasm rope; an item is one head of one token.
 import { wasmKernel } from '@magi1/tensor';
 import type { OpDefinition } from '@magi1/tensor';
-import { forVectors } from '../support/wasmVectors.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 import type { RopeParams } from './index.ts';
 
 const kernel = wasmKernel({

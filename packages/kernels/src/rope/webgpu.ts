@@ -1,8 +1,8 @@
 // WGSL of rope: an invocation makes one quad of the output, or one element where rows are not made of quads.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
-import { valueType } from '../support/wgslFunctions.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { valueType } from '../support/wgsl/functions.ts';
 import type { RopeParams } from './index.ts';
 
 const LANES = 64;

@@ -1,8 +1,8 @@
 // wasm softmax; an item is a row.
 import { F32, wasmKernel } from '@magi1/tensor';
 import type { OpDefinition } from '@magi1/tensor';
-import { exp } from '../support/wasmFunctions.ts';
-import { forVectors, maxVectors, sumVectors } from '../support/wasmVectors.ts';
+import { exp } from '../support/wasm/functions.ts';
+import { forVectors, maxVectors, sumVectors } from '../support/wasm/vectors.ts';
 import type { SoftmaxParams } from './index.ts';
 
 const kernel = wasmKernel({

@@ -1,9 +1,10 @@
 // WGSL of softmax: maximum, sum of exponentials, then the quotients; exponentials wait in the output.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/rowRanges.ts';
-import { rowHead, rowLayout, rowWorkgroups } from '../support/rowWgsl.ts';
-import type { RowVariant } from '../support/rowWgsl.ts';
-import { EXP, F32_MAX } from '../support/wgslFunctions.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { rowHead, rowLayout, rowWorkgroups } from '../support/wgsl/rows.ts';
+import type { RowVariant } from '../support/wgsl/rows.ts';
+import { F32_MAX } from '../support/f32.ts';
+import { EXP } from '../support/wgsl/functions.ts';
 import type { SoftmaxParams } from './index.ts';
 
 const program: WgslProgram<RowVariant> = {

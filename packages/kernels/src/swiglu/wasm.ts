@@ -1,8 +1,8 @@
 // wasm SwiGLU; an item is a row.
 import { wasmKernel } from '@magi1/tensor';
 import type { OpDefinition } from '@magi1/tensor';
-import { silu } from '../support/wasmFunctions.ts';
-import { forVectors } from '../support/wasmVectors.ts';
+import { silu } from '../support/wasm/functions.ts';
+import { forVectors } from '../support/wasm/vectors.ts';
 import type { SwigluParams } from './index.ts';
 
 const kernel = wasmKernel({

@@ -1,8 +1,8 @@
 // WGSL of SwiGLU: one quad (or one element, when rows do not consist of whole quads) per invocation.
 import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl.ts';
-import { SILU, valueType } from '../support/wgslFunctions.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { SILU, valueType } from '../support/wgsl/functions.ts';
 import type { SwigluParams } from './index.ts';
 
 const program: WgslProgram<{ readonly wide: boolean }> = {

@@ -1,8 +1,8 @@
 // WGSL and wasm of the elementwise functions.
 import type { F32x4, KernelBuilder } from '@magi1/tensor';
-import { elementwise } from '../support/elementwise.ts';
-import * as lanes from '../support/wasmFunctions.ts';
-import { ERF, SILU, TANH } from '../support/wgslFunctions.ts';
+import { elementwise } from '../support/families/elementwise.ts';
+import * as lanes from '../support/wasm/functions.ts';
+import { ERF, SILU, TANH } from '../support/wgsl/functions.ts';
 import type { UnaryParams } from './index.ts';
 import type { UnaryKind } from './reference.ts';
 

@@ -1,7 +1,7 @@
 // Shared WGSL of ops that reduce rows: `lanes` neighbouring invocations of a workgroup share one row.
 import type { WebGpuCapabilities } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
-import { valueType } from './wgslFunctions.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from './dispatch.ts';
+import { valueType } from './functions.ts';
 
 export type RowVariant = {
   /** Rows are read in quads: their length is a multiple of 4. */

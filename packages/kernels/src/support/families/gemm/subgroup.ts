@@ -1,10 +1,10 @@
 // Gemm for adapters without fast workgroup memory (software adapters): one subgroup per workgroup, no barriers. Every lane
 // owns four columns of b and all rows of the tile; rows of a are loaded once per subgroup and broadcast.
 import type { DType, WgslProgram } from '@magi1/tensor';
-import { decodeFour, decodeOne } from '../decodeWgsl.ts';
-import { WORKGROUP_INDEX } from '../wgsl.ts';
-import { GEMM_PARAMS, TILE_OF } from './tiles.ts';
-import type { BLayout } from './tiles.ts';
+import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
+import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
+import type { BLayout } from './call.ts';
+import { GEMM_PARAMS, TILE_OF } from './wgsl.ts';
 
 export interface SubgroupGemmVariant {
   readonly layout: BLayout;

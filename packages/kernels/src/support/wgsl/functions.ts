@@ -13,16 +13,13 @@ import {
   TANH_LIMIT,
   TANH_ONE,
   TANH_POLYNOMIAL,
-} from './approximations.ts';
+} from '../f32.ts';
 
 function horner(coefficients: readonly number[], variable: string): string {
   return coefficients
     .slice(0, -1)
     .reduceRight((inner, c) => `fma(${inner}, ${variable}, T(${c}))`, `T(${coefficients.at(-1)!})`);
 }
-
-/** The largest number of f32. */
-export const F32_MAX = 3.4028234663852886e38;
 
 /** `T`, `Int`, `Bits` and `Truth`: the types that the functions work on, single or in fours. */
 export const valueType = (wide: boolean): string =>

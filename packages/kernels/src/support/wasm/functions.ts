@@ -1,4 +1,4 @@
-// exp, silu, tanh and erf on four f32 lanes: wasm counterparts of wgslFunctions.ts.
+// exp, silu, tanh and erf on four f32 lanes: wasm counterparts of wgsl/functions.ts.
 import { F32x4 } from '@magi1/tensor';
 import type { KernelBuilder } from '@magi1/tensor';
 import {
@@ -14,7 +14,7 @@ import {
   TANH_LIMIT,
   TANH_ONE,
   TANH_POLYNOMIAL,
-} from './approximations.ts';
+} from '../f32.ts';
 
 export type LaneFunction = (k: KernelBuilder, x: F32x4) => F32x4;
 

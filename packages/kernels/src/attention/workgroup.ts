@@ -1,10 +1,11 @@
-// Flash attention for everything else: 16 x 16 invocations attend 64 queries to 32 keys at a time, with scores and slices
+// Flash attention for GPUs, and for software adapters without subgroups of 4 or 8: 16 x 16 invocations attend 64 queries to 32 keys at a time, with scores and slices
 // of q, k and v in workgroup memory. Invocation (x, y) makes rows y + 16 r: scores of keys x + 16 c, then sums of the
 // value vectors x + 16 c.
 import type { WgslProgram } from '@magi1/tensor';
-import { EXP, valueType } from '../support/wgslFunctions.ts';
-import { WORKGROUP_INDEX } from '../support/wgsl.ts';
-import { ATTENTION_PARAMS, LOWEST, NAN_BITS, attentionBindings } from './wgsl.ts';
+import { EXP, valueType } from '../support/wgsl/functions.ts';
+import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
+import { LOWEST } from './sizes.ts';
+import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export const TILE_QUERIES = 64;

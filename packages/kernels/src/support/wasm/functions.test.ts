@@ -1,9 +1,9 @@
 // Accuracy of the lane functions over all magnitudes, with and without fused multiply-add.
 import { Device, wasmKernel } from '@magi1/tensor';
 import { beforeAll, expect, test } from 'vitest';
-import { erf as erf64 } from '../unary/reference.ts';
-import { erf, exp, silu, tanh } from './wasmFunctions.ts';
-import type { LaneFunction } from './wasmFunctions.ts';
+import { erf as erf64 } from '../../unary/reference.ts';
+import { erf, exp, silu, tanh } from './functions.ts';
+import type { LaneFunction } from './functions.ts';
 
 // Opening a device turns relaxed SIMD on where the engine hides it behind a flag.
 beforeAll(async () => {

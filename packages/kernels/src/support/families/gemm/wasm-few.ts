@@ -2,8 +2,8 @@
 // where they lie, 3 x 3 of them at a time, narrow weights decoded in registers.
 import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
-import { loadFloats } from '../wasmFloats.ts';
-import { scaledOffset } from './wasmTiles.ts';
+import { loadFloats } from '../../wasm/floats.ts';
+import { scaledOffset } from './wasm-tiles.ts';
 
 export interface FewGemmVariant {
   readonly dtype: FloatDType;

@@ -1,10 +1,10 @@
 // One wasm kernel for layerNorm, rmsNorm, qkNorm and gatedResidual; an item is a row. Its formulas are those of
-// rowNormWgsl.ts.
+// webgpu.ts.
 import { F32, wasmKernel } from '@magi1/tensor';
 import type { I32, WasmStep } from '@magi1/tensor';
-import { normVariant } from './rowNorm.ts';
-import type { NormVariant, RowNormCall } from './rowNorm.ts';
-import { forVectors, sumVectors } from './wasmVectors.ts';
+import { normVariant } from './call.ts';
+import type { NormVariant, RowNormCall } from './call.ts';
+import { forVectors, sumVectors } from '../../wasm/vectors.ts';
 
 const kernel = wasmKernel({
   name: 'rowNorm',

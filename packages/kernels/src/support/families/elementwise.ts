@@ -12,9 +12,9 @@ import type {
   WasmKernel,
   WgslProgram,
 } from '@magi1/tensor';
-import { rowRanges } from './rowRanges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
-import { valueType } from './wgslFunctions.ts';
+import { rowRanges } from '../wgsl/row-ranges.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../wgsl/dispatch.ts';
+import { valueType } from '../wgsl/functions.ts';
 
 export interface Elementwise<I extends string, P, V extends Variant> {
   readonly name: string;
@@ -26,7 +26,7 @@ export interface Elementwise<I extends string, P, V extends Variant> {
   readonly variant: (params: P) => V;
   /** Whether the variant reads an input; all are read when left out. */
   readonly reads?: (variant: V, input: I) => boolean;
-  /** WGSL functions that the expression calls, from wgslFunctions.ts. */
+  /** WGSL functions that the expression calls, from wgsl/functions.ts. */
   readonly functions?: (variant: V) => string;
   /** The output, with inputs by name and scalars as `params.name`; it must hold for vectors of four. */
   readonly wgsl: (variant: V) => string;

@@ -11,7 +11,7 @@ import {
   outerProducts,
   packColumnsFunction,
   packRowsFunction,
-} from './wasmTiles.ts';
+} from './wasm-tiles.ts';
 
 /** Steps of the depth that are summed before they join y: keeps rounding errors small and operands in the cache. */
 const SLICE = 256;

@@ -1,7 +1,7 @@
 // wasm of strided copies; an item is one innermost loop.
 import { I32, wasmKernel } from '@magi1/tensor';
 import type { WasmStep } from '@magi1/tensor';
-import type { StridedCopy } from './copyLoops.ts';
+import type { StridedCopy } from './loops.ts';
 
 /** Elements from which a contiguous run is copied as a block. */
 const SHORTEST_BLOCK = 16;

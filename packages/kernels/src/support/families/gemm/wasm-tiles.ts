@@ -4,7 +4,7 @@
 // distance apart.
 import { F32x4, bytesPerElement } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
-import { loadFloats } from '../wasmFloats.ts';
+import { loadFloats } from '../../wasm/floats.ts';
 
 /** Rows of a and columns of b in a tile. */
 export const TILE_ROWS = 3;

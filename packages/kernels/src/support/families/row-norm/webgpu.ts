@@ -1,10 +1,10 @@
 // One WGSL program for layerNorm, rmsNorm, qkNorm and gatedResidual: they differ in what they load and what they add.
 import type { WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
-import { normVariant } from './rowNorm.ts';
-import type { NormVariant, RowNormCall } from './rowNorm.ts';
-import { rowRanges } from './rowRanges.ts';
-import { rowHead, rowLayout, rowWorkgroups } from './rowWgsl.ts';
-import type { RowVariant } from './rowWgsl.ts';
+import { normVariant } from './call.ts';
+import type { NormVariant, RowNormCall } from './call.ts';
+import { rowRanges } from '../../wgsl/row-ranges.ts';
+import { rowHead, rowLayout, rowWorkgroups } from '../../wgsl/rows.ts';
+import type { RowVariant } from '../../wgsl/rows.ts';
 
 type RowNormVariant = RowVariant & NormVariant;
 

@@ -1,4 +1,4 @@
-// Which tile of the output a workgroup makes.
+// What both WGSL gemm programs share: which tile of the output a workgroup makes, and parameters.
 
 /** Row tiles that are walked together before the next column tile: their operands stay in the cache. */
 const GROUP = 16;
@@ -21,6 +21,3 @@ export const GEMM_PARAMS = {
   firstColumn: 'u32',
   stride: 'u32',
 } as const;
-
-/** `rows`: b is [columns, depth] of any weight dtype. `columns`: b is [depth, columns] in f32. */
-export type BLayout = 'rows' | 'columns';

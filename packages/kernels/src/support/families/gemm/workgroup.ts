@@ -1,10 +1,10 @@
-// Gemm for everything else: a workgroup of 16 x 16 invocations makes a tile of the output from tiles of a and b in
+// Gemm for GPUs, and for software adapters without subgroups of 4 or 8: a workgroup of 16 x 16 invocations makes a tile of the output from tiles of a and b in
 // workgroup memory. Both are kept as [depth / 4][row] of vec4 along the depth, so neighbours read neighbouring vectors.
 import type { DType, WgslProgram } from '@magi1/tensor';
-import { decodeFour, decodeOne } from '../decodeWgsl.ts';
-import { WORKGROUP_INDEX } from '../wgsl.ts';
-import { GEMM_PARAMS, TILE_OF } from './tiles.ts';
-import type { BLayout } from './tiles.ts';
+import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
+import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
+import type { BLayout } from './call.ts';
+import { GEMM_PARAMS, TILE_OF } from './wgsl.ts';
 
 export interface TileGemmVariant {
   readonly layout: BLayout;

@@ -1,5 +1,9 @@
-// Polynomials of exp, tanh and erf for f32, used by the WGSL and the wasm versions alike. All were fitted here (weighted
-// minimax by iterated least squares on Chebyshev nodes); evaluated in f32 the functions are within 2 ulps.
+// Numbers of f32 that the WGSL and the wasm versions share: its range, and polynomials of exp, tanh and erf. Those were
+// fitted here (weighted minimax by iterated least squares on Chebyshev nodes); evaluated in f32 the functions are within
+// 2 ulps.
+
+/** The largest number of f32. */
+export const F32_MAX = 3.4028234663852886e38;
 
 /** exp(r) = 1 + r + r^2 P(r) for |r| <= ln(2)/2. Coefficients from the constant on, here and below. */
 export const EXP_POLYNOMIAL = [0.50000001, 0.166665189, 0.041666206, 0.00836888364, 0.00139504802];

@@ -2,7 +2,7 @@
 import { Device, defineOp, elementCount, runOp, wasmKernel } from '@magi1/tensor';
 import type { DType, FloatDType } from '@magi1/tensor';
 import { expect, test } from 'vitest';
-import { loadFloats, storeFloats } from './wasmFloats.ts';
+import { loadFloats, storeFloats } from './floats.ts';
 
 const kernel = wasmKernel({
   name: 'test.convert',

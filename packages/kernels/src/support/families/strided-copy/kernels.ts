@@ -1,9 +1,9 @@
 // The `webgpu` and `wasm` of ops that consist of strided copies.
 import type { OpCall, OpDefinition } from '@magi1/tensor';
-import { joinedLoops } from './copyLoops.ts';
-import type { StridedCopy } from './copyLoops.ts';
-import { wasmCopy } from './stridedCopyWasm.ts';
-import { webGpuCopy } from './stridedCopyWgsl.ts';
+import { joinedLoops } from './loops.ts';
+import type { StridedCopy } from './loops.ts';
+import { wasmCopy } from './wasm.ts';
+import { webGpuCopy } from './webgpu.ts';
 
 /** Kernels of an op whose output is made by the given copies, which together write every element. */
 export function stridedCopies<R extends string, O extends string, P>(

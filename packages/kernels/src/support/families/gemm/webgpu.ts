@@ -1,26 +1,11 @@
 // Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
 import { OpError, describeSpec, rowWindows } from '@magi1/tensor';
-import type { Tensor, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
-import { rowRanges } from '../rowRanges.ts';
-import { softwareLanes } from '../softwareLanes.ts';
-import { foldWorkgroups } from '../wgsl.ts';
+import type { WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import { rowRanges } from '../../wgsl/row-ranges.ts';
+import { foldWorkgroups, softwareLanes } from '../../wgsl/dispatch.ts';
 import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
-import { DEPTH_VECTORS, SIDE, tileGemm } from './tile.ts';
-import type { BLayout } from './tiles.ts';
-
-export interface Gemm {
-  readonly op: string;
-  /** [rows, depth] f32. */
-  readonly a: Tensor;
-  readonly b: Tensor;
-  readonly layout: BLayout;
-  readonly bias: Tensor | undefined;
-  /** [rows, columns] f32. */
-  readonly y: Tensor;
-  readonly rows: number;
-  readonly columns: number;
-  readonly depth: number;
-}
+import { DEPTH_VECTORS, SIDE, tileGemm } from './workgroup.ts';
+import type { Gemm } from './call.ts';
 
 export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;

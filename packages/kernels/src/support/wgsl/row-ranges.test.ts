@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { OpError } from '@magi1/tensor';
 import type { Tensor, WebGpuCapabilities } from '@magi1/tensor';
-import { rowRanges } from './rowRanges.ts';
+import { rowRanges } from './row-ranges.ts';
 
 const limit = (maxBindingBytes: number) => ({ maxBindingBytes }) as WebGpuCapabilities;
 const tensor = {} as Tensor;

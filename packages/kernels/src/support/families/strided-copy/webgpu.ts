@@ -1,9 +1,9 @@
 // WGSL of strided copies: an invocation copies several positions of the innermost loop.
 import { OpError } from '@magi1/tensor';
 import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
-import { MOST_LOOPS } from './copyLoops.ts';
-import type { CopyLoop, StridedCopy } from './copyLoops.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from './wgsl.ts';
+import { MOST_LOOPS } from './loops.ts';
+import type { CopyLoop, StridedCopy } from './loops.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../../wgsl/dispatch.ts';
 
 /** `wide`: the innermost loop moves quads. */
 type CopyVariant = { readonly loops: number; readonly wide: boolean };

@@ -1,10 +1,10 @@
 // Chooses a wasm gemm kernel and cuts a call into items.
 import { bytesPerElement } from '@magi1/tensor';
 import type { FloatDType, WasmStep } from '@magi1/tensor';
-import type { Gemm } from './webgpu.ts';
-import { fewGemm } from './wasmFew.ts';
-import { packedGemm, packedScratchBytes } from './wasmPacked.ts';
-import { TILE_COLUMNS, TILE_ROWS } from './wasmTiles.ts';
+import type { Gemm } from './call.ts';
+import { fewGemm } from './wasm-few.ts';
+import { packedGemm, packedScratchBytes } from './wasm-packed.ts';
+import { TILE_COLUMNS, TILE_ROWS } from './wasm-tiles.ts';
 
 /** Most columns of an item: 96 panel columns of a slice of the depth are 96 KiB. */
 const ITEM_COLUMNS = 96;
