@@ -10,6 +10,7 @@ const commands = {
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),
   trials: () => import('./trials.mjs'),
+  house: () => import('./house.mjs'),
   'verify-all': () => import('./verify-all.mjs'),
 };
 

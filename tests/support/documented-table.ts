@@ -87,6 +87,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'installs other libraries',
     instead: { run: 'npm run bench -- --peers --help' },
   },
+  {
+    command: 'npm run -s house -- --against DIR',
+    why: 'needs another build',
+    instead: { run: 'npm run -s house -- --against .' },
+  },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
     command: 'npm run verify:all',
