@@ -1,6 +1,6 @@
 // Values that left what float32 can work with: found where they arise, so that no run ends in a black video.
 import { concat, magnitudeOf, maxMagnitude } from '@magi1/kernels';
-import { Magi1Error, keep, scope } from '@magi1/tensor';
+import { Magi1Error, MetaDevice, keep, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 
 /** What a run was doing. */
@@ -94,7 +94,9 @@ export class MagnitudeReading {
   /** One for each tensor; frees what it holds. */
   async read(): Promise<number[]> {
     try {
-      const bits = await this.#bits.read();
+      const { device, size } = this.#bits;
+      // A dry run has no values.
+      const bits = device instanceof MetaDevice ? new Int32Array(size) : await this.#bits.read();
       return this.#starts.slice(1).map((end, i) => magnitudeOf(bits.subarray(this.#starts[i], end)));
     } finally {
       this.dispose();

@@ -14,7 +14,7 @@ import { checkRequest, singleRequests } from './check-request.ts';
 import type { CheckedRequest } from './check-request.ts';
 import { describe } from '../describe.ts';
 import { encodePrompt } from './encode-prompt.ts';
-import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents } from './frames.ts';
+import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents, upload } from './frames.ts';
 import type { Latents } from './frames.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
@@ -197,7 +197,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return this.#during(options, ['vae'], async ({ signal, loading }) => {
       using held = await this.#model.networks.vae({ signal, loading });
       const { frameCount, width, height } = pictures;
-      using z = keep(await encodePrefix(this.device, held.networks.vae, pictures, frameCount, runtime, signal));
+      using z = keep(await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), runtime, signal));
       return { values: await z.toFloat32(), latentFrames, height: height / 8, width: width / 8 };
     });
   }

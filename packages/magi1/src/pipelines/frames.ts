@@ -8,6 +8,7 @@ import type { NotFinitePlace } from '../not-finite.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
+import { runStage } from '../run-options.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { describe } from '../describe.ts';
@@ -65,20 +66,23 @@ export interface LatentsOrigin {
 
 type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;
 
+/** The first `count` pictures, u8 [count, H, W, 3]. */
+export function upload(device: Device, { data, width, height }: RgbFrames, count: number): Tensor {
+  return device.tensor(data.subarray(0, count * width * height * 3), [count, height, width, 3], 'u8');
+}
+
 /**
- * The first `count` pictures -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes them.
+ * Pictures u8 [n, H, W, 3], which are freed -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes
+ * them.
  * @throws NotFiniteError where the VAE gives anything else than numbers
  */
 export async function encodePrefix(
-  device: Device,
   vae: ViTVae,
-  { data, width, height }: RgbFrames,
-  count: number,
+  pictures: Tensor,
   { scale_factor: scale, fps }: VaeSettings,
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
-  const bytes = data.subarray(0, count * width * height * 3);
-  using video = keep(scope(() => uint8ToVideo(device.tensor(bytes, [count, height, width, 3], 'u8'))));
+  using video = keep(await runStage(pictures, uint8ToVideo, { signal }));
   using z = keep(await tiledEncode(vae, video, defaultTiles(fps), { signal }));
   const latents = keep(scope(() => affine(z, { scale, shift: 0 })));
   try {
@@ -112,29 +116,45 @@ export async function deliver(
   vae: ViTVae,
   latent: Tensor,
   outputType: OutputType,
-  { scale_factor: scale, fps }: VaeSettings,
+  settings: VaeSettings,
   signal: AbortSignal | undefined,
-  origin: LatentsOrigin = {},
+  origin?: LatentsOrigin,
 ): Promise<{ frames: FrameValues; frameCount: number }> {
   if (outputType === 'latents') return { frames: await latent.toFloat32(), frameCount: latent.shape[2]! };
-  using z = keep(scope(() => affine(latent, { scale: 1 / scale, shift: 0 })));
-  using video = keep(await tiledDecode(vae, z, defaultTiles(fps), { signal })); // [1, 3, T, H, W]
+  using video = await decodeVideo(vae, latent, settings, signal, origin);
   const frameCount = video.shape[2]!;
-  await latent.device.sync(signal);
-  const { chunk, remedies = [] } = origin;
-  const overScale = `the latents over scale_factor (${scale})`;
-  await refuseTensors([
-    {
-      tensor: z,
-      place: { stage: 'decoding', chunk, what: overScale },
-      remedies: ['another scale_factor in config.json', ...remedies],
-    },
-    { tensor: video, place: { stage: 'decoding', chunk, what: 'the frames' }, remedies },
-  ]);
   if (outputType === 'float') return { frames: channelsLast(await video.toFloat32()), frameCount };
   using rgb = keep(scope(() => framesToUint8(video)));
   await latent.device.sync(signal);
   return { frames: (await rgb.read()) as Uint8Array, frameCount };
+}
+
+/** One chunk's latents as a video f32 [1, 3, T, H, W], not clamped; the caller disposes it. */
+export async function decodeVideo(
+  vae: ViTVae,
+  latent: Tensor,
+  { scale_factor: scale, fps }: VaeSettings,
+  signal?: AbortSignal,
+  { chunk, remedies = [] }: LatentsOrigin = {},
+): Promise<Tensor> {
+  using z = keep(scope(() => affine(latent, { scale: 1 / scale, shift: 0 })));
+  const video = keep(await tiledDecode(vae, z, defaultTiles(fps), { signal }));
+  try {
+    await latent.device.sync(signal);
+    const what = `the latents over scale_factor (${scale})`;
+    await refuseTensors([
+      {
+        tensor: z,
+        place: { stage: 'decoding', chunk, what },
+        remedies: ['another scale_factor in config.json', ...remedies],
+      },
+      { tensor: video, place: { stage: 'decoding', chunk, what: 'the frames' }, remedies },
+    ]);
+    return video;
+  } catch (error) {
+    video.dispose();
+    throw error;
+  }
 }
 
 /** [3, pixels] in [-1, 1] -> [pixels, 3] from 0 to 1. */

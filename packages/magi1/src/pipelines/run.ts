@@ -14,7 +14,7 @@ import type { CheckedRequest } from './check-request.ts';
 import { encodePrompt } from './encode-prompt.ts';
 import { encodeTexts } from './encode-texts.ts';
 import type { EncodedTexts } from './encode-texts.ts';
-import { deliver, encodePrefix } from './frames.ts';
+import { deliver, encodePrefix, upload } from './frames.ts';
 import { modelNotes } from './model-folder.ts';
 import type { OpenedModel } from './open-model.ts';
 import { CallProgress } from './progress.ts';
@@ -75,7 +75,7 @@ export async function* run<Request extends GenerationOptions>(
   try {
     const encoding = progress.stage('encoding', 1);
     if (given.pictures !== undefined) {
-      prefix = await encodePrefix(device, vae, given.pictures, given.frames, runtime, signal);
+      prefix = await encodePrefix(vae, upload(device, given.pictures, given.frames), runtime, signal);
       await device.sync(signal);
       encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
     }
