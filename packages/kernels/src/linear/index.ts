@@ -1,12 +1,10 @@
 // y = x W^T + b: the projection of a checkpoint's linear layer. Weights of 16 and 8 bits are decoded in the kernel.
-import { OpError, bytesPerElement, defineOp, describeSpec, runOp } from '@magi1/tensor';
-import type { DType, HostOutput, HostView, OpInputs, Tensor } from '@magi1/tensor';
+import { OpError, bytesPerElement, defineOp, describeSpec, elementCount, runOp } from '@magi1/tensor';
+import type { DType, HostOutput, HostView, OpInputs, Tensor, TensorSpec } from '@magi1/tensor';
 import { checkDType, checkRank, checkShapeIs, lastDim } from '../support/checks.ts';
+import { gemmKernels } from '../support/families/gemm/kernels.ts';
 import { gatherRows, productsOfRows } from '../support/reference/products.ts';
 import { cases, randomCase } from './cases.ts';
-import { linearSizes } from './gemm.ts';
-import { wasm } from './wasm.ts';
-import { webgpu } from './webgpu.ts';
 
 export const weightDTypes: readonly DType[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'];
 
@@ -40,11 +38,20 @@ export const linearOp = defineOp<'x' | 'weight', 'bias', LinearParams>({
     };
   },
   reference,
-  webgpu,
-  wasm,
+  // The weight's rows are the columns of the product.
+  ...gemmKernels(({ inputs: { x, weight, bias }, outputs: [y] }) => {
+    const { rows, outputs, inputs } = linearSizes(x, weight);
+    return { op: 'linear', a: x, b: weight, layout: 'rows', bias, y: y!, rows, columns: outputs, depth: inputs };
+  }),
   cases,
   randomCase,
 });
+
+/** Rows of x, output features and input features. */
+function linearSizes(x: TensorSpec, weight: TensorSpec): { rows: number; outputs: number; inputs: number } {
+  const [outputs, inputs] = [weight.shape[0]!, weight.shape[1]!];
+  return { rows: elementCount(x.shape.slice(0, -1)), outputs, inputs };
+}
 
 function reference({ x, weight, bias }: OpInputs<'x' | 'weight', 'bias', HostView>, [y]: readonly HostOutput[]): void {
   const { rows, outputs, inputs } = linearSizes(x, weight);

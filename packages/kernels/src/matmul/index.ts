@@ -2,10 +2,9 @@
 import { OpError, defineOp, describeSpec, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { checkDType, checkRank } from '../support/checks.ts';
+import { gemmKernels } from '../support/families/gemm/kernels.ts';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/reference/products.ts';
 import { cases, randomCase } from './cases.ts';
-import { wasm } from './wasm.ts';
-import { webgpu } from './webgpu.ts';
 
 export type MatmulParams = Readonly<Record<string, never>>;
 
@@ -33,8 +32,10 @@ export const matmulOp = defineOp<'a' | 'b', never, MatmulParams>({
     const rows = gatherRows(a.data, 0, k, m, k);
     productsOfRows(rows, gatherColumns(b.data, 0, n, k, n), k, y!.data as Float64Array, 0, n);
   },
-  webgpu,
-  wasm,
+  ...gemmKernels(({ inputs: { a, b }, outputs: [y] }) => {
+    const [rows, depth, columns] = [a.shape[0]!, a.shape[1]!, b.shape[1]!];
+    return { op: 'matmul', a, b, layout: 'columns', bias: undefined, y: y!, rows, columns, depth };
+  }),
   cases,
   randomCase,
 });
