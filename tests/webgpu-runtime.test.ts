@@ -374,6 +374,8 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     const kept = small.empty([200], 'f32');
     expect(() => small.empty([100], 'f32')).toThrow(OutOfMemoryError);
     expect(() => small.empty([100], 'f32')).toThrow('400 bytes asked for, 800 in use of a memory budget of 1000');
+    expect(() => small.empty([251], 'f32')).toThrow(TensorTooLargeError);
+    expect(() => add(kept)).toThrow('add: output f32[200]: WebGPU: 800 bytes asked for, 800 in use');
     kept.dispose();
     small.empty([240], 'f32').dispose();
     expect(small.memory().peak).toBe(960);
@@ -382,6 +384,10 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
   test('tensors beyond the limits', async () => {
     const limit = device.info.limits['maxBufferSize']!;
     expect(() => device.empty([limit + 16], 'u8')).toThrow(TensorTooLargeError);
+    expect(() => device.empty([limit + 16], 'u8', { name: 'blocks.0.weight' })).toThrow(
+      `blocks.0.weight u8[${limit + 16}]: WebGPU: ${limit + 16} bytes exceed the adapter's largest buffer of ${limit} bytes`,
+    );
+    expect(device.info.memory).toBe('host');
     const most = device.capabilities.maxBindingBytes;
     if (most >= limit) return;
     const x = device.empty([2, most], 'u8');

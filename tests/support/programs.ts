@@ -1,5 +1,5 @@
 // The WGSL programs and wasm kernels that the case tables of ops lead to, found without any adapter.
-import { elementCount } from '@magi1/tensor';
+import { MetaDevice, elementCount, scope } from '@magi1/tensor';
 import type {
   AnyOp,
   CaseInput,
@@ -10,50 +10,8 @@ import type {
   WebGpuCapabilities,
   WebGpuDispatch,
 } from '@magi1/tensor';
-import { Device } from '../../packages/tensor/src/device.ts';
-import type { DeviceBuffer } from '../../packages/tensor/src/device.ts';
-import { scope } from '../../packages/tensor/src/scope.ts';
 import { expandProgram, programKey } from '../../packages/tensor/src/webgpu/prelude.ts';
 import type { AnyCase } from './op-cases.ts';
-
-/** A device without memory: tensors on it have shapes only. */
-class PlanDevice extends Device {
-  readonly backend = 'reference';
-  readonly info = { name: 'plan', reason: 'test', features: [], limits: {} };
-  protected override allocate(byteLength: number): DeviceBuffer {
-    return { byteLength };
-  }
-  protected override release(): void {
-    // Nothing is held.
-  }
-  protected override reservedBytes(): number {
-    return 0;
-  }
-  override execute(): never {
-    throw new Error('a plan runs nothing');
-  }
-  override writeBuffer(): never {
-    throw new Error('a plan runs nothing');
-  }
-  override readBuffer(): never {
-    throw new Error('a plan runs nothing');
-  }
-  override copyBuffer(): never {
-    throw new Error('a plan runs nothing');
-  }
-  override sync(): Promise<void> {
-    return Promise.resolve();
-  }
-  override tick(): Promise<void> {
-    return Promise.resolve();
-  }
-  override trim(): void {
-    // Nothing is held.
-  }
-  override dispose(): Promise<void> {
-    return Promise.resolve();
-  }
-}
 
 const common = {
   maxWorkgroupsPerDimension: 65535,
@@ -87,7 +45,7 @@ export interface PlannedDispatch {
 
 /** What `plan` makes of a case's call on tensors without memory; nothing for outputs without elements. */
 function planCall<T>(op: AnyOp, opCase: AnyCase, plan: (call: OpCall) => readonly T[]): readonly T[] {
-  const device = new PlanDevice();
+  const device = new MetaDevice({ as: 'reference' });
   let planned: readonly T[] = [];
   scope(() => {
     const inputs: Record<string, Tensor> = {};

@@ -113,7 +113,7 @@ export async function openWeights(
           const spec = specs.get(name)!;
           let tensor = tensors.get(name);
           if (tensor === undefined) {
-            tensor = device.empty(spec.shape, deviceDType(spec, stored, options.dtype), { weight: true });
+            tensor = device.empty(spec.shape, deviceDType(spec, stored, options.dtype), { weight: true, name });
             tensors.set(name, tensor);
           }
           return tensor;

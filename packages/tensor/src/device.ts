@@ -1,7 +1,7 @@
 // Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
 import { asBytes, bytesPerElement, checkDType, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
-import { Magi1Error } from './errors.ts';
+import { Magi1Error, OutOfMemoryError, TensorTooLargeError } from './errors.ts';
 import type { AnyOp, OpCall } from './op.ts';
 import type { Data } from './queue.ts';
 import { checkShape, describeSpec, elementCount } from './shape.ts';
@@ -18,6 +18,8 @@ export interface DeviceBuffer extends Data {
 export interface AllocationOptions {
   /** Long-lived and read only by ops: never pooled, and on wasm kept outside the 4 GiB heap when that gets tight. */
   readonly weight?: boolean;
+  /** What the tensor is, in errors: a weight's name, or `linear: output`. */
+  readonly name?: string;
 }
 
 /** Bytes. `inUse` is held by live tensors, `reserved` is taken from the system (pools included). */
@@ -39,6 +41,10 @@ export interface DeviceInfo {
   readonly reason: string;
   readonly features: readonly string[];
   readonly limits: Readonly<Record<string, number>>;
+  /** Where tensors lie: in the host's memory (also of software adapters and of GPUs that share it), or in the adapter's own. */
+  readonly memory: 'host' | 'adapter';
+  /** Bytes of the adapter's own memory. Only Chromium tells, with its WebGPU developer features; Dawn in Node does not. */
+  readonly adapterBytes?: number | undefined;
   /** Bytes that tensors may take, where that was limited when the device was opened. */
   readonly memoryBudget?: number | undefined;
 }
@@ -50,7 +56,10 @@ export abstract class Device {
   #peak = 0;
   #tensors = new Set<Tensor>();
 
-  /** A fresh buffer of at least `byteLength` bytes, contents undefined. Throws OutOfMemoryError or TensorTooLargeError. */
+  /**
+   * A fresh buffer of at least `byteLength` bytes, contents undefined. Throws TensorTooLargeError where no empty device
+   * could hold it, OutOfMemoryError where this one is full.
+   */
   protected abstract allocate(byteLength: number, options: AllocationOptions): DeviceBuffer;
   /** Takes a buffer back; work recorded before may still use it. */
   protected abstract release(buffer: DeviceBuffer): void;
@@ -80,11 +89,16 @@ export abstract class Device {
   /** Frees everything; the device cannot be used after. */
   abstract dispose(): Promise<void>;
 
-  /** A tensor with undefined contents. */
+  /** A tensor with undefined contents. Throws TensorTooLargeError or OutOfMemoryError, with the tensor in the message. */
   empty<D extends DType>(shape: Shape, dtype: D, options: AllocationOptions = {}): Tensor<D> {
     checkDType('empty', dtype);
     checkShape(`${dtype} tensor`, shape);
-    const buffer = this.allocate(elementCount(shape) * bytesPerElement(dtype), options);
+    let buffer: DeviceBuffer;
+    try {
+      buffer = this.allocate(elementCount(shape) * bytesPerElement(dtype), options);
+    } catch (error) {
+      throw withTensor(error, `${options.name ?? 'a tensor'} ${describeSpec({ shape, dtype })}`);
+    }
     this.#inUse += buffer.byteLength;
     this.#peak = Math.max(this.#peak, this.#inUse);
     return Tensor.fromBuffer(this, buffer, shape, dtype);
@@ -153,4 +167,11 @@ export abstract class Device {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+function withTensor(error: unknown, what: string): unknown {
+  for (const Kind of [OutOfMemoryError, TensorTooLargeError]) {
+    if (error instanceof Kind) return new Kind(`${what}: ${error.message}`, { cause: error });
+  }
+  return error;
 }

@@ -123,7 +123,8 @@ export function runOp<R extends string, O extends string, P>(
     if (tensor.disposed) throw new OpError(op.name, `input ${name} was disposed`);
     if (tensor.device !== device) throw new OpError(op.name, `input ${name} is on another device than the first input`);
   }
-  const outputs = op.infer(inputs, params).map((spec) => device.empty(spec.shape, spec.dtype));
+  const name = `${op.name}: output`;
+  const outputs = op.infer(inputs, params).map((spec) => device.empty(spec.shape, spec.dtype, { name }));
   try {
     if (outputs.some((output) => elementCount(output.shape) > 0)) device.execute(op, { inputs, outputs, params });
   } catch (error) {

@@ -51,7 +51,7 @@ export class MetaDevice extends Device {
   constructor({ as, threads = 1, capabilities, maxBufferSize }: MetaDeviceOptions) {
     super();
     this.backend = as;
-    this.info = { name: `meta, counting as ${as}`, reason: 'a dry run', features: [], limits: {} };
+    this.info = { name: `meta, counting as ${as}`, reason: 'a dry run', features: [], limits: {}, memory: 'host' };
     this.#rules =
       as === 'wasm'
         ? new WasmRules(threads)

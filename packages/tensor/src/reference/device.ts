@@ -3,7 +3,7 @@ import { asBytes, bytesPerElement, fromFloat32, hostArray, isFloat, toFloat32, v
 import type { DType, HostArray } from '../dtype.ts';
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
-import { DeviceLostError, OutOfMemoryError } from '../errors.ts';
+import { DeviceLostError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
 import { buffersOf } from '../op.ts';
 import type { AnyOp, HostOutput, HostView, OpCall } from '../op.ts';
 import { JobQueue } from '../queue.ts';
@@ -36,11 +36,17 @@ export class ReferenceDevice extends Device {
       reason: options.reason,
       features: [],
       limits: {},
+      memory: 'host',
       memoryBudget: options.memoryBudget,
     };
   }
 
   protected override allocate(byteLength: number, _options: AllocationOptions): DeviceBuffer {
+    if (byteLength > this.#budget) {
+      throw new TensorTooLargeError(
+        `reference: ${byteLength} bytes are more than the memory budget of ${this.#budget}`,
+      );
+    }
     if (this.#reserved + byteLength > this.#budget) {
       throw new OutOfMemoryError(
         `reference: ${byteLength} bytes asked for, ${this.#reserved} in use of a memory budget of ${this.#budget}`,

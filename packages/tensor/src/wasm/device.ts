@@ -68,6 +68,7 @@ export class WasmDevice extends Device {
       reason: options.reason + crowdNote(threads),
       features: describeFeatures(features),
       limits: { threads, heapBytes: this.#heap.limit },
+      memory: 'host',
       memoryBudget: options.memoryBudget,
     };
   }
@@ -77,7 +78,7 @@ export class WasmDevice extends Device {
     const bytes = Math.max(alignUp(byteLength), HEAP_ALIGNMENT);
     const { inUse } = this.memory();
     if (bytes > this.#budget) {
-      throw new TensorTooLargeError(`wasm: ${bytes} bytes asked for, the memory budget is ${this.#budget}`);
+      throw new TensorTooLargeError(`wasm: ${bytes} bytes are more than the memory budget of ${this.#budget}`);
     }
     if (inUse + bytes > this.#budget) {
       throw new OutOfMemoryError(
@@ -89,7 +90,7 @@ export class WasmDevice extends Device {
     if (mayLeave && allocator.used + bytes > this.#heapWeightLimit) return this.#allocateExternal(bytes);
     if (bytes > allocator.capacity) {
       throw new TensorTooLargeError(
-        `wasm: a tensor of ${bytes} bytes can never fit the wasm heap of ${allocator.capacity} bytes`,
+        `wasm: ${bytes} bytes can never fit the wasm heap of ${allocator.capacity} bytes; make it smaller, or use a WebGPU device`,
       );
     }
     const address = allocator.allocate(bytes + this.#guardBytes);

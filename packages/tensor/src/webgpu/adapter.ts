@@ -171,6 +171,22 @@ function isSoftware(info: GPUAdapterInfo): boolean {
   return SOFTWARE.test(text);
 }
 
+/** Chromium's `GPUAdapterInfo.memoryHeaps`. */
+interface Heap {
+  readonly size: number;
+  readonly properties: number;
+}
+const DEVICE_LOCAL = 0x1;
+
+/** Where the adapter's buffers lie, and how much memory that is where it says so. */
+export function memoryOf(info: GPUAdapterInfo & { readonly memoryHeaps?: readonly Heap[] }) {
+  if (isSoftware(info) || info.vendor === 'apple') return { memory: 'host' } as const;
+  const sizes = (info.memoryHeaps ?? [])
+    .filter(({ properties }) => (properties & DEVICE_LOCAL) !== 0)
+    .map(({ size }) => size);
+  return { memory: 'adapter', adapterBytes: sizes.length > 0 ? Math.max(...sizes) : undefined } as const;
+}
+
 /** Opens the adapter with its largest limits and every feature that kernels or profiles can use. */
 export async function openAdapter({ adapter: found, name, asked }: FoundAdapter): Promise<GPUDevice> {
   // What was asked for need not have told that it is SwiftShader.

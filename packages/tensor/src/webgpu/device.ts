@@ -7,7 +7,7 @@ import { yieldToEventLoop } from '../queue.ts';
 import { scope } from '../scope.ts';
 import { describeSpec } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
-import { capabilitiesOf, COPY_DST, limitEntries, openAdapter, STORAGE, UNIFORM } from './adapter.ts';
+import { capabilitiesOf, COPY_DST, limitEntries, memoryOf, openAdapter, STORAGE, UNIFORM } from './adapter.ts';
 import type { FoundAdapter } from './adapter.ts';
 import { Arena } from './arena.ts';
 import { Binder } from './binder.ts';
@@ -79,6 +79,7 @@ export class WebGpuDevice extends Device {
       reason: options.reason,
       features: [...gpu.features].sort(),
       limits: Object.fromEntries(limitEntries(gpu.limits)),
+      ...memoryOf(found.adapter.info),
       memoryBudget: options.memoryBudget,
     };
     this.#offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment;

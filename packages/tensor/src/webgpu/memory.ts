@@ -77,11 +77,14 @@ export class Memory {
   allocate(byteLength: number, weight: boolean): GpuBuffer {
     const padded = Math.max(GRANULE, Math.ceil(byteLength / GRANULE) * GRANULE);
     const size = padded + this.#guardBytes;
-    const limit = this.#maxBufferSize;
-    if (size > limit) {
+    if (size > this.#maxBufferSize) {
       throw new TensorTooLargeError(
-        `WebGPU: a tensor of ${byteLength} bytes exceeds the adapter's maxBufferSize ${limit}`,
+        `WebGPU: ${byteLength} bytes exceed the adapter's largest buffer of ${this.#maxBufferSize} bytes (maxBufferSize); ` +
+          'make it smaller, or use another adapter',
       );
+    }
+    if (size > this.#budget) {
+      throw new TensorTooLargeError(`WebGPU: ${byteLength} bytes are more than the memory budget of ${this.#budget}`);
     }
     const recycled = weight ? undefined : this.#takePooled(padded);
     const buffer = recycled ?? this.#create(byteLength, padded, size, weight);
