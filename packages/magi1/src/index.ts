@@ -1,11 +1,6 @@
 // @magi1/core: MAGI-1 pipelines, configs, media, verification.
-export { Magi1Pipeline } from './pipelines/text-to-video.ts';
-export type { TextToVideoOptions } from './pipelines/text-to-video.ts';
-export { Magi1ImageToVideoPipeline } from './pipelines/image-to-video.ts';
-export type { ImageToVideoOptions } from './pipelines/image-to-video.ts';
-export { Magi1VideoToVideoPipeline } from './pipelines/video-to-video.ts';
-export type { VideoToVideoOptions } from './pipelines/video-to-video.ts';
-export type { RunPlan } from './pipelines/base.ts';
+export { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from './pipelines/pipeline.ts';
+export type { ImageToVideoOptions, RunPlan, TextToVideoOptions, VideoToVideoOptions } from './pipelines/pipeline.ts';
 export type { Latents } from './pipelines/frames.ts';
 export type { CallOptions } from './pipelines/call.ts';
 export type { PipelineOptions } from './pipelines/open-model.ts';

@@ -1,11 +1,9 @@
 // The options of `magi1 generate` that say what to make, as a request of the pipeline that --mode chooses.
 import type { Fit, Scaler, VideoEnd } from '../media/index.ts';
-import { Magi1ImageToVideoPipeline } from '../pipelines/image-to-video.ts';
 import type { PipelineOptions } from '../pipelines/open-model.ts';
-import type { Magi1Base } from '../pipelines/base.ts';
+import { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '../pipelines/pipeline.ts';
+import type { Magi1Base } from '../pipelines/pipeline.ts';
 import type { ChunkPrompt, GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from '../pipelines/request.ts';
-import { Magi1Pipeline } from '../pipelines/text-to-video.ts';
-import { Magi1VideoToVideoPipeline } from '../pipelines/video-to-video.ts';
 import { UsageError, choice, decimalNumber, requiredText, text, texts, wholeNumber } from './command.ts';
 import type { OptionSpec, Values } from './command.ts';
 

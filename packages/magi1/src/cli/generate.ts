@@ -6,9 +6,8 @@ import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '.
 import type { Output, VideoFile, VideoWriter } from '../media/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
-import type { Magi1Base } from '../pipelines/base.ts';
-import type { GenerationOptions, VideoToVideoRequest } from '../pipelines/request.ts';
-import type { Magi1VideoToVideoPipeline } from '../pipelines/video-to-video.ts';
+import type { Magi1Base } from '../pipelines/pipeline.ts';
+import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/result.ts';
 import type { Settings } from '../pipelines/settings.ts';
 import { POCKET_MODEL } from '../pocket.ts';
@@ -193,9 +192,8 @@ async function writeClip(
   prepared: GenerationOptions,
   write: (frames: Piece) => Promise<void>,
 ): Promise<void> {
-  const continuing = pipe as unknown as Magi1VideoToVideoPipeline; // what --mode v2v opens
   let firstFrame = 0;
-  for await (const frames of continuing.clipFrames(given as VideoToVideoRequest, prepared as VideoToVideoRequest))
+  for await (const frames of pipe.clipFrames(given, prepared))
     await write({ frames, firstFrame: firstFrame++, frameCount: 1 });
 }
 

@@ -1,15 +1,15 @@
-// What all pipelines share: opening and checking a model, encoding text, and one run at a time.
+// The pipelines: opening a model, one run at a time, and calls beside runs. They differ in what they start from.
 import { Magi1Error, keep } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet } from '../lora/index.ts';
+import { videoFrames } from '../media/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
 import { Call } from './call.ts';
 import type { CallOptions } from './call.ts';
-import { Callable } from './callable.ts';
 import { checkRequest, singleRequests } from './check-request.ts';
 import type { CheckedRequest } from './check-request.ts';
 import { describe } from '../describe.ts';
@@ -18,16 +18,20 @@ import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLa
 import type { Latents } from './frames.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
+import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
+import { locateByConfigFile, locateModel } from './model-folder.ts';
+import type { ModelSource } from './model-folder.ts';
 import { disposedError } from './networks.ts';
 import type { Slot } from './networks.ts';
-import { contextOf, prepareRequest, sizeOf } from './open-model.ts';
-import type { OpenedModel } from './open-model.ts';
+import { contextOf, openModel, prepareRequest, sizeOf } from './open-model.ts';
+import type { OpenedModel, PipelineOptions } from './open-model.ts';
 import { callFaults, lengthFault, unknownNames } from './option-faults.ts';
+import { checkPipelineOptions } from './pipeline-options.ts';
 import type { ClipCounts } from './prefix.ts';
 import { CallProgress } from './progress.ts';
 import type { StageProgress } from './progress.ts';
-import type { GenerationOptions } from './request.ts';
+import type { GenerationOptions, ImageToVideoRequest, TextToVideoRequest, VideoToVideoRequest } from './request.ts';
 import { run } from './run.ts';
 import type { Settings } from './settings.ts';
 import { promptFault } from './texts.ts';
@@ -48,11 +52,56 @@ export interface RunPlan {
 
 type EncodeOptions = CallOptions & Pick<GenerationOptions, 'maxSequenceLength'>;
 
+/** A pipeline's class: what it starts from, and how it is made. */
+interface PipelineClass<Request extends GenerationOptions, Pipeline> {
+  readonly MODE: Mode<Request>;
+  new (model: OpenedModel<Request>): Pipeline;
+}
+
+/** What extends it can be called, which is `generate`; its private fields live on the function that is returned here. */
+abstract class Callable<Request, Result> {
+  constructor() {
+    const self = (request: Request): Promise<Result> => (self as unknown as this).generate(request);
+    return Object.setPrototypeOf(self, new.target.prototype) as this;
+  }
+
+  abstract generate(request: Request): Promise<Result>;
+}
+
+export interface Magi1Base<Request extends GenerationOptions> {
+  /** Runs a request: `const { frames } = await pipe({ prompt })`; the same as `generate`. */
+  <R extends Request>(request: R): Promise<GeneratedVideo<FramesOf<R>>>;
+}
+
 /** Everything a pipeline is made of; its mode says what it starts from. */
+// eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export abstract class Magi1Base<Request extends GenerationOptions> extends Callable<
   Request,
   GeneratedVideo<FrameValues>
 > {
+  /**
+   * Opens a model folder: `config.json` in the original's format, relative paths resolved against the folder. Everything
+   * is checked, the memory need included, before weights are loaded.
+   */
+  static async fromPretrained<R extends GenerationOptions, Pipeline>(
+    this: PipelineClass<R, Pipeline>,
+    folder: string,
+    options: PipelineOptions<R> = {},
+  ): Promise<Pipeline> {
+    checkPipelineOptions(folder, options);
+    return open(this, await locateModel(folder, options.environment), options);
+  }
+
+  /** Opens a config file of the original, its relative paths resolved against the working directory, with its environment. */
+  static async fromConfigFile<R extends GenerationOptions, Pipeline>(
+    this: PipelineClass<R, Pipeline>,
+    file: string,
+    options: PipelineOptions<R> = {},
+  ): Promise<Pipeline> {
+    checkPipelineOptions(file, options);
+    return open(this, await locateByConfigFile(file, options.environment), options);
+  }
+
   readonly #model: OpenedModel<Request>;
   readonly #loras: LoraSet;
   readonly #disposed = new AbortController();
@@ -268,6 +317,24 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return this.dispose();
   }
 
+  /**
+   * The frames [height, width, 3] of the clip up to the last one that is continued, as the run sees them and one by one:
+   * what comes before the frames of the run where both are to be one video. None where no clip is continued.
+   * `prepared`: the request as `prepare` gave it.
+   */
+  async *clipFrames(request: Request, prepared?: Request): AsyncGenerator<Uint8Array, void, undefined> {
+    const { settings, clip } = this.plan(prepared ?? (await this.prepare(request)));
+    if (clip === null) return;
+    const { width, height, fps } = settings;
+    let left = clip.from === 'start' ? clip.framesContinued : clip.framesRead;
+    const defaults = mediaDefaults(this.#model.parts.source.asOriginal);
+    const { video, fit, scaler = defaults.scaler, signal } = request as unknown as VideoToVideoRequest;
+    for await (const frame of videoFrames(video, { width, height, fps, fit, scaler, signal })) {
+      yield frame;
+      if (--left === 0) return;
+    }
+  }
+
   #check(request: Request): CheckedRequest {
     const { mode, parts } = this.#model;
     return checkRequest(request, mode, contextOf(parts.source));
@@ -325,6 +392,33 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return explained;
   }
 }
+
+async function open<R extends GenerationOptions, Pipeline>(
+  pipeline: PipelineClass<R, Pipeline>,
+  source: ModelSource,
+  options: PipelineOptions<R>,
+): Promise<Pipeline> {
+  return new pipeline(await openModel(source, pipeline.MODE, options));
+}
+
+/** A video from a prompt alone. */
+export class Magi1Pipeline extends Magi1Base<TextToVideoRequest> {
+  static readonly MODE = TEXT_TO_VIDEO;
+}
+
+/** A picture is the first latent frame, the model makes what follows. */
+export class Magi1ImageToVideoPipeline extends Magi1Base<ImageToVideoRequest> {
+  static readonly MODE = IMAGE_TO_VIDEO;
+}
+
+/** The model makes what follows the last frames of a clip, or its first ones. */
+export class Magi1VideoToVideoPipeline extends Magi1Base<VideoToVideoRequest> {
+  static readonly MODE = VIDEO_TO_VIDEO;
+}
+
+export type TextToVideoOptions = PipelineOptions<TextToVideoRequest>;
+export type ImageToVideoOptions = PipelineOptions<ImageToVideoRequest>;
+export type VideoToVideoOptions = PipelineOptions<VideoToVideoRequest>;
 
 function optionFaults(options: object, own: readonly string[]): Wording[] {
   if (typeof options !== 'object' || (options as unknown) === null)
