@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError, parseConfig, parseConfigText, readEnvironment } from './index.ts';
-import { baseConfig } from './testing.ts';
+import { publishedConfig } from './published.ts';
 
-function withChange(change: (config: ReturnType<typeof baseConfig>) => void): ReturnType<typeof baseConfig> {
-  const config = baseConfig();
+function withChange(change: (config: ReturnType<typeof publishedConfig>) => void): ReturnType<typeof publishedConfig> {
+  const config = publishedConfig();
   change(config);
   return config;
 }
@@ -19,7 +19,7 @@ const refuse = (json: unknown): string => {
 
 describe('parseConfig', () => {
   it('keeps the names of the file', () => {
-    const config = parseConfig(baseConfig(), 'config.json');
+    const config = parseConfig(publishedConfig(), 'config.json');
     expect(config.model_config.hidden_size).toBe(3072);
     expect(config.runtime_config.noise2clean_kvrange).toEqual([5, 4, 3, 2]);
     expect(config.notes).toEqual([]);
@@ -33,7 +33,7 @@ describe('parseConfig', () => {
     expect(refuse(json)).toBe(
       'config.json: missing model_config.kv_channels, engine_config.distill. Every field of the original format must be there.',
     );
-    expect(refuse({ model_config: baseConfig().model_config })).toContain('missing runtime_config, engine_config');
+    expect(refuse({ model_config: publishedConfig().model_config })).toContain('missing runtime_config, engine_config');
   });
 
   it('names the path of wrong types and ranges', () => {

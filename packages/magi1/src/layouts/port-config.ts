@@ -1,10 +1,13 @@
 // Configs that the ports write beside each network, as the original's config.json would say it. What a port leaves out
 // comes from the original's base configs of the 4.5B and the 24B model.
 import { ConfigError } from '../config/index.ts';
+import { publishedConfig } from '../config/published.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Settings that go with the architecture and not with a file: the original's 4.5B and 24B base configs. */
+const BASE = publishedConfig();
+
+/** Settings that go with the architecture and not with a file: the original's base configs of the two models. */
 const PUBLISHED = {
   '4.5B': { x_rescale_factor: 1, half_channel_vae: false, video_size_w: 720, steps: 64, distilledSteps: 64 },
   '24B': { x_rescale_factor: 0.1, half_channel_vae: true, video_size_w: 1280, steps: 32, distilledSteps: 16 },
@@ -28,77 +31,50 @@ export function originalConfig(json: unknown, source: string): unknown {
   const heads = number('num_attention_heads');
   const headDim = number('attention_head_dim');
   const width = get('hidden_size') ?? heads * headDim;
-  const gated = get('gated_linear_unit') ?? false;
+  const { model_config: base } = BASE;
+  const gated = get('gated_linear_unit') ?? base.gated_linear_unit;
   const published = PUBLISHED[gated === true ? '24B' : '4.5B'];
   const duplicated = get('half_channel_vae', 'duplicate_channels') ?? published.half_channel_vae;
   // One port counts the latent's channels, the other those that the network sees after duplication.
   const channels = (name: string) =>
-    duplicated === true && number(name) === LATENT_CHANNELS ? 2 * number(name) : get(name);
+    duplicated === true && number(name) === base.in_channels ? 2 * number(name) : get(name);
   const patch = get('patch_size');
-  const [t_patch_size, patch_size] = Array.isArray(patch) ? (patch as unknown[]) : [get('t_patch_size') ?? 1, patch];
+  const [t_patch_size, patch_size] = Array.isArray(patch)
+    ? (patch as unknown[])
+    : [get('t_patch_size') ?? base.t_patch_size, patch];
   const distill = get('distilled', 'enable_distillation') ?? false;
   return {
     model_config: {
-      model_name: 'videodit_ardf',
+      ...base,
       num_layers: layers,
       hidden_size: width,
       ffn_hidden_size: get('ffn_dim'),
       num_attention_heads: heads,
-      num_query_groups: get('num_key_value_heads', 'num_kv_heads', 'num_query_groups') ?? 8,
+      num_query_groups: get('num_key_value_heads', 'num_kv_heads', 'num_query_groups') ?? base.num_query_groups,
       kv_channels: headDim,
-      layernorm_epsilon: get('norm_eps', 'eps') ?? 1e-6,
-      apply_layernorm_1p: get('zero_centered_gamma') ?? true,
+      layernorm_epsilon: get('norm_eps', 'eps') ?? base.layernorm_epsilon,
+      apply_layernorm_1p: get('zero_centered_gamma') ?? base.apply_layernorm_1p,
       x_rescale_factor: get('x_rescale_factor') ?? published.x_rescale_factor,
       half_channel_vae: duplicated,
-      params_dtype: 'torch.bfloat16',
       patch_size,
       t_patch_size,
       in_channels: channels('in_channels'),
       out_channels: channels('out_channels'),
-      cond_hidden_ratio: get('condition_dim') === undefined ? 0.25 : number('condition_dim') / (width as number),
-      caption_channels: get('caption_channels', 'cross_attention_dim') ?? 4096,
-      caption_max_length: get('caption_max_length') ?? 800,
-      xattn_cond_hidden_ratio: 1,
-      cond_gating_ratio: 1,
+      ...(get('condition_dim') === undefined ? {} : { cond_hidden_ratio: number('condition_dim') / (width as number) }),
+      caption_channels: get('caption_channels', 'cross_attention_dim') ?? base.caption_channels,
+      caption_max_length: get('caption_max_length') ?? base.caption_max_length,
       gated_linear_unit: gated,
     },
     runtime_config: {
+      ...BASE.runtime_config,
       cfg_number: distill === true ? 1 : 3,
-      cfg_t_range: [0, 0.0217, 0.1, 0.3, 0.999],
-      prev_chunk_scales: [1.5, 1.5, 1.5, 1, 1],
-      text_scales: [7.5, 7.5, 7.5, 0, 0],
-      noise2clean_kvrange: [5, 4, 3, 2],
-      clean_chunk_kvrange: 1,
-      clean_t: 0.9999,
-      seed: 1234,
-      num_frames: 96,
-      video_size_h: 720,
       video_size_w: published.video_size_w,
       num_steps: distill === true ? published.distilledSteps : published.steps,
-      window_size: 4,
-      fps: 24,
-      chunk_width: 6,
       load: 'transformer',
       t5_pretrained: 'text_encoder',
-      t5_device: 'cpu',
       vae_pretrained: 'vae',
-      scale_factor: 0.18215,
-      temporal_downsample_factor: 4,
     },
-    engine_config: {
-      distributed_backend: 'nccl',
-      distributed_timeout_minutes: 15,
-      pp_size: 1,
-      cp_size: 1,
-      cp_strategy: 'cp_ulysses',
-      ulysses_overlap_degree: 1,
-      fp8_quant: false,
-      distill_nearly_clean_chunk_threshold: 0.3,
-      shortcut_mode: '8,16,16',
-      distill,
-      kv_offload: false,
-      enable_cuda_graph: false,
-    },
+    engine_config: { ...BASE.engine_config, distill },
   };
 }
 
@@ -111,9 +87,6 @@ const REQUIRED = [
   'out_channels',
   'patch_size',
 ];
-
-/** Channels of the published VAE's latents. */
-const LATENT_CHANNELS = 16;
 
 /** A VAE's config.json -> the original's, with a ddconfig. The ports have one architecture: its switches are fixed. */
 export function originalVaeConfig(json: unknown): unknown {

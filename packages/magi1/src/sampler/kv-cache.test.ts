@@ -3,7 +3,7 @@ import { Device } from '@magi1/tensor';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseConfig } from '../config/parse.ts';
-import { baseConfig } from '../config/testing.ts';
+import { publishedConfig } from '../config/published.ts';
 import { randomTransformer, SMALL_MODEL } from '../transformer/testing.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { seededNoise } from './noise.ts';
@@ -12,7 +12,7 @@ import { sample } from './sample.ts';
 import { planSampling, type SamplingOptions, type SamplingPlan } from './schedule.ts';
 
 const CHUNK_WIDTH = 2;
-const shipped = samplingOptions(parseConfig(baseConfig(), 'test'), { numFrames: 24 });
+const shipped = samplingOptions(parseConfig(publishedConfig(), 'test'), { numFrames: 24 });
 
 const lcm = (a: number, b: number): number => {
   for (let multiple = a; ; multiple += a) if (multiple % b === 0) return multiple;

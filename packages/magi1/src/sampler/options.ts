@@ -1,6 +1,6 @@
 // Sampling options as the checkpoint's config and the environment give them.
-import type { ModelConfig } from '../config/schema.ts';
-import type { Magi1Config } from '../config/parse.ts';
+import { LATENT_STRIDE } from '../config/latents.ts';
+import type { EngineConfig, ModelConfig, RuntimeConfig } from '../config/schema.ts';
 import type { SamplingOptions } from './schedule.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import { countChunks } from './stages.ts';
@@ -13,9 +13,29 @@ export interface SamplingRequest {
   readonly emptyText?: boolean;
 }
 
+/** What a config says about sampling. */
+export interface SamplingConfig {
+  readonly runtime_config: Pick<
+    RuntimeConfig,
+    | 'num_frames'
+    | 'num_steps'
+    | 'window_size'
+    | 'chunk_width'
+    | 'noise2clean_kvrange'
+    | 'clean_chunk_kvrange'
+    | 'clean_t'
+    | 'cfg_number'
+    | 'cfg_t_range'
+    | 'prev_chunk_scales'
+    | 'text_scales'
+    | 'temporal_downsample_factor'
+  >;
+  readonly engine_config: Pick<EngineConfig, 'shortcut_mode' | 'distill' | 'distill_nearly_clean_chunk_threshold'>;
+}
+
 /** Options of a run of this checkpoint; what the request leaves out is taken from the config. */
 export function samplingOptions(
-  { runtime_config: runtime, engine_config: engine }: Magi1Config,
+  { runtime_config: runtime, engine_config: engine }: SamplingConfig,
   request: SamplingRequest = {},
 ): SamplingOptions {
   const prefixLatentFrames = request.prefixLatentFrames ?? 0;
@@ -46,9 +66,6 @@ export function samplingOptions(
   };
 }
 
-/** Pixels per latent along a side. */
-export const SPATIAL_DOWNSAMPLE = 8;
-
 /**
  * Tokens of one chunk at a size in pixels.
  * @throws Magi1Error unless both sides are multiples of 8 x patch_size (16)
@@ -59,7 +76,7 @@ export function tokensPerChunk(
   chunkWidth: number,
   model: Pick<ModelConfig, 'patch_size' | 't_patch_size'>,
 ): number {
-  const side = SPATIAL_DOWNSAMPLE * model.patch_size;
+  const side = LATENT_STRIDE * model.patch_size;
   for (const [name, pixels] of [
     ['height', height],
     ['width', width],
@@ -68,7 +85,7 @@ export function tokensPerChunk(
     const below = Math.floor(pixels / side) * side;
     const nearest = below > 0 ? `; nearest valid: ${below} and ${below + side}` : `; smallest valid: ${side}`;
     throw new RequestError(
-      worded`${option(name)}: a multiple of ${side} expected (${SPATIAL_DOWNSAMPLE} pixels per latent, patches of ${model.patch_size}), got ${pixels}${Number.isFinite(pixels) ? nearest : ''}`,
+      worded`${option(name)}: a multiple of ${side} expected (${LATENT_STRIDE} pixels per latent, patches of ${model.patch_size}), got ${pixels}${Number.isFinite(pixels) ? nearest : ''}`,
     );
   }
   return (chunkWidth / model.t_patch_size) * (height / side) * (width / side);

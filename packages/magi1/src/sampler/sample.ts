@@ -3,7 +3,7 @@ import { add, affine, concat, eulerStep, guidance, narrow } from '@magi1/kernels
 import { Magi1Error, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { MagnitudeReading } from '../not-finite.ts';
-import { keepView } from '../run-options.ts';
+import { latentChannels } from '../config/latents.ts';
 import type { RunOptions } from '../run-options.ts';
 import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
@@ -74,6 +74,7 @@ class SamplerRun {
   readonly #tokensPerChunk: number;
   readonly #cache: KvCache | undefined;
   readonly watch: LatentWatch;
+  /** By chunk. Owned here: what is taken out is borrowed, until `#set` or `#free`. */
   readonly #latents = new Map<number, Tensor>();
   readonly #readings = new Map<TextRows, TextReading>();
   /** Last step that works on each chunk, clean pass included. */
@@ -106,37 +107,30 @@ class SamplerRun {
   async cachePrefix(prefix: NonNullable<SamplingPlan['prefix']>): Promise<void> {
     const { plan, text } = this.#input;
     for (const [chunk, [first]] of prefix.keys.entries()) {
-      const latent = scope(() => this.#imposePrefix(chunk, this.#latent(chunk)));
+      const latent = this.#startStep(chunk);
       const keys = [0, (chunk + 1 - first) * this.#tokensPerChunk] as const;
       const firstFrame = chunk * plan.options.chunkWidth;
-      await this.#forward({
+      const unused = await this.#forward({
         chunks: [{ latent, t: prefix.t, firstFrame, keys, text: this.#read(text.nullText) }],
         condition: plan.options.cfgNumber === 1 ? 'caption' : 'null',
         dt: prefix.dt,
         cached: { first, end: chunk },
         writes: this.#cache ? [{ position: 0, chunk }] : [],
-      }).then(disposeAll, (error: unknown) => {
-        latent.dispose();
-        throw error;
       });
-      latent.dispose();
+      disposeAll(unused);
       this.#free(chunk);
     }
   }
 
   async step(step: SamplingStep): Promise<void> {
     this.watch.checkArrived();
-    for (const { chunk } of step.chunks)
-      this.#replace(
-        chunk,
-        scope(() => this.#imposePrefix(chunk, this.#latent(chunk))),
-      );
+    for (const { chunk } of step.chunks) this.#startStep(chunk);
     const velocities = await this.#velocities(step);
     try {
       for (const { chunk, clean, t, tNext } of step.chunks) {
         const v = velocities.get(chunk);
         if (clean || v === undefined) continue;
-        this.#replace(chunk, eulerStep(this.#latents.get(chunk)!, v, { dt: Math.fround(tNext - t) }));
+        this.#set(chunk, eulerStep(this.#latents.get(chunk)!, v, { dt: Math.fround(tNext - t) }));
       }
       await this.#input.onStep?.(step, { velocities, latents: this.#latents });
     } finally {
@@ -162,7 +156,7 @@ class SamplerRun {
     const { chunkWidth } = this.#input.plan.options;
     const [start, end] = frames.map((frame) => frame - chunk * chunkWidth) as [number, number];
     const latent = this.#latents.get(chunk)!;
-    const out = start === 0 ? keepView(latent) : narrow(latent, 2, start, end - start);
+    const out = start === 0 ? latent.reshape(latent.shape) : narrow(latent, 2, start, end - start);
     if (this.#lastUse.get(chunk) === index) this.#free(chunk);
     return out;
   }
@@ -316,36 +310,31 @@ class SamplerRun {
     return reading;
   }
 
-  #latent(chunk: number): Tensor {
-    let latent = this.#latents.get(chunk);
-    if (latent === undefined) {
-      const { model, plan, height, width, noise } = this.#input;
-      const channels = model.model.half_channel_vae ? model.model.in_channels / 2 : model.model.in_channels;
-      latent = this.#device.tensor(noise(chunk), [1, channels, plan.options.chunkWidth, height, width], 'f32');
-      this.#latents.set(chunk, latent);
-    }
-    return keepView(latent);
-  }
-
-  /** A chunk's latent with the frames that the prefix gives put over it. */
-  #imposePrefix(chunk: number, latent: Tensor): Tensor {
+  /** A chunk's latent, noise at first, with the frames that the prefix gives put over it. */
+  #startStep(chunk: number): Tensor {
     const { prefix, plan } = this.#input;
-    const start = chunk * plan.options.chunkWidth;
-    const given = Math.min(plan.options.prefixLatentFrames - start, plan.options.chunkWidth);
+    const { chunkWidth, prefixLatentFrames } = plan.options;
+    const latent = this.#latents.get(chunk) ?? this.#set(chunk, this.#noise(chunk));
+    const start = chunk * chunkWidth;
+    const given = Math.min(prefixLatentFrames - start, chunkWidth);
     if (prefix === undefined || given <= 0) return latent;
-    const frames = narrow(prefix, 2, start, given);
-    if (given === plan.options.chunkWidth) {
-      latent.dispose();
-      return frames;
-    }
-    const imposed = concat([frames, narrow(latent, 2, given, plan.options.chunkWidth - given)], 2);
-    latent.dispose();
-    return imposed;
+    const imposed = scope(() => {
+      const frames = narrow(prefix, 2, start, given);
+      return given === chunkWidth ? frames : concat([frames, narrow(latent, 2, given, chunkWidth - given)], 2);
+    });
+    return this.#set(chunk, imposed);
   }
 
-  #replace(chunk: number, latent: Tensor): void {
-    this.#latents.get(chunk)?.dispose();
+  #noise(chunk: number): Tensor {
+    const { model, plan, height, width, noise } = this.#input;
+    const shape = [1, latentChannels(model.model), plan.options.chunkWidth, height, width];
+    return this.#device.tensor(noise(chunk), shape, 'f32');
+  }
+
+  #set(chunk: number, latent: Tensor): Tensor {
+    this.#free(chunk);
     this.#latents.set(chunk, latent);
+    return latent;
   }
 
   #free(chunk: number): void {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../config/parse.ts';
-import { baseConfig } from '../config/testing.ts';
+import { publishedConfig } from '../config/published.ts';
 import { guidanceScales, withTextGuidance } from './guidance.ts';
 import { LINSPACE_ROUNDINGS, linspace } from './linspace.ts';
 import { samplingOptions, tokensPerChunk } from './options.ts';
@@ -10,7 +10,7 @@ import { countChunkForwards, planSampling, type SamplingOptions } from './schedu
 import { countChunks } from './stages.ts';
 import { distillDt, distillIntervals, initT } from './timesteps.ts';
 
-const shipped = samplingOptions(parseConfig(baseConfig(), 'test'), { numFrames: 120, numSteps: 8 });
+const shipped = samplingOptions(parseConfig(publishedConfig(), 'test'), { numFrames: 120, numSteps: 8 });
 const plan = (change: Partial<SamplingOptions> = {}) => planSampling({ ...shipped, ...change });
 
 describe('timesteps', () => {

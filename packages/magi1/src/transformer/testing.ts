@@ -1,6 +1,6 @@
 // A small transformer with random weights, for tests of what is built on one.
 import type { Device, Tensor } from '@magi1/tensor';
-import { baseConfig } from '../config/testing.ts';
+import { publishedConfig } from '../config/published.ts';
 import type { ModelConfig } from '../config/index.ts';
 import { seededNoise } from '../sampler/noise.ts';
 import { Weights } from '../weights.ts';
@@ -9,7 +9,7 @@ import { ditWeightSpecs } from './weights.ts';
 
 /** Latents of 4 x 4 are the smallest that it takes. */
 export const SMALL_MODEL: ModelConfig = {
-  ...(baseConfig().model_config as ModelConfig),
+  ...(publishedConfig().model_config as ModelConfig),
   num_layers: 3,
   hidden_size: 32,
   ffn_hidden_size: 32,

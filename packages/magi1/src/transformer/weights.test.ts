@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { parseConfig } from '../config/index.ts';
-import { baseConfig } from '../config/testing.ts';
+import { publishedConfig } from '../config/published.ts';
 import { checkWeights } from '../weights.ts';
 import type { WeightEntry } from '../weights.ts';
 import { ditWeightSpecs } from './weights.ts';
 
-const { model_config: model } = parseConfig(baseConfig(), 'test');
+const { model_config: model } = parseConfig(publishedConfig(), 'test');
 
 function shapesOf(layer: number, fp8_quant: boolean, part: string): Record<string, readonly number[]> {
   const prefix = `videodit_blocks.layers.${layer}.${part}.`;

@@ -2,21 +2,16 @@
 // In it noise frame f carries the number f and prefix frame f carries 1000 + f.
 import { z } from 'zod';
 import { readEnvironment } from '../config/environment.ts';
+import { LATENT_STRIDE, latentChannels } from '../config/latents.ts';
+import { publishedConfig } from '../config/published.ts';
 import { inTokens, type ChunkRange } from '../sampler/key-ranges.ts';
-import { SPATIAL_DOWNSAMPLE, tokensPerChunk } from '../sampler/options.ts';
+import { samplingOptions, tokensPerChunk } from '../sampler/options.ts';
 import type { LinspaceRounding } from '../sampler/linspace.ts';
 import { planSampling, type SamplingPlan, type SamplingStep } from '../sampler/schedule.ts';
-import { countChunks } from '../sampler/stages.ts';
 import { captionTokenKeys } from '../text/special-tokens.ts';
 import { NULL_TEXT_ROWS } from '../text/conditioning.ts';
 
-const PATCHES = { patch_size: 2, t_patch_size: 1 };
-const LATENT_CHANNELS = 16;
-const SHIPPED_GUIDANCE = {
-  cfg_t_range: [0, 0.0217, 0.1, 0.3, 0.999],
-  prev_chunk_scales: [1.5, 1.5, 1.5, 1, 1],
-  text_scales: [7.5, 7.5, 7.5, 0, 0],
-};
+const { model_config: MODEL, runtime_config: RUNTIME, engine_config: ENGINE } = publishedConfig();
 
 export const scenarioSchema = z.object({
   runtime: z.object({
@@ -30,20 +25,20 @@ export const scenarioSchema = z.object({
     video_size_h: z.number(),
     video_size_w: z.number(),
     cfg_number: z.union([z.literal(1), z.literal(3)]),
-    cfg_t_range: z.array(z.number()).default(SHIPPED_GUIDANCE.cfg_t_range),
-    prev_chunk_scales: z.array(z.number()).default(SHIPPED_GUIDANCE.prev_chunk_scales),
-    text_scales: z.array(z.number()).default(SHIPPED_GUIDANCE.text_scales),
-    temporal_downsample_factor: z.number().default(4),
+    cfg_t_range: z.array(z.number()).default(RUNTIME.cfg_t_range),
+    prev_chunk_scales: z.array(z.number()).default(RUNTIME.prev_chunk_scales),
+    text_scales: z.array(z.number()).default(RUNTIME.text_scales),
+    temporal_downsample_factor: z.number().default(RUNTIME.temporal_downsample_factor),
   }),
   engine: z.object({
     shortcut_mode: z.string(),
     distill: z.boolean(),
-    distill_nearly_clean_chunk_threshold: z.number().default(0.3),
+    distill_nearly_clean_chunk_threshold: z.number().default(ENGINE.distill_nearly_clean_chunk_threshold),
   }),
   prefix_len: z.number(),
   env: z.record(z.string(), z.string()).default({}),
   txt_len: z.number(),
-  caption_max_length: z.number().default(800),
+  caption_max_length: z.number().default(MODEL.caption_max_length),
 });
 export type Scenario = z.infer<typeof scenarioSchema>;
 
@@ -62,32 +57,11 @@ function countText({ env, txt_len, caption_max_length }: Scenario): TextCounts {
 /** Plans a scenario of scheduler.json. */
 export function planScenario(scenario: Scenario, rounding?: LinspaceRounding): SamplingPlan {
   const { runtime, engine, prefix_len } = scenario;
-  return planSampling({
-    chunks: countChunks({
-      numFrames: runtime.num_frames,
-      prefixLatentFrames: prefix_len,
-      chunkWidth: runtime.chunk_width,
-      temporalDownsample: runtime.temporal_downsample_factor,
-    }),
-    prefixLatentFrames: prefix_len,
-    chunkWidth: runtime.chunk_width,
-    numSteps: runtime.num_steps,
-    windowSize: runtime.window_size,
-    noise2cleanKvRange: runtime.noise2clean_kvrange,
-    cleanChunkKvRange: runtime.clean_chunk_kvrange,
-    cleanT: runtime.clean_t,
-    cfgNumber: runtime.cfg_number,
-    distill: engine.distill,
-    shortcutMode: engine.shortcut_mode,
-    nearlyCleanThreshold: engine.distill_nearly_clean_chunk_threshold,
-    guidance: {
-      cfgTRange: runtime.cfg_t_range,
-      prevChunkScales: runtime.prev_chunk_scales,
-      textScales: runtime.text_scales,
-    },
-    emptyText: countText(scenario).emptyText,
-    ...(rounding === undefined ? {} : { rounding }),
-  });
+  const options = samplingOptions(
+    { runtime_config: runtime, engine_config: engine },
+    { prefixLatentFrames: prefix_len, emptyText: countText(scenario).emptyText },
+  );
+  return planSampling({ ...options, ...(rounding === undefined ? {} : { rounding }) });
 }
 
 /** The facts that a scenario's trace records, beside its inputs. */
@@ -95,7 +69,7 @@ export function traceScenario(scenario: Scenario, rounding?: LinspaceRounding) {
   const { runtime } = scenario;
   const plan = planScenario(scenario, rounding);
   const { chunks, chunkWidth } = plan.options;
-  const tokens = tokensPerChunk(runtime.video_size_h, runtime.video_size_w, chunkWidth, PATCHES);
+  const tokens = tokensPerChunk(runtime.video_size_h, runtime.video_size_w, chunkWidth, MODEL);
   const text = countText(scenario);
   const captionValid = (chunk: number): number =>
     text.emptyText ? text.nullText : chunk < plan.chunkOffset ? 0 : text.caption;
@@ -104,10 +78,10 @@ export function traceScenario(scenario: Scenario, rounding?: LinspaceRounding) {
     chunk_num: chunks,
     latent_size: [
       1,
-      LATENT_CHANNELS,
+      latentChannels(MODEL),
       plan.latentFrames,
-      runtime.video_size_h / SPATIAL_DOWNSAMPLE,
-      runtime.video_size_w / SPATIAL_DOWNSAMPLE,
+      runtime.video_size_h / LATENT_STRIDE,
+      runtime.video_size_w / LATENT_STRIDE,
     ],
     total_forward_step: plan.steps.length,
     max_sequence_length: chunks * tokens,

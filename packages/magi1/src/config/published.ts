@@ -1,6 +1,7 @@
-// A valid config for tests: the published sizes of the 4.5B base model.
+// The published config of the 4.5B base model, from which other files take what they leave out.
 
-export function baseConfig() {
+/** The original's config.json, made anew by every call. */
+export function publishedConfig() {
   return {
     model_config: {
       model_name: 'videodit_ardf',
