@@ -1,13 +1,21 @@
-// Tensors larger than one binding: the programs of ordinary cases, run as if bindings were as small as can be.
+// Tensors larger than one binding: ordinary cases, run as if bindings were as small as can be, come out with the same bits.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   affineOp,
+  attentionOp,
+  castOp,
+  concatOp,
+  conv3dOp,
+  embeddingOp,
   eulerStepOp,
   gatedResidualOp,
   guidanceOp,
   layerNormOp,
+  linearOp,
   maxMagnitudeOp,
+  permuteOp,
   qkNormOp,
+  quantizeOp,
   rmsNormOp,
   ropeOp,
   softmaxOp,
@@ -15,19 +23,27 @@ import {
   unaryOp,
 } from '@magi1/kernels';
 import { OpError } from '@magi1/tensor';
-import type { AnyOp, Device, OpCall, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import type { AnyOp, Device, NumberArray, OpCall, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { testDevices } from './support/devices.ts';
-import { checkCase } from './support/op-cases.ts';
+import { checkCase, compareByNorm } from './support/op-cases.ts';
 import type { AnyCase } from './support/op-cases.ts';
 
 const ops: AnyOp[] = [
   affineOp,
+  attentionOp,
+  castOp,
+  concatOp,
+  conv3dOp,
+  embeddingOp,
   eulerStepOp,
   gatedResidualOp,
   guidanceOp,
   layerNormOp,
+  { ...linearOp, cases: linearOp.cases.filter(({ name }) => name.startsWith('bf16')) },
   maxMagnitudeOp,
+  permuteOp,
   qkNormOp,
+  quantizeOp,
   rmsNormOp,
   ropeOp,
   softmaxOp,
@@ -53,6 +69,16 @@ function inPieces(op: AnyOp, count: (pieces: number) => void): AnyOp {
   return { ...op, webgpu };
 }
 
+/** What a case, which must pass, gives. */
+async function outputsOf(op: AnyOp, opCase: AnyCase, device: Device): Promise<NumberArray[]> {
+  const outputs: NumberArray[] = [];
+  await checkCase(op, opCase, device, (name, got, ...wanted) => {
+    outputs.push(got);
+    return compareByNorm(name, got, ...wanted);
+  });
+  return outputs;
+}
+
 const casesOf = (op: AnyOp) => (op.cases as readonly AnyCase[]).filter((opCase) => opCase.benchmarkOnly !== true);
 
 for (const adapter of testDevices().filter(({ name }) => name === 'llvmpipe' || name === 'SwiftShader')) {
@@ -69,7 +95,9 @@ for (const adapter of testDevices().filter(({ name }) => name === 'llvmpipe' || 
         const pieces = inPieces(op, (count) => {
           most = Math.max(most, count);
         });
-        for (const opCase of casesOf(op)) await checkCase(pieces, opCase, device);
+        for (const opCase of casesOf(op)) {
+          expect(await outputsOf(pieces, opCase, device)).toEqual(await outputsOf(op, opCase, device));
+        }
         expect(most).toBeGreaterThan(1);
       });
     }

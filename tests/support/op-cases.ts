@@ -182,7 +182,7 @@ function compare(
 }
 
 /** Integers exactly, floats by the norm of their error and their largest error. */
-function compareByNorm(
+export function compareByNorm(
   name: string,
   got: NumberArray,
   want: HostOutput,

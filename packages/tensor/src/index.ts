@@ -34,8 +34,6 @@ export type {
   WgslProgram,
 } from './webgpu/kernel.ts';
 export { listWebGpuAdapters } from './webgpu/adapter.ts';
-export { rowWindows } from './webgpu/windows.ts';
-export type { RowWindow } from './webgpu/windows.ts';
 export type { WebGpuDevice } from './webgpu/device.ts';
 export type { ExpandedProgram } from './webgpu/prelude.ts';
 export type { OpProfile } from './webgpu/profile.ts';

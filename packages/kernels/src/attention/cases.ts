@@ -104,6 +104,20 @@ export const cases: readonly AttentionCase[] = [
     { queries: 80, keys: 50, heads: 4, kvHeads: 2, headDim: 16 },
     { bias: true, blocks, mask: Array.from({ length: 50 }, (_, j) => (j % 7 === 2 ? 0 : 1)) },
   ),
+  // Blocks whose keys lie apart: they can be bound in pieces.
+  attentionCase(
+    'keysApart',
+    { queries: 300, keys: 280, heads: 4, kvHeads: 2, headDim: 16 },
+    {
+      bias: true,
+      blocks: [
+        { q: [0, 100], k: [0, 90] },
+        { q: [100, 190], k: [70, 200] },
+        { q: [195, 300], k: [190, 280] },
+      ],
+      mask: Array.from({ length: 280 }, (_, j) => (j % 7 === 2 ? 0 : 1)),
+    },
+  ),
   real('8x64.1024x1024', { queries: 1024, keys: 1024, heads: 8, headDim: 64 }),
   real('24x128.576x576', { queries: 576, keys: 576, heads: 24, kvHeads: 8, headDim: 128 }),
   real('24x128.576x2304', { queries: 576, keys: 2304, heads: 24, kvHeads: 8, headDim: 128 }),

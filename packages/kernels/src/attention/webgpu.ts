@@ -1,11 +1,13 @@
-// Chooses an attention program for an adapter and a size.
+// Chooses an attention program for an adapter and a size, and cuts a call whose operands are larger than one binding.
 import type { OpDefinition } from '@magi1/tensor';
 import { foldWorkgroups, softwareLanes } from '../support/wgsl/dispatch.ts';
+import { rowWindow } from '../support/wgsl/row-ranges.ts';
 import type { AttentionParams } from './index.ts';
 import { attentionSizes } from './sizes.ts';
 import { KEPT_KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
 import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './workgroup.ts';
-import { queryTiles } from './work-list.ts';
+import { queryTiles, tileGroups } from './work-list.ts';
+import type { TileGroup } from './work-list.ts';
 
 export const webgpu: NonNullable<
   OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['webgpu']
@@ -17,32 +19,38 @@ export const webgpu: NonNullable<
   const bySubgroup = lanes > 0;
   const units = switches.wide ? headDim / 4 : headDim;
   const tiles = queryTiles(params.blocks, queries, bySubgroup ? lanes * QUERIES_PER_LANE : TILE_QUERIES);
-  return [
-    {
-      program: bySubgroup ? subgroupAttention : tileAttention,
-      variant: bySubgroup ? { ...switches, lanes } : { ...switches, parts: tileParts(headDim) },
-      bindings: {
-        q,
-        k,
-        v,
-        tiles,
-        ...(keyMask === undefined ? {} : { keyMask }),
-        ...(relativeBias === undefined ? {} : { relativeBias }),
-        y: outputs[0]!,
-      },
-      params: {
-        queries,
-        keys,
-        heads,
-        kv_heads: kvHeads,
-        group: heads / kvHeads,
-        units,
-        tiles: tiles.length / 4,
-        key_tile: bySubgroup ? KEPT_KEYS : TILE_KEYS,
-        scale: params.scale,
-        ...(bySubgroup ? { head_dim: headDim, unit_tile: lanes } : { slice: SLICE, value_keys: VALUE_KEYS }),
-      },
-      workgroups: foldWorkgroups('attention', (tiles.length / 4) * heads, capabilities),
+  const [queryBytes, keyBytes] = [4 * heads * headDim, 4 * kvHeads * headDim];
+  const most = (rowBytes: number) => Math.floor(capabilities.maxBindingBytes / rowBytes);
+  const isWhole = queries <= most(queryBytes) && keys <= most(keyBytes);
+  const groups: TileGroup[] = isWhole
+    ? [{ tiles, queries: [0, queries], keys: [0, keys] }]
+    : tileGroups(tiles, most(queryBytes), most(keyBytes));
+  return groups.map(({ tiles, queries: [q0, q1], keys: [k0, k1] }) => ({
+    program: bySubgroup ? subgroupAttention : tileAttention,
+    variant: bySubgroup ? { ...switches, lanes } : { ...switches, parts: tileParts(headDim) },
+    bindings: {
+      q: rowWindow(q, queryBytes, q0, q1 - q0),
+      k: rowWindow(k, keyBytes, k0, k1 - k0),
+      v: rowWindow(v, keyBytes, k0, k1 - k0),
+      tiles,
+      ...(keyMask === undefined ? {} : { keyMask: rowWindow(keyMask, 4, k0, k1 - k0) }),
+      ...(relativeBias === undefined ? {} : { relativeBias }),
+      y: rowWindow(outputs[0]!, queryBytes, q0, q1 - q0),
     },
-  ];
+    params: {
+      // Read for the bias alone, which is bound whole: entry [h, key - query + queries - 1] of rows of queries + keys - 1,
+      // where the windows' rows are k0 and q0 less than the call's.
+      queries: queries - q0 + k0,
+      keys: keys + q0 - k0,
+      heads,
+      kv_heads: kvHeads,
+      group: heads / kvHeads,
+      units,
+      tiles: tiles.length / 4,
+      key_tile: bySubgroup ? KEPT_KEYS : TILE_KEYS,
+      scale: params.scale,
+      ...(bySubgroup ? { head_dim: headDim, unit_tile: lanes } : { slice: SLICE, value_keys: VALUE_KEYS }),
+    },
+    workgroups: foldWorkgroups('attention', (tiles.length / 4) * heads, capabilities),
+  }));
 };

@@ -29,6 +29,11 @@ export const cases: readonly Conv3dCase[] = [
     params: { padding: [0, 1, 3], stride: [1, 1, 1] },
   },
   {
+    name: 'clips',
+    inputs: { x: { shape: [3, 2, 2, 4, 16], dtype: 'f32' }, weight: { shape: [4, 2, 3, 3, 3], dtype: 'f32' } },
+    params: { padding: [1, 1, 1], stride: [1, 1, 1] },
+  },
+  {
     name: 'vae.last_layer.tile',
     inputs: {
       x: { shape: [1, 4, 12, 256, 256], dtype: 'f32' },

@@ -2,6 +2,7 @@
 import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import { filtersTogether } from './shape.ts';
 import type { Conv3dParams } from './shape.ts';
 
@@ -137,15 +138,16 @@ export const webgpu: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dPara
   const together = filtersTogether(weight.shape[0]!);
   const [outFrames, outHeight, outWidth] = y.shape.slice(2) as [number, number, number];
   const groups = Math.ceil(outWidth / POSITIONS);
-  const invocations = (x.shape[0]! * weight.shape[0]! * outFrames * outHeight * groups) / together;
+  const [xBytes, yBytes] = [x.byteLength / x.shape[0]!, y.byteLength / x.shape[0]!];
   const sizes = [...x.shape, ...y.shape.slice(2), weight.shape[0]!, ...weight.shape.slice(2), ...stride, ...padding];
-  return [
-    {
+  return rowRanges('conv3d', x.shape[0]!, [xBytes, yBytes], capabilities).map((range) => {
+    const invocations = (range.count * weight.shape[0]! * outFrames * outHeight * groups) / together;
+    return {
       program,
       variant: { weight: weight.dtype, bias: bias !== undefined, filters: together, unitStride: stride[2] === 1 },
-      bindings: { x, weight, ...(bias && { bias }), y },
+      bindings: { x: range.window(x, xBytes), weight, ...(bias && { bias }), y: range.window(y, yBytes) },
       params: { invocations, groups, zero: 0, ...Object.fromEntries(SIZES.map((name, i) => [name, sizes[i]!])) },
       workgroups: foldWorkgroups('conv3d', Math.ceil(invocations / 64), capabilities),
-    },
-  ];
+    };
+  });
 };

@@ -17,6 +17,7 @@ export const cases: readonly OpCase<'ids' | 'table', never, object>[] = [
   lookup('bf16.odd', 'bf16', 5, 11, 27),
   lookup('f16.odd', 'f16', 5, 11, 27),
   lookup('f8e4m3fn.odd', 'f8e4m3fn', 6, 9, 31),
+  lookup('bf16.even', 'bf16', 20, 40, 64),
   lookup('t5.shared', 'bf16', 800, 32128, 512, true),
 ];
 

@@ -1,9 +1,10 @@
 // WGSL of embedding: one element of the output per invocation; a table larger than one binding takes several dispatches,
 // each for the ids in its rows.
-import { rowWindows } from '@magi1/tensor';
+import { bytesPerElement } from '@magi1/tensor';
 import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
 
 const program: WgslProgram<{ readonly dtype: DType }> = {
   name: 'embedding',
@@ -38,11 +39,12 @@ export const webgpu: NonNullable<OpDefinition<'ids' | 'table', never, object>['w
 ) => {
   const y = outputs[0]!;
   const [rows, width] = table.shape as [number, number];
-  return rowWindows(table, capabilities).map((part) => ({
+  const rowBytes = width * bytesPerElement(table.dtype);
+  return rowRanges('embedding', rows, [rowBytes], capabilities).map((range) => ({
     program,
     variant: { dtype: table.dtype },
-    bindings: { ids, table: part.window, y },
-    params: { size: y.size, width, all_rows: rows, first_row: part.row, rows: part.rows },
+    bindings: { ids, table: range.window(table, rowBytes), y },
+    params: { size: y.size, width, all_rows: rows, first_row: range.start, rows: range.count },
     workgroups: foldWorkgroups('embedding', Math.ceil(y.size / 64), capabilities),
   }));
 };

@@ -1,12 +1,10 @@
-// What the WebGPU runtime generates and packs, its error log and row windows: no adapter needed.
+// What the WebGPU runtime generates and packs, and its error log: no adapter needed.
 import { describe, expect, test } from 'vitest';
 import { Magi1Error, OutOfMemoryError } from '../errors.ts';
-import { Device } from '../open.ts';
 import { FailureLog } from './failures.ts';
-import type { WebGpuCapabilities, WgslProgram } from './kernel.ts';
+import type { WgslProgram } from './kernel.ts';
 import { expandProgram, numberLines, packParams, programKey } from './prelude.ts';
 import { translate } from './recorder.ts';
-import { rowWindows } from './windows.ts';
 
 const program: WgslProgram<{ dtype: string; wide: boolean }> = {
   name: 'scale',
@@ -125,37 +123,4 @@ test('an adapter out of memory is told apart', () => {
   }
   expect(translate(new GPUOutOfMemoryError())).toBeInstanceOf(OutOfMemoryError);
   expect(translate(new GPUValidationError())).not.toBeInstanceOf(OutOfMemoryError);
-});
-
-describe('row windows', () => {
-  const capabilities = { maxBindingBytes: 4096 } as WebGpuCapabilities;
-
-  test('cover all rows, aligned and within a binding', async () => {
-    const device = await Device.open({ backend: 'reference' });
-    for (const [rows, columns] of [
-      [100, 64],
-      [77, 48],
-      [33, 24],
-      [5, 1024],
-      [400, 7],
-    ] as const) {
-      const tensor = device.empty([rows, columns], 'f32');
-      let next = 0;
-      for (const { row, rows: count, window } of rowWindows(tensor, capabilities)) {
-        expect(row).toBe(next);
-        next += count;
-        expect(window.byteStart).toBe(row * columns * 4);
-        expect(window.byteStart % 256).toBe(0);
-        expect(window.byteLength).toBe(count * columns * 4);
-        expect(window.byteLength).toBeLessThanOrEqual(4096);
-      }
-      expect(next).toBe(rows);
-    }
-  });
-
-  test('one window when it fits, an error when a row does not', async () => {
-    const device = await Device.open({ backend: 'reference' });
-    expect(rowWindows(device.empty([3, 5], 'f32'), capabilities)).toHaveLength(1);
-    expect(() => rowWindows(device.empty([2, 1025], 'f32'), capabilities)).toThrow('exceed one binding of 4096 bytes');
-  });
 });

@@ -1,5 +1,5 @@
 // Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
-import { OpError, describeSpec, rowWindows } from '@magi1/tensor';
+import { OpError, bytesPerElement, describeSpec } from '@magi1/tensor';
 import type { WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { rowRanges } from '../../wgsl/row-ranges.ts';
 import { foldWorkgroups, softwareLanes } from '../../wgsl/dispatch.ts';
@@ -9,24 +9,25 @@ import type { Gemm } from './call.ts';
 
 export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;
-  const parts = layout === 'rows' ? rowWindows(b, capabilities) : [{ row: 0, rows: columns, window: b }];
+  const weightBytes = depth * bytesPerElement(b.dtype);
   if (layout === 'columns' && b.byteLength > capabilities.maxBindingBytes) {
     throw new OpError(op, `b ${describeSpec(b)} exceeds one binding of ${capabilities.maxBindingBytes} bytes`);
   }
+  const parts = rowRanges(op, columns, layout === 'rows' ? [weightBytes] : [], capabilities);
   return rowRanges(op, rows, [4 * depth, 4 * columns], capabilities).flatMap((range) =>
     parts.map((part): WebGpuDispatch => {
-      const { program, variant, extra, tileRows, tileColumns } = choose(gemm, range.count, part.rows, capabilities);
-      const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.rows / tileColumns);
+      const { program, variant, extra, tileRows, tileColumns } = choose(gemm, range.count, part.count, capabilities);
+      const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.count / tileColumns);
       return {
         program,
         variant,
         bindings: {
           a: range.window(a, 4 * depth),
-          b: part.window,
+          b: layout === 'rows' ? part.window(b, weightBytes) : b,
           ...(bias === undefined ? {} : { bias }),
           y: range.window(y, 4 * columns),
         },
-        params: { rows: range.count, columns: part.rows, depth, firstColumn: part.row, stride: columns, ...extra },
+        params: { rows: range.count, columns: part.count, depth, firstColumn: part.start, stride: columns, ...extra },
         workgroups: foldWorkgroups(op, tiles, capabilities),
       };
     }),

@@ -1,9 +1,10 @@
 // WGSL of strided copies: an invocation copies several positions of the innermost loop.
-import { OpError } from '@magi1/tensor';
 import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
 import { MOST_LOOPS } from './loops.ts';
 import type { CopyLoop, StridedCopy } from './loops.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../../wgsl/dispatch.ts';
+import { rowRanges } from '../../wgsl/row-ranges.ts';
+import type { StridedRows } from '../../wgsl/row-ranges.ts';
 
 /** `wide`: the innermost loop moves quads. */
 type CopyVariant = { readonly loops: number; readonly wide: boolean };
@@ -60,13 +61,37 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
+interface Side {
+  readonly binding: Tensor | TensorWindow;
+  /** Elements from the binding's start to the first one. */
+  readonly offset: number;
+}
+
+/** One dispatch, or several, cut along the outermost loop, when a tensor is larger than one binding. */
 export function webGpuCopy(op: string, copy: StridedCopy, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
-  return pieces(op, copy, capabilities).map((piece) => dispatch(op, piece, capabilities));
+  const [outermost, ...inner] = copy.loops as [CopyLoop, ...CopyLoop[]];
+  const rowsOf = (side: 'source' | 'target'): StridedRows => ({
+    start: 4 * copy[`${side}Offset`],
+    stride: 4 * outermost[side],
+    span: 4 * inner.reduce((n, loop) => n + (loop.length - 1) * loop[side], 1),
+  });
+  const rows = { source: rowsOf('source'), target: rowsOf('target') };
+  return rowRanges(op, outermost.length, [rows.source, rows.target], capabilities).map((range) => {
+    const bound = (side: 'source' | 'target'): Side => {
+      const binding = range.window(copy[side], rows[side]);
+      const before = 'byteStart' in binding ? binding.byteStart : 0;
+      return { binding, offset: (rows[side].start + range.start * rows[side].stride - before) / 4 };
+    };
+    const loops = [{ ...outermost, length: range.count }, ...inner];
+    return dispatch(op, bound('source'), bound('target'), loops, capabilities);
+  });
 }
 
 function dispatch(
   op: string,
-  { source, target, loops: given }: Piece,
+  source: Side,
+  target: Side,
+  given: readonly CopyLoop[],
   capabilities: WebGpuCapabilities,
 ): WebGpuDispatch {
   const inner = given.at(-1)!;
@@ -107,57 +132,4 @@ function dispatch(
     },
     workgroups: foldWorkgroups(op, Math.ceil(invocations / LANES), capabilities),
   };
-}
-
-interface Side {
-  readonly binding: Tensor | TensorWindow;
-  /** Elements from the binding's start to the first one. */
-  readonly offset: number;
-}
-
-interface Piece {
-  readonly source: Side;
-  readonly target: Side;
-  readonly loops: readonly CopyLoop[];
-}
-
-const ALIGNMENT = 256;
-
-/** The copy, cut along its outermost loop when a tensor is larger than one binding. */
-function pieces(op: string, copy: StridedCopy, { maxBindingBytes }: WebGpuCapabilities): Piece[] {
-  const { source, target, loops } = copy;
-  if (Math.max(source.byteLength, target.byteLength) <= maxBindingBytes) {
-    return [
-      {
-        source: { binding: source, offset: copy.sourceOffset },
-        target: { binding: target, offset: copy.targetOffset },
-        loops,
-      },
-    ];
-  }
-  const [outermost, ...inner] = loops as [CopyLoop, ...CopyLoop[]];
-  /** Bytes that one step of the outermost loop touches. */
-  const extent = (side: 'source' | 'target') => 4 * inner.reduce((n, loop) => n + (loop.length - 1) * loop[side], 1);
-  const fitting = (side: 'source' | 'target') =>
-    Math.floor((maxBindingBytes - ALIGNMENT - extent(side)) / (4 * outermost[side])) + 1;
-  const step = Math.min(fitting('source'), fitting('target'));
-  if (step < 1) {
-    throw new OpError(op, `one step of its outermost loop exceeds a binding of ${maxBindingBytes} bytes`);
-  }
-  const found: Piece[] = [];
-  for (let start = 0; start < outermost.length; start += step) {
-    const length = Math.min(step, outermost.length - start);
-    const side = (tensor: Tensor, key: 'source' | 'target', offset: number): Side => {
-      const first = 4 * (offset + start * outermost[key]);
-      const byteStart = first - (first % ALIGNMENT);
-      const byteEnd = first + 4 * (length - 1) * outermost[key] + extent(key);
-      return { binding: { tensor, byteStart, byteLength: byteEnd - byteStart }, offset: (first - byteStart) / 4 };
-    };
-    found.push({
-      source: side(source, 'source', copy.sourceOffset),
-      target: side(target, 'target', copy.targetOffset),
-      loops: [{ ...outermost, length }, ...inner],
-    });
-  }
-  return found;
 }
