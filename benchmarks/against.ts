@@ -1,9 +1,8 @@
 // The case tables of two builds, interleaved run by run in one process: what the machine does besides hits both alike.
-import type { AnyOp, Device, DeviceOptions, Tensor } from '@magi1/tensor';
+import type { AnyCase, AnyOp, Device, DeviceOptions, Tensor } from '@magi1/tensor';
 import { chosenCases } from './builds.ts';
 import type { Build, Choice } from './builds.ts';
 import { disposeAll, uploadInputs } from './inputs.ts';
-import type { AnyCase } from './inputs.ts';
 import { duration, median, medianInterval } from './statistics.ts';
 import { textTable } from './tables.ts';
 

@@ -2,9 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { AnyOp } from '@magi1/tensor';
+import type { AnyCase, AnyOp } from '@magi1/tensor';
 import { casesOf } from './inputs.ts';
-import type { AnyCase } from './inputs.ts';
 
 export interface Build {
   readonly root: string;

@@ -1,7 +1,7 @@
 // What a device can do at best, measured: multiply-adds in registers, and bytes of large copies.
 import { affineOp } from '@magi1/kernels';
 import { defineOp, elementCount, runOp, scope, wasmKernel } from '@magi1/tensor';
-import type { Device, F32x4, Var, WebGpuDevice, WgslProgram } from '@magi1/tensor';
+import type { Device, F32x4, OpTypes, Tensor, Var, WebGpuDevice, WgslProgram } from '@magi1/tensor';
 import { measure } from './measure.ts';
 import type { Effort } from './measure.ts';
 
@@ -77,14 +77,14 @@ const kernel = wasmKernel({
 });
 
 /** Many multiply-adds on few numbers: x is a multiple of 256 elements; what comes out only proves that it ran. */
-const fmaOp = defineOp<'x', never, FmaParams>({
+const fmaOp = defineOp<OpTypes<{ x: Tensor }, FmaParams>>({
   name: 'peakFma',
-  infer: ({ x }) => [{ shape: x.shape, dtype: 'f32' }],
+  infer: ({ x }) => ({ shape: x.shape, dtype: 'f32' }),
   cost: ({ x }, { rounds }) => ({
     flops: (elementCount(x.shape) / 4) * rounds * FLOPS_PER_ROUND,
     bytes: 8 * elementCount(x.shape),
   }),
-  reference({ x }, [y], { rounds, factor, addend }) {
+  reference({ inputs: { x }, y, params: { rounds, factor, addend } }) {
     for (let i = 0; i < x.data.length; i++) {
       let [a, b, c] = [x.data[i]!, x.data[i]! + 1, x.data[i]! + 2];
       for (let round = 0; round < (rounds * CHAINS) / 3; round++) {
@@ -92,24 +92,24 @@ const fmaOp = defineOp<'x', never, FmaParams>({
         b = b * factor + addend;
         c = c * factor + addend;
       }
-      y!.data[i] = a + b + c;
+      y.data[i] = a + b + c;
     }
   },
-  webgpu: ({ inputs, outputs, params }) => [
+  webgpu: ({ inputs, y, params }) => [
     {
       program,
       variant: {},
-      bindings: { x: inputs.x, y: outputs[0]! },
+      bindings: { x: inputs.x, y },
       params: { ...params },
-      workgroups: [outputs[0]!.size / 4 / LANES, 1, 1],
+      workgroups: [y.size / 4 / LANES, 1, 1],
     },
   ],
-  wasm: ({ inputs, outputs, params }) => [
+  wasm: ({ inputs, y, params }) => [
     {
       kernel,
       variant: {},
-      args: { x: inputs.x, y: outputs[0]!, ...params },
-      items: outputs[0]!.size / 4,
+      args: { x: inputs.x, y, ...params },
+      items: y.size / 4,
       itemCost: params.rounds * FLOPS_PER_ROUND,
     },
   ],
@@ -147,7 +147,7 @@ async function multiplyAdds(device: Device, elements: number, rounds: number, ef
   const params: FmaParams = { rounds, factor: 0.5, addend: 1 };
   // wasm sums twelve chains, the others three.
   const wanted = 2 * (device.backend === 'wasm' ? CHAINS : 3);
-  using y = runOp(fmaOp, { x }, params)[0]!;
+  using y = runOp(fmaOp, { x }, params);
   const wrong = (await y.toFloat32()).find((value) => !(Math.abs(value - wanted) < 1e-3));
   if (wrong !== undefined) throw new Error(`peakFma gave ${wrong} instead of ${wanted} on ${device.info.name}`);
   const { min } = await measure(device, () => void runOp(fmaOp, { x }, params), effort);

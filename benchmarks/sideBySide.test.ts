@@ -34,12 +34,12 @@ test('exact rows of attention are those of the op', () => {
   const task = { kind: 'attention', name: 'a', heads: 4, kvHeads: 2, headDim: 8, queries: 9, keys: 11 } as const;
   const inputs = [normals(9 * 32, 1), normals(11 * 16, 2), normals(11 * 16, 3)];
   const views = inputs.map((data, i) => ({ shape: i === 0 ? [9, 4, 8] : [11, 2, 8], dtype: 'f32' as const, data }));
-  const output = { shape: [9, 4, 8], dtype: 'f32' as const, data: new Float64Array(9 * 32) };
+  const y = { shape: [9, 4, 8], dtype: 'f32' as const, data: new Float64Array(9 * 32) };
   const [q, k, v] = views as [(typeof views)[0], (typeof views)[0], (typeof views)[0]];
   const params = { blocks: [{ q: [0, 9], k: [0, 11] }], scale: 1 / Math.sqrt(8) } as const;
-  attentionOp.reference({ q, k, v }, [output], params);
+  attentionOp.reference({ inputs: { q, k, v }, y, params });
   const { rows, values } = exactRows(task, inputs);
-  const wanted = rows.flatMap((row) => [...output.data.subarray(row * 32, (row + 1) * 32)]);
+  const wanted = rows.flatMap((row) => [...y.data.subarray(row * 32, (row + 1) * 32)]);
   expect(rows).toContain(8);
   expect(relativeL2(values, wanted)).toBeLessThan(1e-6);
 });

@@ -1,7 +1,6 @@
 // Runs the case tables of all ops on one device, smallest work first, until its time is used up.
-import type { AnyOp, Device } from '@magi1/tensor';
+import type { AnyCase, AnyOp, Device } from '@magi1/tensor';
 import { casesOf } from './inputs.ts';
-import type { AnyCase } from './inputs.ts';
 import { measureCase } from './measure.ts';
 import type { Effort } from './measure.ts';
 import { measurePeaks } from './peaks.ts';

@@ -2,7 +2,7 @@
 // two seconds of the machine on which YARDSTICK_MS was measured, in proportion to a yardstick on any slower one.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { defineOp, Device } from '@magi1/tensor';
-import type { Tensor, WebGpuDevice, WebGpuDispatch } from '@magi1/tensor';
+import type { OpTypes, Tensor, WebGpuDevice, WebGpuDispatch } from '@magi1/tensor';
 import { expandProgram } from '../packages/tensor/src/webgpu/prelude.ts';
 import { loadOps } from './support/all-ops.ts';
 import { testAdapters } from './support/devices.ts';
@@ -46,9 +46,9 @@ describe.each(lavapipe)('%s', (adapter) => {
    */
   async function compileMilliseconds({ dispatch, expanded }: PlannedDispatch): Promise<number> {
     const x = device.empty([1024], 'f32');
-    const op = defineOp<'x', never, unknown>({
+    const op = defineOp<OpTypes<{ x: Tensor }>>({
       name: expanded.key,
-      infer: () => [],
+      infer: (inputs) => inputs.x,
       cost: () => ({ flops: 0, bytes: 0 }),
       reference: () => undefined,
       cases: [],
@@ -70,7 +70,7 @@ describe.each(lavapipe)('%s', (adapter) => {
       const before = process.cpuUsage();
       device.execute(
         { ...op, webgpu: () => [{ ...dispatch, bindings, workgroups: [1, 1, 1] }] },
-        { inputs: { x }, outputs: [], params: {} },
+        { inputs: { x }, y: x, params: {} },
       );
       await device.sync();
       const { user, system } = process.cpuUsage(before);

@@ -3,11 +3,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cast, castOp, concatOp, embedding, embeddingOp, narrowOp, patchifyOp, permuteOp } from '@magi1/kernels';
 import { fromFloat32, toFloat32 } from '@magi1/tensor';
-import type { AnyOp, Device, FloatDType } from '@magi1/tensor';
+import type { AnyCase, AnyOp, Device, FloatDType } from '@magi1/tensor';
 import { WasmDevice } from '../packages/tensor/src/wasm/device.ts';
 import { testDevices } from './support/devices.ts';
 import { checkCase } from './support/op-cases.ts';
-import type { AnyCase } from './support/op-cases.ts';
 
 const matrix = (name: string, shape: number[], params: object, dtype: FloatDType = 'f32'): AnyCase => ({
   name,

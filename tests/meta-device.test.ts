@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyRows, linear, silu } from '@magi1/kernels';
-import { MetaDevice, OpError, defineOp, isOp, runOp } from '@magi1/tensor';
-import type { AnyOp, CaseInput, Device, MemoryStats, Tensor } from '@magi1/tensor';
+import { MetaDevice, OpError, defineOp, describeSpec, isOp, runOp } from '@magi1/tensor';
+import type { AnyCase, AnyOp, CaseInput, Device, MemoryStats, Tensor } from '@magi1/tensor';
 import { T5Encoder, t5WeightSpecs } from '../packages/magi1/src/t5/encoder.ts';
 import { parseT5Config } from '../packages/magi1/src/t5/config.ts';
 import { randomTransformer, SMALL_MODEL } from '../packages/magi1/src/transformer/testing.ts';
@@ -16,19 +16,17 @@ import type { WeightSpecs } from '../packages/magi1/src/weights.ts';
 import { loadOps } from './support/all-ops.ts';
 import { TINY_MODEL } from './support/cli.ts';
 import { testDevices } from './support/devices.ts';
-import type { AnyCase } from './support/op-cases.ts';
 
 const ops: AnyOp[] = await loadOps();
 const config = (path: string): unknown => JSON.parse(readFileSync(join(TINY_MODEL, path), 'utf8'));
 
 /** Runs a case without data. */
-function shapesOf(op: AnyOp, { inputs, params }: AnyCase, device: Device): string[] {
+function outputOf(op: AnyOp, { inputs, params }: AnyCase, device: Device): string {
   const given = Object.entries(inputs as Record<string, CaseInput | undefined>).filter(([, input]) => input);
   const tensors = given.map(([name, input]) => [name, device.empty(input!.shape, input!.dtype)] as const);
-  const outputs = runOp(op, Object.fromEntries(tensors), params);
-  const shapes = outputs.map(({ dtype, shape }) => `${dtype}[${shape.join(',')}]`);
-  for (const tensor of [...outputs, ...tensors.map(([, tensor]) => tensor)]) tensor.dispose();
-  return shapes;
+  using y = runOp(op, Object.fromEntries(tensors), params);
+  for (const [, tensor] of tensors) tensor.dispose();
+  return describeSpec(y);
 }
 
 function emptyWeights(specs: WeightSpecs, device: Device): Weights {
@@ -104,8 +102,8 @@ for (const { name, open } of testDevices()) {
     it.each(ops.map((op) => [op.name, op] as const))('%s', async (_, op) => {
       const before = meta.counts.ops;
       for (const opCase of (op.cases as AnyCase[]).filter(({ benchmarkOnly }) => !benchmarkOnly)) {
-        const shapes: string[][] = [];
-        const [real, dry] = await peaks((each) => void shapes.push(shapesOf(op, opCase, each)));
+        const shapes: string[] = [];
+        const [real, dry] = await peaks((each) => void shapes.push(outputOf(op, opCase, each)));
         expect({ name: opCase.name, shapes: shapes[1], peak: dry!.peak, tensors: dry!.tensors }).toEqual({
           name: opCase.name,
           shapes: shapes[0],
@@ -158,7 +156,7 @@ describe('the meta device', () => {
     await expect(x.read()).rejects.toThrow('meta: a tensor was read on the meta device, which has no values');
     const op = defineOp({
       name: 'onlyWasm',
-      infer: () => [{ shape: [1], dtype: 'f32' }],
+      infer: () => ({ shape: [1], dtype: 'f32' }),
       cost: () => ({ flops: 0, bytes: 0 }),
       reference: () => undefined,
       cases: [],

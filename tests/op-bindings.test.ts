@@ -23,10 +23,9 @@ import {
   unaryOp,
 } from '@magi1/kernels';
 import { OpError } from '@magi1/tensor';
-import type { AnyOp, Device, NumberArray, OpCall, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import type { AnyCase, AnyOp, Device, NumberArray, OpCall, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { testDevices } from './support/devices.ts';
 import { checkCase, compareByNorm } from './support/op-cases.ts';
-import type { AnyCase } from './support/op-cases.ts';
 
 const ops: AnyOp[] = [
   affineOp,

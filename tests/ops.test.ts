@@ -5,11 +5,10 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { affineOp } from '@magi1/kernels';
 import { Device } from '@magi1/tensor';
-import type { AnyOp } from '@magi1/tensor';
+import type { AnyCase, AnyOp } from '@magi1/tensor';
 import { kernelsFolder, loadOps, rooms } from './support/all-ops.ts';
 import { testDevices } from './support/devices.ts';
 import { checkCase } from './support/op-cases.ts';
-import type { AnyCase } from './support/op-cases.ts';
 
 const GUARD_BYTES = 64;
 const RANDOM_RUNS = 6;
@@ -38,18 +37,16 @@ test('a wrong element is named: its place, what it is and what it must be', asyn
   });
   const withWrong = (value: number): AnyOp => ({
     ...affineOp,
-    reference({ x }, [y]) {
-      y!.data.set(x!.data.map((v) => 2 * v));
-      y!.data[18] = value;
+    reference({ inputs: { x }, y }) {
+      y.data.set(x!.data.map((v) => 2 * v));
+      y.data[18] = value;
     },
   });
   await expect(checkCase(withWrong(37), opCase(), device)).rejects.toThrow(
-    /^output 0\[1,1,2\] is 36, must be 37; relative L2 error/,
+    /^y\[1,1,2\] is 36, must be 37; relative L2 error/,
   );
-  await expect(checkCase(withWrong(NaN), opCase(), device)).rejects.toThrow('output 0[1,1,2] is 36, must be NaN');
-  await expect(checkCase(withWrong(37), opCase(0), device)).rejects.toThrow(
-    'output 0[1,1,2] is 36, must be exactly 37',
-  );
+  await expect(checkCase(withWrong(NaN), opCase(), device)).rejects.toThrow('y[1,1,2] is 36, must be NaN');
+  await expect(checkCase(withWrong(37), opCase(0), device)).rejects.toThrow('y[1,1,2] is 36, must be exactly 37');
 });
 
 for (const { name, open } of devices) {

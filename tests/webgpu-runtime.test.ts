@@ -15,10 +15,10 @@ import {
   runOp,
   TensorTooLargeError,
 } from '@magi1/tensor';
-import type { DeviceOptions, OpDefinition, Tensor, WebGpuDevice, WgslProgram } from '@magi1/tensor';
+import type { DeviceOptions, OpTypes, Tensor, WebGpuDevice, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { testAdapters } from './support/devices.ts';
 
-type WebGpu = NonNullable<OpDefinition<'x', never, unknown>['webgpu']>;
+type WebGpu = WebGpuOf<OpTypes<{ x: Tensor }>>;
 
 const inputAndOutput = [
   { name: 'x', type: 'array<u32>', access: 'read' },
@@ -27,9 +27,9 @@ const inputAndOutput = [
 
 /** An op of one input and an output like it, for programs of these tests. */
 function testOp(name: string, webgpu: WebGpu) {
-  return defineOp<'x', never, unknown>({
+  return defineOp<OpTypes<{ x: Tensor }>>({
     name,
-    infer: ({ x }) => [{ shape: x.shape, dtype: x.dtype }],
+    infer: ({ x }) => ({ shape: x.shape, dtype: x.dtype }),
     cost: ({ x }) => ({ flops: elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
     reference: () => undefined,
     cases: [],
@@ -52,16 +52,16 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
 }`,
 };
 const addOp = (add: number) =>
-  testOp('add', ({ inputs: { x }, outputs: [y] }) => [
+  testOp('add', ({ inputs: { x }, y }) => [
     {
       program: addProgram,
       variant: {},
-      bindings: { x, y: y! },
+      bindings: { x, y },
       params: { size: words(x), add },
       workgroups: groups(words(x)),
     },
   ]);
-const add = (x: Tensor, by = 1): Tensor => runOp(addOp(by), { x }, {})[0]!;
+const add = (x: Tensor, by = 1): Tensor => runOp(addOp(by), { x }, {});
 
 const openDevice = async (adapter: string, options: DeviceOptions = {}) =>
   (await Device.open({ ...options, backend: 'webgpu', adapter })) as WebGpuDevice;
@@ -118,14 +118,14 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   y[lane] = sum + memory[lane] - memory[lane];
 }`,
       };
-      const op = testOp(program.name, ({ inputs: { x }, outputs: [y] }) => [
-        { program, variant: {}, bindings: { x, y: y! }, params: { size }, workgroups: [1, 1, 1] },
+      const op = testOp(program.name, ({ inputs: { x }, y }) => [
+        { program, variant: {}, bindings: { x, y }, params: { size }, workgroups: [1, 1, 1] },
       ]);
       using x = device.zeros([64], 'u32');
       await device.sync();
       const start = process.cpuUsage();
       for (let i = 0; i < 3; i++) {
-        using y = runOp(op, { x }, {})[0]!;
+        using y = runOp(op, { x }, {});
         expect(await y.read()).toEqual(new Uint32Array(64));
       }
       const { user, system } = process.cpuUsage(start);
@@ -224,11 +224,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
 fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     };
     const withTable = (table: Uint32Array) =>
-      testOp('table', ({ inputs: { x }, outputs: [y] }) => [
+      testOp('table', ({ inputs: { x }, y }) => [
         {
           program,
           variant: {},
-          bindings: { x, y: y!, table },
+          bindings: { x, y, table },
           params: { last: table.length - 1 },
           workgroups: [1, 1, 1],
         },
@@ -239,14 +239,14 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       const table = new Uint32Array(length);
       table[0] = 3;
       table[length - 1]! += length;
-      return runOp(withTable(table), { x }, {})[0]!;
+      return runOp(withTable(table), { x }, {});
     });
     const got = await Promise.all(sums.map(async (sum) => (await sum.read())[0]));
     expect(got).toEqual(lengths.map((length) => (length === 1 ? 8 : 3 + length)));
   });
 
   test('temporaries of an op are freed', async () => {
-    const twice = testOp('twice', ({ inputs: { x }, outputs: [y] }) => {
+    const twice = testOp('twice', ({ inputs: { x }, y }) => {
       const middle = device.empty(x.shape, x.dtype);
       const base = {
         program: addProgram,
@@ -256,11 +256,11 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       };
       return [
         { ...base, bindings: { x, y: middle } },
-        { ...base, bindings: { x: middle, y: y! } },
+        { ...base, bindings: { x: middle, y } },
       ];
     });
     const x = counting(70);
-    const y = runOp(twice, { x }, {})[0]!;
+    const y = runOp(twice, { x }, {});
     expect(device.memory().tensors).toBe(2);
     expect((await y.read())[69]).toBe(89);
   });
@@ -269,11 +269,11 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     const x = counting(4);
     type Dispatch = ReturnType<WebGpu>[number];
     const attempt = (change: Partial<Dispatch>, ofBindings: Dispatch['bindings'] = {}) => {
-      const op = testOp('wrong', ({ outputs: [y] }) => [
+      const op = testOp('wrong', ({ y }) => [
         {
           program: addProgram,
           variant: {},
-          bindings: { x, y: y!, ...ofBindings },
+          bindings: { x, y, ...ofBindings },
           params: { size: 4, add: 1 },
           workgroups: [1, 1, 1],
           ...change,
@@ -295,7 +295,7 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
   });
 
   test('an op without WebGPU version says so', () => {
-    const noWebGpu = defineOp<'x', never, unknown>({ ...addOp(1), webgpu: undefined as never });
+    const noWebGpu = defineOp<OpTypes<{ x: Tensor }>>({ ...addOp(1), webgpu: undefined as never });
     expect(() => runOp(noWebGpu, { x: counting(1) }, {})).toThrow('add: has no WebGPU version');
   });
 
@@ -305,11 +305,11 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       name: 'test.broken',
       source: () => '@compute @workgroup_size(1)\nfn main() { y[0] = nonsense; }',
     };
-    const broken = testOp('broken', ({ inputs: { x }, outputs: [y] }) => [
-      { program, variant: {}, bindings: { x, y: y! }, params: { size: 1, add: 1 }, workgroups: [1, 1, 1] },
+    const broken = testOp('broken', ({ inputs: { x }, y }) => [
+      { program, variant: {}, bindings: { x, y }, params: { size: 1, add: 1 }, workgroups: [1, 1, 1] },
     ]);
     const x = counting(4);
-    const y = runOp(broken, { x }, {})[0]!;
+    const y = runOp(broken, { x }, {});
     const outcomes = await Promise.allSettled([y.read(), device.sync()]);
     for (const outcome of outcomes) {
       expect(outcome.status).toBe('rejected');
@@ -338,11 +338,11 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       name: 'test.overrun',
       source: () => '@compute @workgroup_size(1)\nfn main() { y[0] = x[0]; y[5] = params.size + params.add; }',
     };
-    const op = testOp('overrun', ({ inputs: { x }, outputs: [y] }) => [
-      { program: overrun, variant: {}, bindings: { x, y: y! }, params: { size: 1, add: 1 }, workgroups: [1, 1, 1] },
+    const op = testOp('overrun', ({ inputs: { x }, y }) => [
+      { program: overrun, variant: {}, bindings: { x, y }, params: { size: 1, add: 1 }, workgroups: [1, 1, 1] },
     ]);
     const x = guarded.tensor([1, 2, 3], [3], 'u32');
-    const y = runOp(op, { x }, {})[0]!;
+    const y = runOp(op, { x }, {});
     expect(await guarded.guardDamage(x)).toBeUndefined();
     expect(await guarded.guardDamage(y)).toContain('overrun');
     // What the kernel left out is NaN.
@@ -400,21 +400,21 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
       params: { row: 'u32' },
       source: () => '@compute @workgroup_size(1)\nfn main() { y[params.row] = x[0]; }',
     };
-    const firstWords = defineOp<'x', never, unknown>({
+    const firstWords = defineOp<OpTypes<{ x: Tensor }>>({
       ...addOp(0),
-      infer: () => [{ shape: [2], dtype: 'u32' }],
-      webgpu: ({ inputs: { x }, outputs: [y] }) =>
+      infer: () => ({ shape: [2], dtype: 'u32' }),
+      webgpu: ({ inputs: { x }, y }) =>
         [0, 1].map((row) => ({
           program: firstWord,
           variant: {},
-          bindings: { x: { tensor: x, byteStart: row * most, byteLength: most }, y: y! },
+          bindings: { x: { tensor: x, byteStart: row * most, byteLength: most }, y },
           params: { row },
           workgroups: [1, 1, 1],
         })),
     });
     x.writeBytes(Uint8Array.of(1, 0, 0, 0), 0);
     x.writeBytes(Uint8Array.of(2, 0, 0, 0), most);
-    expect(await runOp(firstWords, { x }, {})[0]!.read()).toEqual(Uint32Array.of(1, 2));
+    expect(await runOp(firstWords, { x }, {}).read()).toEqual(Uint32Array.of(1, 2));
   });
 
   test('an abort leaves what others have recorded', async () => {

@@ -3,10 +3,10 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { AnyCase } from '@magi1/tensor';
 import type * as WgslReflectModule from 'wgsl_reflect';
 import { packParams, PARAMS_BYTES } from '../packages/tensor/src/webgpu/prelude.ts';
 import { kernelsFolder, loadOps, rooms } from './support/all-ops.ts';
-import type { AnyCase } from './support/op-cases.ts';
 import { CAPABILITIES, planCase, programsOf } from './support/programs.ts';
 
 // The package's main file for Node is CommonJS under an ES module's name and cannot be loaded.

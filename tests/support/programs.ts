@@ -1,6 +1,7 @@
 // The WGSL programs and wasm kernels that the case tables of ops lead to, found without any adapter.
-import { MetaDevice, elementCount, scope } from '@magi1/tensor';
+import { MetaDevice, inferOutput, scope } from '@magi1/tensor';
 import type {
+  AnyCase,
   AnyOp,
   CaseInput,
   ExpandedProgram,
@@ -11,7 +12,6 @@ import type {
   WebGpuDispatch,
 } from '@magi1/tensor';
 import { expandProgram, programKey } from '../../packages/tensor/src/webgpu/prelude.ts';
-import type { AnyCase } from './op-cases.ts';
 
 const common = {
   maxWorkgroupsPerDimension: 65535,
@@ -52,9 +52,9 @@ function planCall<T>(op: AnyOp, opCase: AnyCase, plan: (call: OpCall) => readonl
     for (const [name, input] of Object.entries(opCase.inputs as Record<string, CaseInput | undefined>)) {
       if (input !== undefined) inputs[name] = device.empty(input.shape, input.dtype);
     }
-    const outputs = op.infer(opCase.inputs, opCase.params).map((spec) => device.empty(spec.shape, spec.dtype));
-    if (outputs.every((output) => elementCount(output.shape) === 0)) return;
-    planned = plan({ inputs, outputs, params: opCase.params as unknown });
+    const { shape, dtype } = inferOutput(op, opCase.inputs, opCase.params);
+    const y = device.empty(shape, dtype);
+    if (y.size > 0) planned = plan({ inputs, y, params: opCase.params as unknown });
   });
   return planned;
 }

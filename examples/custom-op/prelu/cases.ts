@@ -1,8 +1,8 @@
 // Cases of PReLU: sizes with and without whole vectors of four, one element, a row longer than a workgroup.
-import type { CaseFill, OpCase, Shape } from '@magi1/tensor';
-import type { PreluParams } from './index.ts';
+import type { CaseFill, CaseOf, Shape } from '@magi1/tensor';
+import type { Prelu } from './contract.ts';
 
-type PreluCase = OpCase<'x' | 'slope', never, PreluParams>;
+type PreluCase = CaseOf<Prelu>;
 
 function of(name: string, shape: Shape, fill: CaseFill = { kind: 'normal' }, benchmarkOnly = false): PreluCase {
   const slope = { shape: [shape.at(-1)!], dtype: 'f32' } as const;

@@ -1,8 +1,8 @@
 // wasm PReLU; an item is a row.
-import { forVectors } from '@magi1/kernels';
+import { forVectors } from '@magi1/kernels/support';
 import { wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
-import type { PreluParams } from './index.ts';
+import type { WasmOf } from '@magi1/tensor';
+import type { Prelu } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'prelu',
@@ -19,16 +19,13 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x' | 'slope', never, PreluParams>['wasm']> = ({
-  inputs: { x, slope },
-  outputs: [y],
-}) => {
+export const wasm: WasmOf<Prelu> = ({ inputs: { x, slope }, y }) => {
   const features = slope.size;
   return [
     {
       kernel,
       variant: {},
-      args: { x, slope, y: y!, features },
+      args: { x, slope, y, features },
       items: x.size / features,
       itemCost: 4 * features,
     },

@@ -1,7 +1,7 @@
 // WGSL of PReLU: a vector of four (or one element, when rows do not consist of whole vectors) per invocation.
-import { WORKGROUP_INDEX, foldWorkgroups, rowRanges } from '@magi1/kernels';
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import type { PreluParams } from './index.ts';
+import { WORKGROUP_INDEX, foldWorkgroups, rowRanges } from '@magi1/kernels/support';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
+import type { Prelu } from './contract.ts';
 
 const LANES = 64;
 
@@ -31,10 +31,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-export const webgpu: NonNullable<OpDefinition<'x' | 'slope', never, PreluParams>['webgpu']> = (
-  { inputs: { x, slope }, outputs: [y] },
-  capabilities,
-) => {
+export const webgpu: WebGpuOf<Prelu> = ({ inputs: { x, slope }, y }, capabilities) => {
   const features = slope.size;
   const wide = features % 4 === 0;
   const unit = wide ? 4 : 1;
@@ -44,7 +41,7 @@ export const webgpu: NonNullable<OpDefinition<'x' | 'slope', never, PreluParams>
     return {
       program,
       variant: { wide },
-      bindings: { x: range.window(x, 4 * features), slope, y: range.window(y!, 4 * features) },
+      bindings: { x: range.window(x, 4 * features), slope, y: range.window(y, 4 * features) },
       params: { size, features: features / unit },
       workgroups: foldWorkgroups('prelu', Math.ceil(size / LANES), capabilities),
     };

@@ -33,7 +33,7 @@ function refuses(call: () => unknown, message: RegExp): void {
 
 describe('refusals name the op, the input, what was expected and what came', () => {
   test('elementwise ops', () => {
-    refuses(() => silu(t([2], 'i32')), /unary: x must be f32, got i32\[2\]/);
+    refuses(() => silu(t([2], 'i32')), /silu: x must be f32, got i32\[2\]/);
     refuses(() => affine(t([2]), { scale: NaN, shift: 0 }), /affine: scale must be a finite number, got NaN/);
     refuses(() => eulerStep(t([2]), t([3]), { dt: 1 }), /eulerStep: v must be \[2\], got f32\[3\]/);
     refuses(() => swiglu(t([2, 5])), /swiglu: x must have an even number of features, got f32\[2,5\]/);

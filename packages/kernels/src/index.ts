@@ -1,37 +1,52 @@
-export * from './unary/index.ts';
-export * from './embedding/index.ts';
-export * from './patchify/index.ts';
-export * from './conv3d/index.ts';
-export * from './resize/index.ts';
-export * from './cast/index.ts';
-export * from './quantize/index.ts';
-export * from './concat/index.ts';
-export * from './permute/index.ts';
-export * from './narrow/index.ts';
-export * from './copyRows/index.ts';
-export * from './blend/index.ts';
-export * from './frames/index.ts';
-export * from './linear/index.ts';
-export * from './matmul/index.ts';
-export * from './attention/index.ts';
-export * from './swiglu/index.ts';
-export * from './layerNorm/index.ts';
-export * from './rmsNorm/index.ts';
-export * from './qkNorm/index.ts';
-export * from './rope/index.ts';
-export * from './gatedResidual/index.ts';
-export * from './softmax/index.ts';
-export * from './binary/index.ts';
-export * from './affine/index.ts';
-export * from './eulerStep/index.ts';
-export * from './maxMagnitude/index.ts';
-export * from './guidance/index.ts';
-// For ops that are defined outside this package.
-export { checkDType, checkFinite, checkRank, checkShapeIs, lastDim } from './support/checks.ts';
-export { elementwise } from './support/families/elementwise.ts';
-export type { Elementwise } from './support/families/elementwise.ts';
-export { rowRanges } from './support/wgsl/row-ranges.ts';
-export type { RowRange } from './support/wgsl/row-ranges.ts';
-export { forVectors } from './support/wasm/vectors.ts';
-export type { Put } from './support/wasm/vectors.ts';
-export { WORKGROUP_INDEX, foldWorkgroups } from './support/wgsl/dispatch.ts';
+// Every op: the function that calls it, and the op itself as data (`siluOp`) for tests, benchmarks and tools. What ops are
+// made of is in support/index.ts, the door `@magi1/kernels/support`.
+
+// Elementwise.
+export { affine, affineOp } from './affine/index.ts';
+export type { AffineParams } from './affine/index.ts';
+export { add, binaryOp, div, mul, sub } from './binary/index.ts';
+export { geluErf, geluTanh, silu, tanh, unaryOp } from './unary/index.ts';
+export { swiglu, swigluOp } from './swiglu/index.ts';
+
+// Products.
+export { linear, linearOp } from './linear/index.ts';
+export { matmul, matmulOp } from './matmul/index.ts';
+export { attention, attentionOp } from './attention/index.ts';
+export type { AttentionOptions } from './attention/index.ts';
+export type { AttentionBlock, Range } from './attention/contract.ts';
+export { conv3d, conv3dOp } from './conv3d/index.ts';
+
+// Rows.
+export { layerNorm, layerNormOp } from './layerNorm/index.ts';
+export type { LayerNormOptions } from './layerNorm/index.ts';
+export { rmsNorm, rmsNormOp } from './rmsNorm/index.ts';
+export type { RmsNormParams } from './rmsNorm/index.ts';
+export { qkNorm, qkNormOp } from './qkNorm/index.ts';
+export type { QkNormOptions } from './qkNorm/index.ts';
+export { gatedResidual, gatedResidualOp } from './gatedResidual/index.ts';
+export type { GatedResidualOptions } from './gatedResidual/index.ts';
+export { softmax, softmaxOp } from './softmax/index.ts';
+export { rope, ropeOp } from './rope/index.ts';
+export { embedding, embeddingOp } from './embedding/index.ts';
+
+// Layout and dtype.
+export { cast, castOp } from './cast/index.ts';
+export { quantize, quantizeOp } from './quantize/index.ts';
+export { concat, concatOp } from './concat/index.ts';
+export { narrow, narrowOp } from './narrow/index.ts';
+export { permute, permuteOp } from './permute/index.ts';
+export { patchify, patchifyOp, unpatchify, unpatchifyOp } from './patchify/index.ts';
+export type { Patch, PatchifyParams, UnpatchifyParams } from './patchify/contract.ts';
+export { copyRows } from './copyRows/index.ts';
+
+// Video and sampler.
+export { framesToUint8, framesToUint8Op, uint8ToVideo, uint8ToVideoOp } from './frames/index.ts';
+export { resizeOp, resizeTrilinear } from './resize/index.ts';
+export type { ResizeParams } from './resize/contract.ts';
+export { blendEdges, blendOp } from './blend/index.ts';
+export type { BlendParams } from './blend/contract.ts';
+export { eulerStep, eulerStepOp } from './eulerStep/index.ts';
+export type { EulerStepParams } from './eulerStep/index.ts';
+export { guidance, guidanceOp } from './guidance/index.ts';
+export type { GuidanceParams } from './guidance/index.ts';
+export { magnitudeOf, maxMagnitude, maxMagnitudeOp } from './maxMagnitude/index.ts';

@@ -8,20 +8,28 @@ export type { DeviceOptions } from './open.ts';
 export type { AllocationOptions, Backend, DeviceBuffer, DeviceInfo, MemoryStats } from './device.ts';
 export { MetaDevice } from './meta/device.ts';
 export type { MetaCounts, MetaDeviceOptions } from './meta/device.ts';
-export { defineOp, isOp, runOp } from './op.ts';
+export { Check } from './check.ts';
+export { defineOp, inferOutput, isOp, runOp } from './op.ts';
 export type {
+  AnyCase,
   AnyOp,
+  AnyOpTypes,
   CaseFill,
   CaseInput,
+  CaseOf,
+  ContractOf,
   Cost,
-  HostOutput,
   HostView,
+  InputsOf,
+  KernelsOf,
   NumberArray,
   Op,
   OpCall,
-  OpCase,
   OpDefinition,
-  OpInputs,
+  OpTypes,
+  ReferenceOf,
+  WasmOf,
+  WebGpuOf,
 } from './op.ts';
 export { hostOutput } from './reference/device.ts';
 export type {

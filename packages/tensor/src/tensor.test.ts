@@ -1,22 +1,22 @@
 // Tensors, views, scopes and the reference device.
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Device, defineOp, keep, Magi1Error, OpError, OutOfMemoryError, runOp, scope } from './index.ts';
-import type { Tensor } from './index.ts';
+import type { OpTypes, Tensor } from './index.ts';
 
-const doubleOp = defineOp<'x', never, { fail?: boolean }>({
+const doubleOp = defineOp<OpTypes<{ x: Tensor }, { fail?: boolean }>>({
   name: 'double',
   infer({ x }, { fail }) {
     if (x.dtype !== 'f32') throw new OpError('double', `x must be f32, got ${x.dtype}`);
     if (fail) throw new OpError('double', 'was told to fail');
-    return [{ shape: x.shape, dtype: 'f32' }];
+    return { shape: x.shape, dtype: 'f32' };
   },
   cost: () => ({ flops: 0, bytes: 0 }),
-  reference({ x }, [y]) {
-    x.data.forEach((value, i) => (y!.data[i] = 2 * value));
+  reference({ inputs: { x }, y }) {
+    x.data.forEach((value, i) => (y.data[i] = 2 * value));
   },
   cases: [],
 });
-const double = (x: Tensor): Tensor => runOp(doubleOp, { x }, {})[0]!;
+const double = (x: Tensor): Tensor => runOp(doubleOp, { x }, {});
 
 let device: Device;
 beforeEach(async () => {
@@ -84,9 +84,9 @@ describe('ops', () => {
     const x = device.tensor([1], [1], 'i32');
     expect(() => double(x)).toThrow('double: x must be f32, got i32');
     const other = await Device.open({ backend: 'reference' });
-    const pair = defineOp<'a' | 'b', never, object>({
+    const pair = defineOp<OpTypes<{ a: Tensor; b: Tensor }>>({
       name: 'pair',
-      infer: ({ a }) => [a],
+      infer: ({ a }) => a,
       cost: () => ({ flops: 0, bytes: 0 }),
       reference: () => undefined,
       cases: [],

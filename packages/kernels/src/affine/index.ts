@@ -1,7 +1,6 @@
 // x * scale + shift with two numbers.
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { OpCase, Shape, Tensor } from '@magi1/tensor';
-import { checkDType, checkFinite } from '../support/checks.ts';
+import type { CaseOf, OpTypes, Shape, Tensor } from '@magi1/tensor';
 import { elementwise } from '../support/families/elementwise.ts';
 
 export interface AffineParams {
@@ -9,27 +8,29 @@ export interface AffineParams {
   readonly shift: number;
 }
 
+export type Affine = OpTypes<{ x: Tensor }, AffineParams>;
+
 const line = (name: string, shape: Shape, scale: number, shift: number, benchmarkOnly = false) =>
   ({
     name,
     inputs: { x: { shape, dtype: 'f32' } },
     params: { scale, shift },
     benchmarkOnly,
-  }) satisfies OpCase<'x', never, AffineParams>;
+  }) satisfies CaseOf<Affine>;
 
-export const affineOp = defineOp<'x', never, AffineParams>({
+export const affineOp = defineOp<Affine>({
   name: 'affine',
-  infer({ x }, { scale, shift }) {
-    checkDType('affine', 'x', x, ['f32']);
-    checkFinite('affine', 'scale', scale);
-    checkFinite('affine', 'shift', shift);
-    return [{ shape: x.shape, dtype: 'f32' }];
+  infer({ x }, { scale, shift }, check) {
+    check.dtype('x', 'f32');
+    check.finite('scale', scale);
+    check.finite('shift', shift);
+    return { shape: x.shape, dtype: 'f32' };
   },
   cost: ({ x }) => ({ flops: 2 * elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
-  reference({ x }, [y], { scale, shift }) {
-    for (let i = 0; i < x.data.length; i++) y!.data[i] = x.data[i]! * scale + shift;
+  reference({ inputs: { x }, y, params: { scale, shift } }) {
+    for (let i = 0; i < x.data.length; i++) y.data[i] = x.data[i]! * scale + shift;
   },
-  ...elementwise<'x', never, AffineParams, Record<string, never>>({
+  ...elementwise<Affine>({
     name: 'affine',
     inputs: ['x'],
     scalars: ['scale', 'shift'],
@@ -50,5 +51,4 @@ export const affineOp = defineOp<'x', never, AffineParams>({
 });
 
 /** x * scale + shift, any shape, f32. */
-export const affine = (x: Tensor, { scale, shift }: AffineParams): Tensor =>
-  runOp(affineOp, { x }, { scale, shift })[0]!;
+export const affine = (x: Tensor, { scale, shift }: AffineParams): Tensor => runOp(affineOp, { x }, { scale, shift });

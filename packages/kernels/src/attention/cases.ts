@@ -1,7 +1,7 @@
-import type { CaseInput, OpCase } from '@magi1/tensor';
-import type { AttentionBlock, AttentionParams } from './index.ts';
+import type { CaseInput, CaseOf } from '@magi1/tensor';
+import type { Attention, AttentionBlock } from './contract.ts';
 
-type AttentionCase = OpCase<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>;
+type AttentionCase = CaseOf<Attention>;
 
 interface Sizes {
   readonly queries: number;

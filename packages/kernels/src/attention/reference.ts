@@ -1,23 +1,19 @@
 // Attention in float64, eight queries at a time.
-import type { HostOutput, HostView } from '@magi1/tensor';
+import type { HostView, InputsOf, OpCall } from '@magi1/tensor';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/reference/products.ts';
-import type { AttentionBlock, AttentionInputs, AttentionParams } from './index.ts';
-import { attentionSizes } from './sizes.ts';
+import { attentionSizes } from './contract.ts';
+import type { Attention, AttentionBlock } from './contract.ts';
 
 const QUERY_TILE = 8;
 
-export function reference(
-  inputs: AttentionInputs<HostView>,
-  [y]: readonly HostOutput[],
-  params: AttentionParams,
-): void {
+export function reference({ inputs, y, params }: OpCall<Attention, HostView>): void {
   for (let head = 0; head < attentionSizes(inputs).heads; head++) {
-    for (const block of params.blocks) attendBlock(inputs, y!.data as Float64Array, head, block, params.scale);
+    for (const block of params.blocks) attendBlock(inputs, y.data as Float64Array, head, block, params.scale);
   }
 }
 
 function attendBlock(
-  inputs: AttentionInputs<HostView>,
+  inputs: InputsOf<Attention, HostView>,
   out: Float64Array,
   head: number,
   { q, k }: AttentionBlock,

@@ -3,9 +3,9 @@
 // What is unrolled is two tiles of sums in scalars; the sums of earlier keys are kept in y. Arrays are slow there and only
 // take what leaves a tile, and they are neither large nor zeroed, as that is a store per element for the compiler.
 import type { WgslProgram } from '@magi1/tensor';
-import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
-import { LOWEST } from './sizes.ts';
+import { EXP, valueType } from '../support/wgsl/functions.ts';
+import { LOWEST } from './contract.ts';
 import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 

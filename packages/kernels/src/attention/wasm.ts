@@ -1,7 +1,7 @@
 // Flash attention in wasm. An item is one head of one query tile; it packs its queries once and keys and values tile by
 // tile into scratch, padded to whole tiles, so that the inner loops have no edges.
 import { F32, F32x4, I32, I32x4, wasmKernel } from '@magi1/tensor';
-import type { KernelBuilder, OpDefinition } from '@magi1/tensor';
+import type { KernelBuilder, WasmOf } from '@magi1/tensor';
 import {
   PANEL_STEP,
   TILE_COLUMNS,
@@ -12,8 +12,8 @@ import {
 } from '../support/families/gemm/wasm-tiles.ts';
 import { exp } from '../support/wasm/functions.ts';
 import { storeLanes } from '../support/wasm/vectors.ts';
-import type { AttentionParams } from './index.ts';
-import { LOWEST, attentionSizes } from './sizes.ts';
+import { LOWEST, attentionPairs, attentionSizes } from './contract.ts';
+import type { Attention } from './contract.ts';
 import { queryTiles } from './work-list.ts';
 
 interface WasmAttentionVariant {
@@ -277,16 +277,11 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['wasm']> = ({
-  inputs,
-  outputs,
-  params,
-}) => {
+export const wasm: WasmOf<Attention> = ({ inputs, y, params }) => {
   const { q, k, v, keyMask, relativeBias } = inputs;
   const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
   const tiles = queryTiles(params.blocks, queries, QUERIES);
   const items = (tiles.length / 4) * heads;
-  const pairs = params.blocks.reduce((sum, block) => sum + (block.q[1] - block.q[0]) * (block.k[1] - block.k[0]), 0);
   return [
     {
       kernel,
@@ -298,7 +293,7 @@ export const wasm: NonNullable<OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relati
         mask: keyMask ?? 0,
         bias: relativeBias ?? 0,
         tiles,
-        y: outputs[0]!,
+        y,
         tileCount: tiles.length / 4,
         queryCount: queries,
         keyCount: keys,
@@ -307,7 +302,7 @@ export const wasm: NonNullable<OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relati
         scale: params.scale,
       },
       items,
-      itemCost: (4 * pairs * heads * headDim) / items + 8 * QUERIES * headDim,
+      itemCost: (4 * attentionPairs(params.blocks) * heads * headDim) / items + 8 * QUERIES * headDim,
       scratchBytes: layout(headDim).total,
     },
   ];

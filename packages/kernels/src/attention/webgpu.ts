@@ -1,17 +1,15 @@
 // Chooses an attention program for an adapter and a size, and cuts a call whose operands are larger than one binding.
-import type { OpDefinition } from '@magi1/tensor';
+import type { WebGpuOf } from '@magi1/tensor';
 import { foldWorkgroups, softwareLanes } from '../support/wgsl/dispatch.ts';
 import { rowWindow } from '../support/wgsl/row-ranges.ts';
-import type { AttentionParams } from './index.ts';
-import { attentionSizes } from './sizes.ts';
+import { attentionSizes } from './contract.ts';
+import type { Attention } from './contract.ts';
 import { KEPT_KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
-import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './workgroup.ts';
 import { queryTiles, tileGroups } from './work-list.ts';
 import type { TileGroup } from './work-list.ts';
+import { SLICE, TILE_KEYS, TILE_QUERIES, VALUE_KEYS, tileAttention, tileParts } from './workgroup.ts';
 
-export const webgpu: NonNullable<
-  OpDefinition<'q' | 'k' | 'v', 'keyMask' | 'relativeBias', AttentionParams>['webgpu']
-> = ({ inputs, outputs, params }, capabilities) => {
+export const webgpu: WebGpuOf<Attention> = ({ inputs, y, params }, capabilities) => {
   const { q, k, v, keyMask, relativeBias } = inputs;
   const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
   const switches = { wide: headDim % 4 === 0, mask: keyMask !== undefined, bias: relativeBias !== undefined };
@@ -35,7 +33,7 @@ export const webgpu: NonNullable<
       tiles,
       ...(keyMask === undefined ? {} : { keyMask: rowWindow(keyMask, 4, k0, k1 - k0) }),
       ...(relativeBias === undefined ? {} : { relativeBias }),
-      y: rowWindow(outputs[0]!, queryBytes, q0, q1 - q0),
+      y: rowWindow(y, queryBytes, q0, q1 - q0),
     },
     params: {
       // Read for the bias alone, which is bound whole: entry [h, key - query + queries - 1] of rows of queries + keys - 1,

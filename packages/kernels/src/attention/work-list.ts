@@ -1,6 +1,6 @@
 // A call's block list cut into query tiles, the unit of work of every kernel, and tiles grouped into dispatches.
 import { OpError } from '@magi1/tensor';
-import type { AttentionBlock, Range } from './index.ts';
+import type { AttentionBlock, Range } from './contract.ts';
 
 /**
  * Rows [query start, query end, key start, key end] that together cover all queries once, each at most `size` queries

@@ -2,9 +2,9 @@
 // of q, k and v in workgroup memory. Invocation (x, y) makes rows y + 16 r: scores of keys x + 16 c, then sums of the
 // value vectors x + 16 c.
 import type { WgslProgram } from '@magi1/tensor';
-import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
-import { LOWEST } from './sizes.ts';
+import { EXP, valueType } from '../support/wgsl/functions.ts';
+import { LOWEST } from './contract.ts';
 import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 

@@ -1,7 +1,7 @@
-import type { CaseFill, OpCase, Shape } from '@magi1/tensor';
-import type { BinaryKind, BinaryParams } from './index.ts';
+import type { CaseFill, CaseOf, Shape } from '@magi1/tensor';
+import type { Binary, BinaryKind } from './contract.ts';
 
-type Case = OpCase<'a' | 'b', never, BinaryParams>;
+type Case = CaseOf<Binary>;
 
 function pair(name: string, kind: BinaryKind, a: Shape, b: Shape, fill: CaseFill = { kind: 'normal' }): Case {
   return {

@@ -1,17 +1,15 @@
 // WGSL and wasm of broadcast arithmetic: inputs of one size go element by element, others through nested loops.
 import { wasmKernel } from '@magi1/tensor';
-import type { F32x4, I32, OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { F32x4, I32, WasmOf, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { elementwise } from '../support/families/elementwise.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { broadcastPlan } from './broadcast.ts';
-import type { BinaryKind, BinaryParams } from './index.ts';
-
-type Definition = Required<OpDefinition<'a' | 'b', never, BinaryParams>>;
+import type { Binary, BinaryKind } from './contract.ts';
 
 const OPERATORS: Record<BinaryKind, string> = { add: '+', sub: '-', mul: '*', div: '/' };
 
-const sameSize = elementwise<'a' | 'b', never, BinaryParams, { readonly kind: BinaryKind }>({
+const sameSize = elementwise<Binary, { readonly kind: BinaryKind }>({
   name: 'binary.same',
   inputs: ['a', 'b'],
   variant: ({ kind }) => ({ kind }),
@@ -89,15 +87,18 @@ function loopTable(dims: readonly number[], aStrides: readonly number[], bStride
   return Uint32Array.from(rows.reverse().flat());
 }
 
-export const webgpu: Definition['webgpu'] = (call, capabilities) => {
-  const { a, b } = call.inputs;
-  const y = call.outputs[0]!;
+export const webgpu: WebGpuOf<Binary> = (call, capabilities) => {
+  const {
+    inputs: { a, b },
+    y,
+    params: { kind },
+  } = call;
   if (a.size === y.size && b.size === y.size) return sameSize.webgpu(call, capabilities);
   const { dims, aStrides, bStrides } = broadcastPlan(a.shape, b.shape);
   return [
     {
       program,
-      variant: { kind: call.params.kind },
+      variant: { kind },
       bindings: { a, b, loops: loopTable(dims, aStrides, bStrides), y },
       params: { size: y.size, rank: dims.length },
       workgroups: foldWorkgroups('binary', Math.ceil(y.size / 64), capabilities),
@@ -105,16 +106,19 @@ export const webgpu: Definition['webgpu'] = (call, capabilities) => {
   ];
 };
 
-export const wasm: Definition['wasm'] = (call) => {
-  const { a, b } = call.inputs;
-  const y = call.outputs[0]!;
+export const wasm: WasmOf<Binary> = (call) => {
+  const {
+    inputs: { a, b },
+    y,
+    params: { kind },
+  } = call;
   if (a.size === y.size && b.size === y.size) return sameSize.wasm(call);
   const { dims, aStrides, bStrides } = broadcastPlan(a.shape, b.shape);
   const [length, outer] = [dims.at(-1)!, dims.slice(0, -1)];
   return [
     {
       kernel,
-      variant: { kind: call.params.kind, aMoves: aStrides.at(-1) === 1, bMoves: bStrides.at(-1) === 1 },
+      variant: { kind, aMoves: aStrides.at(-1) === 1, bMoves: bStrides.at(-1) === 1 },
       args: { a, b, loops: loopTable(outer, aStrides, bStrides), y, rank: outer.length, length },
       items: y.size / length,
       itemCost: 20 * outer.length + 2 * length,

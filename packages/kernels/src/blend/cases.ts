@@ -1,8 +1,8 @@
-import type { OpCase } from '@magi1/tensor';
+import type { CaseOf } from '@magi1/tensor';
 import { randomShape } from '../support/random-shapes.ts';
-import type { BlendParams } from './extent.ts';
+import type { BlendEdges, BlendParams } from './contract.ts';
 
-type BlendCase = OpCase<'previous' | 'current', never, BlendParams>;
+type BlendCase = CaseOf<BlendEdges>;
 const blend = (
   name: string,
   previous: number[],

@@ -1,9 +1,9 @@
 // wasm blendEdges; an item is everything along the axis at one position of the axes before it.
 import { I32x4, elementCount, wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
+import type { WasmOf } from '@magi1/tensor';
 import { forVectors } from '../support/wasm/vectors.ts';
-import { blendExtent } from './extent.ts';
-import type { BlendParams } from './extent.ts';
+import { blendExtent } from './contract.ts';
+import type { BlendEdges } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'blendEdges',
@@ -43,11 +43,7 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'previous' | 'current', never, BlendParams>['wasm']> = ({
-  inputs: { previous, current },
-  outputs,
-  params,
-}) => {
+export const wasm: WasmOf<BlendEdges> = ({ inputs: { previous, current }, y, params }) => {
   const [length, inner] = [current.shape[params.axis]!, elementCount(current.shape.slice(params.axis + 1))];
   return [
     {
@@ -56,7 +52,7 @@ export const wasm: NonNullable<OpDefinition<'previous' | 'current', never, Blend
       args: {
         previous,
         current,
-        y: outputs[0]!,
+        y,
         inner,
         length,
         lengthBefore: previous.shape[params.axis]!,

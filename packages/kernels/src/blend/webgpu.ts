@@ -1,9 +1,9 @@
 // WGSL of blendEdges: one element of the output per invocation.
 import { elementCount } from '@magi1/tensor';
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
-import { blendExtent } from './extent.ts';
-import type { BlendParams } from './extent.ts';
+import { blendExtent } from './contract.ts';
+import type { BlendEdges } from './contract.ts';
 
 const program: WgslProgram = {
   name: 'blendEdges',
@@ -33,16 +33,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'previous' | 'current', never, BlendParams>['webgpu']> = (
-  { inputs: { previous, current }, outputs, params },
-  capabilities,
-) => {
+export const webgpu: WebGpuOf<BlendEdges> = ({ inputs: { previous, current }, y, params }, capabilities) => {
   const { axis } = params;
   return [
     {
       program,
       variant: {},
-      bindings: { previous, current, y: outputs[0]! },
+      bindings: { previous, current, y },
       params: {
         size: current.size,
         inner: elementCount(current.shape.slice(axis + 1)),

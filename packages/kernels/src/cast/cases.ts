@@ -1,7 +1,7 @@
-import type { DType, OpCase } from '@magi1/tensor';
-import type { CastParams } from './index.ts';
+import type { CaseOf, DType } from '@magi1/tensor';
+import type { Cast } from './contract.ts';
 
-type CastCase = OpCase<'x', never, CastParams>;
+type CastCase = CaseOf<Cast>;
 
 // Ties, subnormals, overflow to infinity (f16, bf16) or NaN (f8e4m3fn), signed zero.
 const edges = [

@@ -1,8 +1,8 @@
 // wasm cast; an item is four elements. The last may lie partly in the padding of both buffers.
 import { bytesPerElement, isFloat, wasmKernel } from '@magi1/tensor';
-import type { DType, F32x4, FloatDType, I32, KernelBuilder, OpDefinition } from '@magi1/tensor';
+import type { DType, F32x4, FloatDType, I32, KernelBuilder, WasmOf } from '@magi1/tensor';
 import { loadFloats, storeFloats } from '../support/wasm/floats.ts';
-import type { CastParams } from './index.ts';
+import type { Cast } from './contract.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };
 
@@ -29,15 +29,11 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x', never, CastParams>['wasm']> = ({
-  inputs: { x },
-  outputs,
-  params: { to },
-}) => [
+export const wasm: WasmOf<Cast> = ({ inputs: { x }, y, params: { to } }) => [
   {
     kernel,
     variant: { source: x.dtype, target: to },
-    args: { x, y: outputs[0]! },
+    args: { x, y },
     items: Math.ceil(x.size / 4),
     itemCost: 16,
   },

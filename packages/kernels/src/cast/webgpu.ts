@@ -1,11 +1,11 @@
 // WGSL of cast: four elements per invocation. The last four may lie partly in the padding of both buffers.
 import { bytesPerElement, isFloat } from '@magi1/tensor';
-import type { DType, FloatDType, OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { DType, FloatDType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeFour } from '../support/wgsl/decode.ts';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { encodeFour } from '../support/wgsl/encode.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
-import type { CastParams } from './index.ts';
+import type { Cast } from './contract.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };
 
@@ -57,11 +57,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-export const webgpu: NonNullable<OpDefinition<'x', never, CastParams>['webgpu']> = (
-  { inputs: { x }, outputs, params: { to } },
-  capabilities,
-) => {
-  const y = outputs[0]!;
+export const webgpu: WebGpuOf<Cast> = ({ inputs: { x }, y, params: { to } }, capabilities) => {
   const [sourceBytes, targetBytes] = [4 * bytesPerElement(x.dtype), 4 * bytesPerElement(to)];
   return rowRanges('cast', Math.ceil(x.size / 4), [sourceBytes, targetBytes], capabilities).map((range) => ({
     program,

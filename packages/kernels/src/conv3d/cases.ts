@@ -1,7 +1,7 @@
-import type { OpCase } from '@magi1/tensor';
-import type { Conv3dParams } from './shape.ts';
+import type { CaseOf } from '@magi1/tensor';
+import type { Conv3d } from './contract.ts';
 
-type Conv3dCase = OpCase<'x' | 'weight', 'bias', Conv3dParams>;
+type Conv3dCase = CaseOf<Conv3d>;
 
 export const cases: readonly Conv3dCase[] = [
   {

@@ -1,10 +1,10 @@
 // wasm conv3d; an item is one row of the output for up to four filters, eight positions at a time.
 import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
-import type { FloatDType, I32, KernelBuilder, OpDefinition, Var } from '@magi1/tensor';
+import type { FloatDType, I32, KernelBuilder, Var, WasmOf } from '@magi1/tensor';
 import { loadFloats } from '../support/wasm/floats.ts';
 import { storeLanes } from '../support/wasm/vectors.ts';
-import { filtersTogether } from './shape.ts';
-import type { Conv3dParams } from './shape.ts';
+import { filtersTogether } from './contract.ts';
+import type { Conv3d } from './contract.ts';
 
 type ConvVariant = {
   readonly dtype: FloatDType;
@@ -207,12 +207,7 @@ function storeRows(
   });
 }
 
-export const wasm: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams>['wasm']> = ({
-  inputs: { x, weight, bias },
-  outputs,
-  params: { padding, stride },
-}) => {
-  const y = outputs[0]!;
+export const wasm: WasmOf<Conv3d> = ({ inputs: { x, weight, bias }, y, params: { padding, stride } }) => {
   const filters = weight.shape[0]!;
   const together = filtersTogether(filters);
   const filterSize = weight.size / filters;

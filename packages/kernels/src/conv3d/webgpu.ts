@@ -1,10 +1,10 @@
 // WGSL of conv3d: an invocation computes eight neighbouring positions along the width for up to four filters.
-import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { DType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
-import { filtersTogether } from './shape.ts';
-import type { Conv3dParams } from './shape.ts';
+import { filtersTogether } from './contract.ts';
+import type { Conv3d } from './contract.ts';
 
 type ConvVariant = {
   readonly weight: DType;
@@ -130,11 +130,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-export const webgpu: NonNullable<OpDefinition<'x' | 'weight', 'bias', Conv3dParams>['webgpu']> = (
-  { inputs: { x, weight, bias }, outputs, params: { padding, stride } },
+export const webgpu: WebGpuOf<Conv3d> = (
+  { inputs: { x, weight, bias }, y, params: { padding, stride } },
   capabilities,
 ) => {
-  const y = outputs[0]!;
   const together = filtersTogether(weight.shape[0]!);
   const [outFrames, outHeight, outWidth] = y.shape.slice(2) as [number, number, number];
   const groups = Math.ceil(outWidth / POSITIONS);

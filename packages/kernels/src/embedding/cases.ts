@@ -1,4 +1,5 @@
-import type { DType, OpCase } from '@magi1/tensor';
+import type { CaseOf, DType } from '@magi1/tensor';
+import type { Embedding } from './contract.ts';
 
 const lookup = (name: string, dtype: DType, n: number, rows: number, width: number, benchmarkOnly = false) =>
   ({
@@ -10,9 +11,9 @@ const lookup = (name: string, dtype: DType, n: number, rows: number, width: numb
     params: {},
     tolerance: 0,
     ...(benchmarkOnly ? { benchmarkOnly } : {}),
-  }) satisfies OpCase<'ids' | 'table', never, object>;
+  }) satisfies CaseOf<Embedding>;
 
-export const cases: readonly OpCase<'ids' | 'table', never, object>[] = [
+export const cases: readonly CaseOf<Embedding>[] = [
   lookup('f32.odd', 'f32', 7, 13, 33),
   lookup('bf16.odd', 'bf16', 5, 11, 27),
   lookup('f16.odd', 'f16', 5, 11, 27),
@@ -21,7 +22,7 @@ export const cases: readonly OpCase<'ids' | 'table', never, object>[] = [
   lookup('t5.shared', 'bf16', 800, 32128, 512, true),
 ];
 
-export function randomCase(random: (below: number) => number): OpCase<'ids' | 'table', never, object> {
+export function randomCase(random: (below: number) => number): CaseOf<Embedding> {
   const dtype = (['f32', 'f16', 'bf16', 'f8e4m3fn'] as const)[random(4)]!;
   return lookup('random', dtype, 1 + random(20), 1 + random(30), 1 + random(50));
 }

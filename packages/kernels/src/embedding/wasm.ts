@@ -1,9 +1,10 @@
 // wasm embedding. The table may be too large for the heap and pass by in pieces, so an item is a row of the table, which
 // looks for the ids that ask for it; a step before fills the rows of ids outside the table with NaN.
 import { I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
-import type { FloatDType, OpDefinition } from '@magi1/tensor';
+import type { FloatDType, WasmOf } from '@magi1/tensor';
 import { loadFloats } from '../support/wasm/floats.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
+import type { Embedding } from './contract.ts';
 
 const missing = wasmKernel({
   name: 'embedding.missing',
@@ -48,12 +49,9 @@ const lookup = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'ids' | 'table', never, object>['wasm']> = ({
-  inputs: { ids, table },
-  outputs,
-}) => {
+export const wasm: WasmOf<Embedding> = ({ inputs: { ids, table }, y }) => {
   const [rows, width] = table.shape as [number, number];
-  const [y, count] = [outputs[0]!, ids.size];
+  const count = ids.size;
   return [
     { kernel: missing, variant: {}, args: { ids, y, rows, width }, items: count, itemCost: 4 },
     {

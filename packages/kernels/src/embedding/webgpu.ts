@@ -1,10 +1,11 @@
 // WGSL of embedding: one element of the output per invocation; a table larger than one binding takes several dispatches,
 // each for the ids in its rows.
 import { bytesPerElement } from '@magi1/tensor';
-import type { DType, OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { DType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { Embedding } from './contract.ts';
 
 const program: WgslProgram<{ readonly dtype: DType }> = {
   name: 'embedding',
@@ -33,11 +34,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'ids' | 'table', never, object>['webgpu']> = (
-  { inputs: { ids, table }, outputs },
-  capabilities,
-) => {
-  const y = outputs[0]!;
+export const webgpu: WebGpuOf<Embedding> = ({ inputs: { ids, table }, y }, capabilities) => {
   const [rows, width] = table.shape as [number, number];
   const rowBytes = width * bytesPerElement(table.dtype);
   return rowRanges('embedding', rows, [rowBytes], capabilities).map((range) => ({

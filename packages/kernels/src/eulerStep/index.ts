@@ -1,12 +1,13 @@
 // One explicit Euler step of the sampler.
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { OpCase, Shape, Tensor } from '@magi1/tensor';
-import { checkDType, checkFinite, checkShapeIs } from '../support/checks.ts';
+import type { CaseOf, OpTypes, Shape, Tensor } from '@magi1/tensor';
 import { elementwise } from '../support/families/elementwise.ts';
 
 export interface EulerStepParams {
   readonly dt: number;
 }
+
+export type EulerStep = OpTypes<{ x: Tensor; v: Tensor }, EulerStepParams>;
 
 const step = (name: string, shape: Shape, dt: number, benchmarkOnly = false) =>
   ({
@@ -14,22 +15,21 @@ const step = (name: string, shape: Shape, dt: number, benchmarkOnly = false) =>
     inputs: { x: { shape, dtype: 'f32' }, v: { shape, dtype: 'f32' } },
     params: { dt },
     benchmarkOnly,
-  }) satisfies OpCase<'x' | 'v', never, EulerStepParams>;
+  }) satisfies CaseOf<EulerStep>;
 
-export const eulerStepOp = defineOp<'x' | 'v', never, EulerStepParams>({
+export const eulerStepOp = defineOp<EulerStep>({
   name: 'eulerStep',
-  infer({ x, v }, { dt }) {
-    checkDType('eulerStep', 'x', x, ['f32']);
-    checkDType('eulerStep', 'v', v, ['f32']);
-    checkShapeIs('eulerStep', 'v', v, x.shape);
-    checkFinite('eulerStep', 'dt', dt);
-    return [{ shape: x.shape, dtype: 'f32' }];
+  infer({ x }, { dt }, check) {
+    check.dtype('x', 'f32');
+    check.is('v', 'f32', x.shape);
+    check.finite('dt', dt);
+    return { shape: x.shape, dtype: 'f32' };
   },
   cost: ({ x }) => ({ flops: 2 * elementCount(x.shape), bytes: 12 * elementCount(x.shape) }),
-  reference({ x, v }, [y], { dt }) {
-    for (let i = 0; i < x.data.length; i++) y!.data[i] = x.data[i]! + v.data[i]! * dt;
+  reference({ inputs: { x, v }, y, params: { dt } }) {
+    for (let i = 0; i < x.data.length; i++) y.data[i] = x.data[i]! + v.data[i]! * dt;
   },
-  ...elementwise<'x' | 'v', never, EulerStepParams, Record<string, never>>({
+  ...elementwise<EulerStep>({
     name: 'eulerStep',
     inputs: ['x', 'v'],
     scalars: ['dt'],
@@ -50,4 +50,4 @@ export const eulerStepOp = defineOp<'x' | 'v', never, EulerStepParams>({
 
 /** x + v * dt for x and v of the same shape, f32. */
 export const eulerStep = (x: Tensor, v: Tensor, { dt }: EulerStepParams): Tensor =>
-  runOp(eulerStepOp, { x, v }, { dt })[0]!;
+  runOp(eulerStepOp, { x, v }, { dt });

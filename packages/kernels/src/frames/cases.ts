@@ -1,6 +1,7 @@
-import type { OpCase } from '@magi1/tensor';
+import type { CaseOf } from '@magi1/tensor';
+import type { FramesToUint8, Uint8ToVideo } from './contract.ts';
 
-export const framesToUint8Cases: readonly OpCase<'y', never, object>[] = [
+export const framesToUint8Cases: readonly CaseOf<FramesToUint8>[] = [
   {
     name: 'odd',
     inputs: { y: { shape: [2, 3, 2, 5, 7], dtype: 'f32', fill: { kind: 'normal', scale: 0.7 } } },
@@ -16,7 +17,7 @@ export const framesToUint8Cases: readonly OpCase<'y', never, object>[] = [
 
 const bytes = Array.from({ length: 258 }, (_, i) => i % 256);
 
-export const uint8ToVideoCases: readonly OpCase<'frames', never, object>[] = [
+export const uint8ToVideoCases: readonly CaseOf<Uint8ToVideo>[] = [
   {
     name: 'odd',
     inputs: { frames: { shape: [3, 5, 7, 3], dtype: 'u8', fill: { kind: 'integers', below: 256 } } },
@@ -39,12 +40,12 @@ export const uint8ToVideoCases: readonly OpCase<'frames', never, object>[] = [
 
 type Random = (below: number) => number;
 
-export function randomFramesToUint8(random: Random): OpCase<'y', never, object> {
+export function randomFramesToUint8(random: Random): CaseOf<FramesToUint8> {
   const shape = [1 + random(3), 3, 1 + random(3), 1 + random(9), 1 + random(13)];
   return { name: 'random', inputs: { y: { shape, dtype: 'f32' } }, params: {} };
 }
 
-export function randomUint8ToVideo(random: Random): OpCase<'frames', never, object> {
+export function randomUint8ToVideo(random: Random): CaseOf<Uint8ToVideo> {
   const shape = [1 + random(3), 1 + random(9), 1 + random(13), 3];
   return {
     name: 'random',

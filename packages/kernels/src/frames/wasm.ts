@@ -1,7 +1,8 @@
 // wasm between video tensors and packed frames; an item is one row of pixels.
 import { I8x16, wasmKernel } from '@magi1/tensor';
-import type { I32, KernelBuilder, OpDefinition } from '@magi1/tensor';
+import type { I32, KernelBuilder, WasmOf } from '@magi1/tensor';
 import { forVectors } from '../support/wasm/vectors.ts';
+import type { FramesToUint8, Uint8ToVideo } from './contract.ts';
 
 /** Twelve bytes RGBRGBRGBRGB of four pixels, out of RRRRGGGGBBBB. */
 const INTERLEAVED = [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, 0, 0, 0, 0];
@@ -69,32 +70,26 @@ const toVideo = wasmKernel({
   },
 });
 
-export const framesToUint8Wasm: NonNullable<OpDefinition<'y', never, object>['wasm']> = ({
-  inputs: { y },
-  outputs,
-}) => {
-  const [batch, , frames, height, width] = y.shape as [number, number, number, number, number];
+export const framesToUint8Wasm: WasmOf<FramesToUint8> = ({ inputs: { y: video }, y }) => {
+  const [batch, , frames, height, width] = video.shape as [number, number, number, number, number];
   return [
     {
       kernel: toUint8,
       variant: {},
-      args: { y, frames: outputs[0]!, width, rowsPerClip: frames * height },
+      args: { y: video, frames: y, width, rowsPerClip: frames * height },
       items: batch * frames * height,
       itemCost: 8 * width,
     },
   ];
 };
 
-export const uint8ToVideoWasm: NonNullable<OpDefinition<'frames', never, object>['wasm']> = ({
-  inputs: { frames },
-  outputs,
-}) => {
+export const uint8ToVideoWasm: WasmOf<Uint8ToVideo> = ({ inputs: { frames }, y }) => {
   const [count, height, width] = frames.shape as [number, number, number];
   return [
     {
       kernel: toVideo,
       variant: {},
-      args: { frames, y: outputs[0]!, width, rows: count * height },
+      args: { frames, y, width, rows: count * height },
       items: count * height,
       itemCost: 8 * width,
     },

@@ -1,6 +1,7 @@
 // WGSL between video tensors and packed frames.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import type { FramesToUint8, Uint8ToVideo } from './contract.ts';
 
 const MAIN = /* wgsl */ `
 @compute @workgroup_size(64)
@@ -59,33 +60,27 @@ ${MAIN} {
 `,
 };
 
-export const framesToUint8WebGpu: NonNullable<OpDefinition<'y', never, object>['webgpu']> = (
-  { inputs: { y }, outputs },
-  capabilities,
-) => {
-  const pixels = y.size / 3;
+export const framesToUint8WebGpu: WebGpuOf<FramesToUint8> = ({ inputs: { y: video }, y }, capabilities) => {
+  const pixels = video.size / 3;
   const words = Math.ceil((3 * pixels) / 4);
   return [
     {
       program: toUint8,
       variant: {},
-      bindings: { y, frames: outputs[0]! },
-      params: { words, pixels, plane: pixels / y.shape[0]!, zero: 0 },
+      bindings: { y: video, frames: y },
+      params: { words, pixels, plane: pixels / video.shape[0]!, zero: 0 },
       workgroups: foldWorkgroups('framesToUint8', Math.ceil(words / 64), capabilities),
     },
   ];
 };
 
-export const uint8ToVideoWebGpu: NonNullable<OpDefinition<'frames', never, object>['webgpu']> = (
-  { inputs: { frames }, outputs },
-  capabilities,
-) => {
+export const uint8ToVideoWebGpu: WebGpuOf<Uint8ToVideo> = ({ inputs: { frames }, y }, capabilities) => {
   const pixels = frames.size / 3;
   return [
     {
       program: toVideo,
       variant: {},
-      bindings: { frames, y: outputs[0]! },
+      bindings: { frames, y },
       params: { pixels, most: 255 },
       workgroups: foldWorkgroups('uint8ToVideo', Math.ceil(pixels / 64), capabilities),
     },

@@ -1,10 +1,8 @@
 // The end of a transformer branch in one pass: gate, post norm and residual add.
-import { OpError, defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { Tensor } from '@magi1/tensor';
-import { checkDType, checkEps, checkOptional, checkRank, checkShapeIs } from '../support/checks.ts';
-import { affineOf, moments } from '../support/reference/moments.ts';
+import { defineOp, elementCount, runOp } from '@magi1/tensor';
+import type { CaseFill, CaseOf, OpTypes, Tensor } from '@magi1/tensor';
 import { rowNormKernels } from '../support/families/row-norm/kernels.ts';
-import { cases, randomCase } from './cases.ts';
+import { affineOf, moments } from '../support/reference/moments.ts';
 
 export interface GatedResidualParams {
   readonly eps: number;
@@ -13,26 +11,73 @@ export interface GatedResidualParams {
   readonly tokensPerRow: number;
 }
 
-export const gatedResidualOp = defineOp<'h' | 'branch' | 'gate' | 'weight' | 'bias', never, GatedResidualParams>({
+export type GatedResidual = OpTypes<
+  { h: Tensor; branch: Tensor; gate: Tensor; weight: Tensor; bias: Tensor },
+  GatedResidualParams
+>;
+
+function branchEnd(
+  name: string,
+  tokens: number,
+  features: number,
+  tokensPerRow: number,
+  more: { onePlusWeight?: boolean; benchmarkOnly?: boolean; fill?: CaseFill } = {},
+): CaseOf<GatedResidual> {
+  const { onePlusWeight = true, benchmarkOnly = false, fill = { kind: 'normal' } } = more;
+  const feature = { shape: [features], dtype: 'f32' as const };
+  return {
+    name,
+    inputs: {
+      h: { shape: [tokens, features], dtype: 'f32' },
+      branch: { shape: [tokens, features], dtype: 'f32', fill },
+      gate: {
+        shape: [Math.ceil(tokens / tokensPerRow), features],
+        dtype: 'f32',
+        fill: { kind: 'normal', scale: 0.5 },
+      },
+      weight: feature,
+      bias: feature,
+    },
+    params: { eps: 1e-6, onePlusWeight, tokensPerRow },
+    benchmarkOnly,
+  };
+}
+
+const cases: readonly CaseOf<GatedResidual>[] = [
+  branchEnd('odd', 15, 77, 5),
+  branchEnd('lastRowShort', 7, 64, 3, { onePlusWeight: false }),
+  branchEnd('oneRow', 4, 130, 4),
+  branchEnd('manyTokens', 70, 64, 16),
+  branchEnd('one', 1, 1, 1),
+  branchEnd('rowPerToken', 5, 24, 1),
+  branchEnd('large', 3, 300, 2, { fill: { kind: 'normal', scale: 1e6, mean: 1e6 } }),
+  branchEnd('small', 3, 300, 2, { fill: { kind: 'normal', scale: 1e-4 } }),
+  branchEnd('longRow', 2, 12288, 1),
+  branchEnd('dit4.5b.self_attn_post_norm', 1024, 3072, 256, { benchmarkOnly: true }),
+];
+
+function randomCase(random: (below: number) => number): CaseOf<GatedResidual> {
+  return branchEnd('random', 1 + random(20), 1 + random(200), 1 + random(9), { onePlusWeight: random(2) === 0 });
+}
+
+export const gatedResidualOp = defineOp<GatedResidual>({
   name: 'gatedResidual',
-  infer({ h, branch, gate, weight, bias }, { eps, tokensPerRow }) {
-    checkDType('gatedResidual', 'h', h, ['f32']);
-    checkRank('gatedResidual', 'h', h, 2);
-    checkDType('gatedResidual', 'branch', branch, ['f32']);
-    checkShapeIs('gatedResidual', 'branch', branch, h.shape);
+  infer({ h }, { eps, tokensPerRow }, check) {
+    check.dtype('h', 'f32');
+    check.rank('h', 2);
+    check.is('branch', 'f32', h.shape);
     const [tokens, features] = h.shape as [number, number];
     if (!Number.isSafeInteger(tokensPerRow) || tokensPerRow < 1) {
-      throw new OpError('gatedResidual', `tokensPerRow must be a positive integer, got ${tokensPerRow}`);
+      throw check.error(`tokensPerRow must be a positive integer, got ${tokensPerRow}`);
     }
-    checkDType('gatedResidual', 'gate', gate, ['f32']);
-    checkShapeIs('gatedResidual', 'gate', gate, [Math.ceil(tokens / tokensPerRow), features]);
-    checkOptional('gatedResidual', 'weight', weight, [features]);
-    checkOptional('gatedResidual', 'bias', bias, [features]);
-    checkEps('gatedResidual', eps);
-    return [{ shape: h.shape, dtype: 'f32' }];
+    check.is('gate', 'f32', [Math.ceil(tokens / tokensPerRow), features]);
+    check.is('weight', 'f32', [features]);
+    check.is('bias', 'f32', [features]);
+    check.eps(eps);
+    return { shape: h.shape, dtype: 'f32' };
   },
   cost: ({ h }) => ({ flops: 12 * elementCount(h.shape), bytes: 12 * elementCount(h.shape) }),
-  reference({ h, branch, gate, weight, bias }, [y], { eps, onePlusWeight, tokensPerRow }) {
+  reference({ inputs: { h, branch, gate, weight, bias }, y, params: { eps, onePlusWeight, tokensPerRow } }) {
     const [tokens, features] = h.shape as [number, number];
     const affine = affineOf(weight, bias, onePlusWeight);
     for (let token = 0; token < tokens; token++) {
@@ -41,14 +86,14 @@ export const gatedResidualOp = defineOp<'h' | 'branch' | 'gate' | 'weight' | 'bi
       const gated = (k: number) => gate.data[gateRow + k]! * branch.data[row + k]!;
       const { mean, variance } = moments(features, gated);
       const scale = 1 / Math.sqrt(variance + eps);
-      for (let k = 0; k < features; k++) y!.data[row + k] = h.data[row + k]! + affine(k, (gated(k) - mean) * scale);
+      for (let k = 0; k < features; k++) y.data[row + k] = h.data[row + k]! + affine(k, (gated(k) - mean) * scale);
     }
   },
-  ...rowNormKernels(({ inputs: { h, branch, gate, weight, bias }, outputs, params }) => ({
+  ...rowNormKernels(({ inputs: { h, branch, gate, weight, bias }, y, params }) => ({
     op: 'gatedResidual',
     kind: 'layer',
     x: branch,
-    y: outputs[0]!,
+    y,
     weight,
     bias,
     onePlusWeight: params.onePlusWeight,
@@ -76,5 +121,5 @@ export interface GatedResidualOptions {
  */
 export function gatedResidual(h: Tensor, branch: Tensor, gate: Tensor, options: GatedResidualOptions): Tensor {
   const { weight, bias, eps, onePlusWeight, tokensPerRow } = options;
-  return runOp(gatedResidualOp, { h, branch, gate, weight, bias }, { eps, onePlusWeight, tokensPerRow })[0]!;
+  return runOp(gatedResidualOp, { h, branch, gate, weight, bias }, { eps, onePlusWeight, tokensPerRow });
 }

@@ -1,7 +1,7 @@
-import type { CaseInput, DType, OpCase } from '@magi1/tensor';
-import type { LinearParams } from './index.ts';
+import type { CaseInput, CaseOf, DType } from '@magi1/tensor';
+import type { Linear } from './contract.ts';
 
-type LinearCase = OpCase<'x' | 'weight', 'bias', LinearParams>;
+type LinearCase = CaseOf<Linear>;
 
 const dtypes = ['f32', 'f16', 'bf16', 'f8e4m3fn'] as const;
 

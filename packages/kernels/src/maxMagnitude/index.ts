@@ -1,44 +1,35 @@
 // The largest magnitude in a tensor, by bits: finds NaN and infinities on every device, whatever its arithmetic does to them.
-import { OpError, defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { OpCase, Shape, Tensor } from '@magi1/tensor';
-import { checkDType } from '../support/checks.ts';
-import { MAGNITUDE_BITS, STRETCH } from './bits.ts';
+import { defineOp, runOp } from '@magi1/tensor';
+import type { CaseOf, Shape, Tensor } from '@magi1/tensor';
+import { MAGNITUDE_BITS, STRETCH, contract } from './contract.ts';
+import type { MaxMagnitude } from './contract.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
-
-export type MaxMagnitudeParams = Record<string, never>;
 
 const values = (name: string, shape: Shape, given: readonly number[]) =>
   ({
     name,
     inputs: { x: { shape, dtype: 'f32', fill: { kind: 'values', values: given } } },
     params: {},
-  }) satisfies OpCase<'x'>;
+  }) satisfies CaseOf<MaxMagnitude>;
 const normal = (name: string, shape: Shape, scale: number, benchmarkOnly = false) =>
   ({
     name,
     inputs: { x: { shape, dtype: 'f32', fill: { kind: 'normal', scale } } },
     params: {},
     benchmarkOnly,
-  }) satisfies OpCase<'x'>;
+  }) satisfies CaseOf<MaxMagnitude>;
 
 const one = (special: number, at: number, length: number): number[] =>
   Array.from({ length }, (_, i) => (i === at ? special : i - length / 2));
 
-export const maxMagnitudeOp = defineOp<'x', never, MaxMagnitudeParams>({
-  name: 'maxMagnitude',
-  infer({ x }) {
-    checkDType('maxMagnitude', 'x', x, ['f32']);
-    const size = elementCount(x.shape);
-    if (size === 0) throw new OpError('maxMagnitude', 'x must have at least one element, got none');
-    return [{ shape: [Math.ceil(size / STRETCH)], dtype: 'i32' }];
-  },
-  cost: ({ x }) => ({ flops: elementCount(x.shape), bytes: 4 * elementCount(x.shape) }),
-  reference({ x }, [y]) {
+export const maxMagnitudeOp = defineOp<MaxMagnitude>({
+  ...contract,
+  reference({ inputs: { x }, y }) {
     const bits = new Int32Array(Float32Array.from(x.data).buffer);
     bits.forEach((word, i) => {
       const part = Math.floor(i / STRETCH);
-      y!.data[part] = Math.max(y!.data[part]!, word & MAGNITUDE_BITS);
+      y.data[part] = Math.max(y.data[part]!, word & MAGNITUDE_BITS);
     });
   },
   webgpu,
@@ -59,7 +50,7 @@ export const maxMagnitudeOp = defineOp<'x', never, MaxMagnitudeParams>({
 });
 
 /** Largest magnitude of each stretch of 512 elements of x, f32 of any shape: their bits, i32; see `magnitudeOf`. */
-export const maxMagnitude = (x: Tensor): Tensor<'i32'> => runOp(maxMagnitudeOp, { x }, {})[0]! as Tensor<'i32'>;
+export const maxMagnitude = (x: Tensor): Tensor<'i32'> => runOp(maxMagnitudeOp, { x }, {}) as Tensor<'i32'>;
 
 /** The largest magnitude that the bits of `maxMagnitude` stand for: NaN where one of them is a NaN, or Infinity. */
 export function magnitudeOf(bits: Int32Array): number {

@@ -1,8 +1,8 @@
 // wasm maxMagnitude; an item is a stretch.
-import { I32, I32x4, wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
-import { MAGNITUDE_BITS, STRETCH } from './bits.ts';
-import type { MaxMagnitudeParams } from './index.ts';
+import { I32x4, wasmKernel } from '@magi1/tensor';
+import type { I32, WasmOf } from '@magi1/tensor';
+import { MAGNITUDE_BITS, STRETCH } from './contract.ts';
+import type { MaxMagnitude } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'maxMagnitude',
@@ -27,12 +27,12 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x', never, MaxMagnitudeParams>['wasm']> = ({ inputs: { x }, outputs }) => [
+export const wasm: WasmOf<MaxMagnitude> = ({ inputs: { x }, y }) => [
   {
     kernel,
     variant: {},
-    args: { x, y: outputs[0]!, size: x.size },
-    items: outputs[0]!.size,
+    args: { x, y, size: x.size },
+    items: y.size,
     itemCost: STRETCH,
   },
 ];

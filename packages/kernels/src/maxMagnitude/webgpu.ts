@@ -1,9 +1,9 @@
 // WGSL of maxMagnitude: an invocation has a stretch to itself. Bound as words, since NaN is no number to a shader.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
-import { MAGNITUDE_BITS, STRETCH } from './bits.ts';
-import type { MaxMagnitudeParams } from './index.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import { MAGNITUDE_BITS, STRETCH } from './contract.ts';
+import type { MaxMagnitude } from './contract.ts';
 
 const program: WgslProgram<Record<string, never>> = {
   name: 'maxMagnitude',
@@ -26,14 +26,11 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'x', never, MaxMagnitudeParams>['webgpu']> = (
-  { inputs: { x }, outputs },
-  capabilities,
-) =>
-  rowRanges('maxMagnitude', outputs[0]!.size, [4 * STRETCH, 4], capabilities).map((range) => ({
+export const webgpu: WebGpuOf<MaxMagnitude> = ({ inputs: { x }, y }, capabilities) =>
+  rowRanges('maxMagnitude', y.size, [4 * STRETCH, 4], capabilities).map((range) => ({
     program,
     variant: {},
-    bindings: { x: range.window(x, 4 * STRETCH), y: range.window(outputs[0]!, 4) },
+    bindings: { x: range.window(x, 4 * STRETCH), y: range.window(y, 4) },
     params: { size: Math.min(x.size - range.start * STRETCH, range.count * STRETCH), stretch: STRETCH },
     workgroups: foldWorkgroups('maxMagnitude', Math.ceil(range.count / 64), capabilities),
   }));

@@ -1,7 +1,7 @@
-import type { OpCase } from '@magi1/tensor';
-import type { PatchifyParams, UnpatchifyParams } from './index.ts';
+import type { CaseOf } from '@magi1/tensor';
+import type { Patchify, Unpatchify } from './contract.ts';
 
-export const patchifyCases: readonly OpCase<'x', never, PatchifyParams>[] = [
+export const patchifyCases: readonly CaseOf<Patchify>[] = [
   { name: 'odd', inputs: { x: { shape: [2, 3, 4, 6, 10], dtype: 'f32' } }, params: { patch: [2, 3, 5] }, tolerance: 0 },
   {
     name: 'ragged',
@@ -18,7 +18,7 @@ export const patchifyCases: readonly OpCase<'x', never, PatchifyParams>[] = [
   },
 ];
 
-export const unpatchifyCases: readonly OpCase<'tokens', never, UnpatchifyParams>[] = [
+export const unpatchifyCases: readonly CaseOf<Unpatchify>[] = [
   {
     name: 'odd',
     inputs: { tokens: { shape: [2 * 2 * 3 * 1, 2 * 3 * 2 * 5], dtype: 'f32' } },
@@ -44,14 +44,14 @@ export const unpatchifyCases: readonly OpCase<'tokens', never, UnpatchifyParams>
 type Random = (below: number) => number;
 const triple = (random: Random, below: number) => [1 + random(below), 1 + random(below), 1 + random(below)] as const;
 
-export function randomPatchify(random: Random): OpCase<'x', never, PatchifyParams> {
+export function randomPatchify(random: Random): CaseOf<Patchify> {
   const patch = triple(random, 4);
   const video = patch.map((extent) => extent * (1 + random(3)) + random(extent));
   const shape = [1 + random(2), 1 + random(4), ...video];
   return { name: 'random', inputs: { x: { shape, dtype: 'f32' } }, params: { patch }, tolerance: 0 };
 }
 
-export function randomUnpatchify(random: Random): OpCase<'tokens', never, UnpatchifyParams> {
+export function randomUnpatchify(random: Random): CaseOf<Unpatchify> {
   const [grid, patch] = [triple(random, 3), triple(random, 4)];
   const [batch, channels] = [1 + random(2), 1 + random(5)];
   const product = ([a, b, c]: readonly [number, number, number]) => a * b * c;

@@ -1,45 +1,21 @@
 // Patch form of a Conv3d whose kernel equals its stride: cut a video into patches, and put patches back.
-import { OpError, defineOp, describeSpec, elementCount, rowMajorStrides, runOp } from '@magi1/tensor';
+import { defineOp, rowMajorStrides, runOp } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { checkDType, checkRank, checkShapeIs } from '../support/checks.ts';
-import { copyLoops } from '../support/families/strided-copy/loops.ts';
 import { stridedCopies } from '../support/families/strided-copy/kernels.ts';
+import { copyLoops } from '../support/families/strided-copy/loops.ts';
 import { patchifyCases, randomPatchify, randomUnpatchify, unpatchifyCases } from './cases.ts';
+import { patchifyContract, unpatchifyContract } from './contract.ts';
+import type { Patchify, PatchifyParams, Unpatchify, UnpatchifyParams } from './contract.ts';
 
-/** Extents in time, height, width. */
-export type Patch = readonly [t: number, h: number, w: number];
-
-export interface PatchifyParams {
-  readonly patch: Patch;
-}
-
-export interface UnpatchifyParams {
-  readonly batch: number;
-  /** Patches along time, height, width. */
-  readonly grid: Patch;
-  readonly patch: Patch;
-  readonly channels: number;
-}
-
-function checkPatch(op: string, patch: Patch): void {
-  if (patch.some((extent) => !Number.isInteger(extent) || extent < 1)) {
-    throw new OpError(op, `patch must be three positive integers, got [${patch.join(',')}]`);
-  }
-}
-
-export const patchifyOp = defineOp<'x', never, PatchifyParams>({
-  name: 'patchify',
-  infer({ x }, { patch }) {
-    checkDType('patchify', 'x', x, ['f32']);
-    checkRank('patchify', 'x', x, 5);
-    checkPatch('patchify', patch);
-    const [batch, channels, frames, height, width] = x.shape as [number, number, number, number, number];
-    const [pt, ph, pw] = patch;
-    const tokens = batch * Math.floor(frames / pt) * Math.floor(height / ph) * Math.floor(width / pw);
-    return [{ shape: [tokens, channels * pt * ph * pw], dtype: 'f32' }];
-  },
-  cost: ({ x }) => ({ flops: 0, bytes: 8 * elementCount(x.shape) }),
-  reference({ x }, [out], { patch: [pt, ph, pw] }) {
+export const patchifyOp = defineOp<Patchify>({
+  ...patchifyContract,
+  reference({
+    inputs: { x },
+    y,
+    params: {
+      patch: [pt, ph, pw],
+    },
+  }) {
     const [batch, channels, frames, height, width] = x.shape as [number, number, number, number, number];
     const [gt, gh, gw] = [Math.floor(frames / pt), Math.floor(height / ph), Math.floor(width / pw)];
     let o = 0;
@@ -51,11 +27,11 @@ export const patchifyOp = defineOp<'x', never, PatchifyParams>({
               for (let i = 0; i < pt; i++)
                 for (let j = 0; j < ph; j++)
                   for (let k = 0; k < pw; k++)
-                    out!.data[o++] =
+                    y.data[o++] =
                       x.data[(((b * channels + c) * frames + t * pt + i) * height + h * ph + j) * width + w * pw + k]!;
   },
-  ...stridedCopies('patchify', ({ inputs: { x }, outputs, params: { patch } }) => {
-    const [target, strides] = [outputs[0]!, rowMajorStrides(x.shape)];
+  ...stridedCopies('patchify', ({ inputs: { x }, y: target, params: { patch } }) => {
+    const strides = rowMajorStrides(x.shape);
     const grid = patch.map((extent, i) => Math.floor(x.shape[i + 2]! / extent));
     const lengths = [x.shape[0]!, ...grid, x.shape[1]!, ...patch];
     const source = [strides[0]!, ...patch.map((extent, i) => extent * strides[i + 2]!), ...strides.slice(1)];
@@ -66,19 +42,18 @@ export const patchifyOp = defineOp<'x', never, PatchifyParams>({
   randomCase: randomPatchify,
 });
 
-export const unpatchifyOp = defineOp<'tokens', never, UnpatchifyParams>({
-  name: 'unpatchify',
-  infer({ tokens }, { batch, grid, patch, channels }) {
-    checkDType('unpatchify', 'tokens', tokens, ['f32']);
-    checkPatch('unpatchify', patch);
-    if (batch < 1 || channels < 1 || grid.some((extent) => extent < 1)) {
-      throw new OpError('unpatchify', `batch, channels and grid must be positive for ${describeSpec(tokens)}`);
-    }
-    checkShapeIs('unpatchify', 'tokens', tokens, [batch * elementCount(grid), elementCount(patch) * channels]);
-    return [{ shape: [batch, channels, ...grid.map((extent, axis) => extent * patch[axis]!)], dtype: 'f32' }];
-  },
-  cost: ({ tokens }) => ({ flops: 0, bytes: 8 * elementCount(tokens.shape) }),
-  reference({ tokens }, [out], { batch, grid, patch: [pt, ph, pw], channels }) {
+export const unpatchifyOp = defineOp<Unpatchify>({
+  ...unpatchifyContract,
+  reference({
+    inputs: { tokens },
+    y,
+    params: {
+      batch,
+      grid,
+      patch: [pt, ph, pw],
+      channels,
+    },
+  }) {
     const [gt, gh, gw] = grid;
     const [frames, height, width] = [gt * pt, gh * ph, gw * pw];
     let i = 0;
@@ -90,12 +65,10 @@ export const unpatchifyOp = defineOp<'tokens', never, UnpatchifyParams>({
               for (let dh = 0; dh < ph; dh++)
                 for (let dw = 0; dw < pw; dw++)
                   for (let c = 0; c < channels; c++)
-                    out!.data[
-                      (((b * channels + c) * frames + t * pt + dt) * height + h * ph + dh) * width + w * pw + dw
-                    ] = tokens.data[i++]!;
+                    y.data[(((b * channels + c) * frames + t * pt + dt) * height + h * ph + dh) * width + w * pw + dw] =
+                      tokens.data[i++]!;
   },
-  ...stridedCopies('unpatchify', ({ inputs: { tokens }, outputs, params: { batch, grid, patch, channels } }) => {
-    const target = outputs[0]!;
+  ...stridedCopies('unpatchify', ({ inputs: { tokens }, y: target, params: { batch, grid, patch, channels } }) => {
     // Axes of the tokens: b, t, h, w, pt, ph, pw, c.
     const strides = rowMajorStrides([batch, ...grid, ...patch, channels]);
     const order = [0, 7, 1, 4, 2, 5, 3, 6];
@@ -120,8 +93,7 @@ export const unpatchifyOp = defineOp<'tokens', never, UnpatchifyParams>({
  * x f32 [B, C, T, H, W] -> [B*t*h*w, C*pt*ph*pw]: token order b, t, h, w; feature order C, pt, ph, pw, that of a
  * flattened Conv3d weight. Trailing pixels that fill no patch are dropped.
  */
-export const patchify = (x: Tensor, params: PatchifyParams): Tensor => runOp(patchifyOp, { x }, params)[0]!;
+export const patchify = (x: Tensor, params: PatchifyParams): Tensor => runOp(patchifyOp, { x }, params);
 
 /** tokens f32 [B*t*h*w, pt*ph*pw*C], C fastest -> [B, C, t*pt, h*ph, w*pw]. */
-export const unpatchify = (tokens: Tensor, params: UnpatchifyParams): Tensor =>
-  runOp(unpatchifyOp, { tokens }, params)[0]!;
+export const unpatchify = (tokens: Tensor, params: UnpatchifyParams): Tensor => runOp(unpatchifyOp, { tokens }, params);

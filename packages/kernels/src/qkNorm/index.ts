@@ -1,10 +1,8 @@
 // Normalisation of each head's features, for queries, keys and (in the VAE) values.
-import { OpError, defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { Tensor } from '@magi1/tensor';
-import { checkDType, checkEps, checkOptional, checkRank } from '../support/checks.ts';
-import { affineOf, moments } from '../support/reference/moments.ts';
+import { defineOp, elementCount, runOp } from '@magi1/tensor';
+import type { CaseFill, CaseOf, OpTypes, Shape, Tensor } from '@magi1/tensor';
 import { rowNormKernels } from '../support/families/row-norm/kernels.ts';
-import { cases, randomCase } from './cases.ts';
+import { affineOf, moments } from '../support/reference/moments.ts';
 
 export interface QkNormParams {
   /**
@@ -15,35 +13,76 @@ export interface QkNormParams {
   readonly eps: number;
 }
 
-export const qkNormOp = defineOp<'x', 'weight' | 'bias', QkNormParams>({
+export type QkNorm = OpTypes<{ x: Tensor; weight?: Tensor; bias?: Tensor }, QkNormParams>;
+
+function heads(
+  name: string,
+  shape: Shape,
+  kind: QkNormParams['kind'],
+  more: Partial<CaseOf<QkNorm>> & { fill?: CaseFill } = {},
+): CaseOf<QkNorm> {
+  const { fill = { kind: 'normal' }, ...rest } = more;
+  const features = { shape: [shape[2]!], dtype: 'f32' as const };
+  const x = { shape, dtype: 'f32' as const, fill };
+  return {
+    name,
+    inputs: kind === 'std' ? { x } : { x, weight: features, bias: features },
+    params: { kind, eps: kind === 'std' ? 1e-5 : 1e-6 },
+    ...rest,
+  };
+}
+
+const cases: readonly CaseOf<QkNorm>[] = [
+  heads('weight', [5, 3, 24], 'weight'),
+  heads('onePlusWeight', [7, 3, 128], 'onePlusWeight'),
+  heads('std', [5, 3, 64], 'std'),
+  heads('std.odd', [1, 1, 17], 'std'),
+  heads('std.lowVariance', [9, 4, 64], 'std', { fill: { kind: 'normal', scale: 1e-5, mean: 1 } }),
+  heads('std.constant', [3, 2, 16], 'std', { fill: { kind: 'normal', scale: 0, mean: 1000.1 } }),
+  heads('onePlusWeight.large', [3, 2, 128], 'onePlusWeight', { fill: { kind: 'normal', scale: 1e4, mean: 1e5 } }),
+  {
+    name: 'noBias',
+    inputs: { x: { shape: [2, 2, 8], dtype: 'f32' }, weight: { shape: [8], dtype: 'f32' } },
+    params: { kind: 'weight', eps: 1e-6 },
+  },
+  heads('dit4.5b.q_layernorm', [1024, 24, 128], 'onePlusWeight', { benchmarkOnly: true }),
+  heads('vae.attn', [1025, 16, 64], 'std', { benchmarkOnly: true }),
+];
+
+function randomCase(random: (below: number) => number): CaseOf<QkNorm> {
+  const kind = (['weight', 'onePlusWeight', 'std'] as const)[random(3)]!;
+  return heads('random', [1 + random(9), 1 + random(5), 2 + random(140)], kind);
+}
+
+export const qkNormOp = defineOp<QkNorm>({
   name: 'qkNorm',
-  infer({ x, weight, bias }, { kind, eps }) {
-    checkDType('qkNorm', 'x', x, ['f32']);
-    checkRank('qkNorm', 'x', x, 3);
-    checkOptional('qkNorm', 'weight', weight, [x.shape[2]!]);
-    checkOptional('qkNorm', 'bias', bias, [x.shape[2]!]);
-    checkEps('qkNorm', eps);
+  infer({ x, weight, bias }, { kind, eps }, check) {
+    check.dtype('x', 'f32');
+    check.rank('x', 3);
+    check.is('weight', 'f32', [x.shape[2]!]);
+    check.is('bias', 'f32', [x.shape[2]!]);
+    check.eps(eps);
     if (kind === 'std' && (weight !== undefined || bias !== undefined)) {
-      throw new OpError('qkNorm', 'kind std takes no weight and no bias');
+      throw check.error('kind std takes no weight and no bias');
     }
-    if (kind !== 'std' && weight === undefined) throw new OpError('qkNorm', `kind ${kind} needs a weight`);
-    return [{ shape: x.shape, dtype: 'f32' }];
+    if (kind !== 'std' && weight === undefined) throw check.error(`kind ${kind} needs a weight`);
+    return { shape: x.shape, dtype: 'f32' };
   },
   cost: ({ x }) => ({ flops: 8 * elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
-  reference({ x, weight, bias }, [y], { kind, eps }) {
+  reference({ inputs: { x, weight, bias }, y, params: { kind, eps } }) {
     const features = x.shape[2]!;
     const affine = affineOf(weight, bias, kind === 'onePlusWeight');
     for (let row = 0; row < x.data.length; row += features) {
       const { mean, variance } = moments(features, (k) => x.data[row + k]!);
       const scale = 1 / (kind === 'std' ? Math.sqrt(variance) + eps : Math.sqrt(variance + eps));
-      for (let k = 0; k < features; k++) y!.data[row + k] = affine(k, (x.data[row + k]! - mean) * scale);
+      for (let k = 0; k < features; k++) y.data[row + k] = affine(k, (x.data[row + k]! - mean) * scale);
     }
   },
-  ...rowNormKernels(({ inputs: { x, weight, bias }, outputs, params: { kind, eps } }) => ({
+  ...rowNormKernels(({ inputs: { x, weight, bias }, y, params: { kind, eps } }) => ({
     op: 'qkNorm',
     kind: kind === 'std' ? 'std' : 'layer',
     x,
-    y: outputs[0]!,
+    y,
     weight,
     bias,
     onePlusWeight: kind === 'onePlusWeight',
@@ -62,5 +101,5 @@ export interface QkNormOptions extends QkNormParams {
 
 /** Normalises x [S, H, D] over D, head by head; f32. */
 export function qkNorm(x: Tensor, { kind, weight, bias, eps }: QkNormOptions): Tensor {
-  return runOp(qkNormOp, { x, weight, bias }, { kind, eps })[0]!;
+  return runOp(qkNormOp, { x, weight, bias }, { kind, eps });
 }

@@ -1,7 +1,7 @@
-import type { CaseFill, OpCase } from '@magi1/tensor';
-import type { QuantizeParams } from './index.ts';
+import type { CaseFill, CaseOf } from '@magi1/tensor';
+import type { Quantize } from './contract.ts';
 
-type QuantizeCase = OpCase<'x' | 'scale', never, QuantizeParams>;
+type QuantizeCase = CaseOf<Quantize>;
 
 interface Fills {
   readonly x?: CaseFill;

@@ -1,9 +1,9 @@
 // wasm quantize; an item is a row. f32x4.div is exact.
 import { wasmKernel } from '@magi1/tensor';
-import type { I32, OpDefinition } from '@magi1/tensor';
+import type { I32, WasmOf } from '@magi1/tensor';
 import { decodeBf16, encodeBf16, encodeF8, storeFloats } from '../support/wasm/floats.ts';
-import type { QuantizeParams } from './index.ts';
-import { F8_MAX } from './limit.ts';
+import { F8_MAX } from './contract.ts';
+import type { Quantize } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'quantize',
@@ -41,11 +41,8 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x' | 'scale', never, QuantizeParams>['wasm']> = ({
-  inputs: { x, scale },
-  outputs: [y],
-}) => {
+export const wasm: WasmOf<Quantize> = ({ inputs: { x, scale }, y }) => {
   const features = x.shape.at(-1)!;
   const variant = { perFeature: scale.size === features };
-  return [{ kernel, variant, args: { x, scale, y: y!, features }, items: x.size / features, itemCost: 12 * features }];
+  return [{ kernel, variant, args: { x, scale, y, features }, items: x.size / features, itemCost: 12 * features }];
 };

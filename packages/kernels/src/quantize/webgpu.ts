@@ -1,10 +1,10 @@
 // WGSL of quantize: four elements per invocation. WGSL lets a division be 2.5 units off in the last place and flush
 // subnormals, so the quotient is computed in integers.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
+import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { encodeFour } from '../support/wgsl/encode.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
-import type { QuantizeParams } from './index.ts';
+import type { Quantize } from './contract.ts';
 
 /** `quotient(a, b)`: bits of |a / b| as correctly rounded f32, at most 448; below the normal numbers 0. */
 const QUOTIENT = /* wgsl */ `
@@ -84,16 +84,13 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   },
 };
 
-export const webgpu: NonNullable<OpDefinition<'x' | 'scale', never, QuantizeParams>['webgpu']> = (
-  { inputs: { x, scale }, outputs: [y] },
-  capabilities,
-) => {
+export const webgpu: WebGpuOf<Quantize> = ({ inputs: { x, scale }, y }, capabilities) => {
   const wide = scale.size % 4 === 0;
   const scales = wide ? scale.size / 4 : scale.size;
   return rowRanges('quantize', Math.ceil(x.size / 4), [16, 4], capabilities).map((range) => ({
     program,
     variant: { wide },
-    bindings: { x: range.window(x, 16), scale, y: range.window(y!, 4) },
+    bindings: { x: range.window(x, 16), scale, y: range.window(y, 4) },
     params: { quads: range.count, scales, first: (wide ? range.start : 4 * range.start) % scales },
     workgroups: foldWorkgroups('quantize', Math.ceil(range.count / 64), capabilities),
   }));

@@ -1,8 +1,8 @@
 // wasm resizeTrilinear; an item is one position of the output with all its channels.
 import { rowMajorStrides, wasmKernel } from '@magi1/tensor';
-import type { F32x4, I32, OpDefinition } from '@magi1/tensor';
+import type { F32x4, I32, WasmOf } from '@magi1/tensor';
 import { forVectors } from '../support/wasm/vectors.ts';
-import type { ResizeParams } from './index.ts';
+import type { ResizeTrilinear } from './contract.ts';
 import { tapTables } from './taps.ts';
 
 const kernel = wasmKernel({
@@ -44,11 +44,7 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x', never, ResizeParams>['wasm']> = ({
-  inputs: { x },
-  outputs,
-  params: { size },
-}) => {
+export const wasm: WasmOf<ResizeTrilinear> = ({ inputs: { x }, y, params: { size } }) => {
   const channels = x.shape[3]!;
   const [frames, height, width] = size;
   const bytes = rowMajorStrides(x.shape).map((stride) => 4 * stride);
@@ -56,7 +52,7 @@ export const wasm: NonNullable<OpDefinition<'x', never, ResizeParams>['wasm']> =
     {
       kernel,
       variant: {},
-      args: { x, y: outputs[0]!, ...tapTables(x.shape, size, bytes), channels, frames, height, width },
+      args: { x, y, ...tapTables(x.shape, size, bytes), channels, frames, height, width },
       items: frames * height * width,
       itemCost: 14 * channels,
     },

@@ -1,9 +1,9 @@
 // WGSL of resizeTrilinear: one element or quad of the output per invocation.
 import { rowMajorStrides } from '@magi1/tensor';
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
-import type { ResizeParams } from './index.ts';
+import type { ResizeTrilinear } from './contract.ts';
 import { tapTables } from './taps.ts';
 
 /** `wide`: channels go in quads. */
@@ -46,11 +46,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'x', never, ResizeParams>['webgpu']> = (
-  { inputs: { x }, outputs, params: { size } },
-  capabilities,
-) => {
-  const y = outputs[0]!;
+export const webgpu: WebGpuOf<ResizeTrilinear> = ({ inputs: { x }, y, params: { size } }, capabilities) => {
   const wide = x.shape[3]! % 4 === 0;
   const unit = wide ? 4 : 1;
   const [frames, height, width] = size;

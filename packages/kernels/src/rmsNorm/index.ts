@@ -1,7 +1,6 @@
 // Root mean square normalisation over the last axis: no mean, no bias.
 import { defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { OpCase, Tensor } from '@magi1/tensor';
-import { checkDType, checkEps, checkOptional, lastDim } from '../support/checks.ts';
+import type { CaseOf, OpTypes, Tensor } from '@magi1/tensor';
 import { rowNormKernels } from '../support/families/row-norm/kernels.ts';
 
 export interface RmsNormParams {
@@ -9,37 +8,39 @@ export interface RmsNormParams {
   readonly eps: number;
 }
 
-const rms = (name: string, rows: number, features: number, more: Partial<OpCase> = {}) =>
+export type RmsNorm = OpTypes<{ x: Tensor; weight: Tensor }, RmsNormParams>;
+
+const rms = (name: string, rows: number, features: number, more: Partial<CaseOf<RmsNorm>> = {}) =>
   ({
     name,
     inputs: { x: { shape: [rows, features], dtype: 'f32' }, weight: { shape: [features], dtype: 'f32' } },
     params: { eps: 1e-6 },
     ...more,
-  }) as OpCase<'x' | 'weight', never, RmsNormParams>;
+  }) as CaseOf<RmsNorm>;
 
-export const rmsNormOp = defineOp<'x' | 'weight', never, RmsNormParams>({
+export const rmsNormOp = defineOp<RmsNorm>({
   name: 'rmsNorm',
-  infer({ x, weight }, { eps }) {
-    checkDType('rmsNorm', 'x', x, ['f32']);
-    checkOptional('rmsNorm', 'weight', weight, [lastDim('rmsNorm', 'x', x)]);
-    checkEps('rmsNorm', eps);
-    return [{ shape: x.shape, dtype: 'f32' }];
+  infer({ x }, { eps }, check) {
+    check.dtype('x', 'f32');
+    check.is('weight', 'f32', [check.lastDim('x')]);
+    check.eps(eps);
+    return { shape: x.shape, dtype: 'f32' };
   },
   cost: ({ x }) => ({ flops: 4 * elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
-  reference({ x, weight }, [y], { eps }) {
+  reference({ inputs: { x, weight }, y, params: { eps } }) {
     const features = x.shape.at(-1)!;
     for (let row = 0; row < x.data.length; row += features) {
       let squares = 0;
       for (let k = 0; k < features; k++) squares += x.data[row + k]! ** 2;
       const scale = 1 / Math.sqrt(squares / features + eps);
-      for (let k = 0; k < features; k++) y!.data[row + k] = x.data[row + k]! * scale * weight.data[k]!;
+      for (let k = 0; k < features; k++) y.data[row + k] = x.data[row + k]! * scale * weight.data[k]!;
     }
   },
-  ...rowNormKernels(({ inputs: { x, weight }, outputs, params: { eps } }) => ({
+  ...rowNormKernels(({ inputs: { x, weight }, y, params: { eps } }) => ({
     op: 'rmsNorm',
     kind: 'rms',
     x,
-    y: outputs[0]!,
+    y,
     weight,
     eps,
   })),
@@ -62,4 +63,4 @@ export const rmsNormOp = defineOp<'x' | 'weight', never, RmsNormParams>({
 
 /** x / sqrt(mean(x^2) + eps) * weight over the last axis of x [..., K] with weight [K]; f32. */
 export const rmsNorm = (x: Tensor, weight: Tensor, { eps }: RmsNormParams): Tensor =>
-  runOp(rmsNormOp, { x, weight }, { eps })[0]!;
+  runOp(rmsNormOp, { x, weight }, { eps });

@@ -1,7 +1,7 @@
-import type { OpCase } from '@magi1/tensor';
-import type { RopeParams } from './index.ts';
+import type { CaseOf } from '@magi1/tensor';
+import type { Rope } from './contract.ts';
 
-type Case = OpCase<'x' | 'cos' | 'sin', never, RopeParams>;
+type Case = CaseOf<Rope>;
 
 // cos and sin need not lie on the unit circle for the op's arithmetic to be checked.
 const turn = (name: string, [tokens, heads, features]: [number, number, number], columns: number): Case => ({

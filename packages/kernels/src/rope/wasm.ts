@@ -1,8 +1,8 @@
 // wasm rope; an item is one head of one token.
 import { wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
+import type { WasmOf } from '@magi1/tensor';
 import { forVectors } from '../support/wasm/vectors.ts';
-import type { RopeParams } from './index.ts';
+import type { Rope } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'rope',
@@ -28,16 +28,13 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x' | 'cos' | 'sin', never, RopeParams>['wasm']> = ({
-  inputs: { x, cos, sin },
-  outputs,
-}) => {
+export const wasm: WasmOf<Rope> = ({ inputs: { x, cos, sin }, y }) => {
   const [tokens, heads, features] = x.shape as [number, number, number];
   return [
     {
       kernel,
       variant: {},
-      args: { x, cos, sin, y: outputs[0]!, heads, features, columns: cos.shape[1]! },
+      args: { x, cos, sin, y, heads, features, columns: cos.shape[1]! },
       items: tokens * heads,
       itemCost: 4 * features,
     },

@@ -1,9 +1,9 @@
 // WGSL of rope: an invocation makes one quad of the output, or one element where rows are not made of quads.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
-import type { RopeParams } from './index.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { Rope } from './contract.ts';
 
 const LANES = 64;
 
@@ -45,10 +45,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'x' | 'cos' | 'sin', never, RopeParams>['webgpu']> = (
-  { inputs: { x, cos, sin }, outputs },
-  capabilities,
-) => {
+export const webgpu: WebGpuOf<Rope> = ({ inputs: { x, cos, sin }, y }, capabilities) => {
   const [tokens, heads, features] = x.shape as [number, number, number];
   const columns = cos.shape[1]!;
   const wide = features % 4 === 0 && columns % 4 === 0;
@@ -64,7 +61,7 @@ export const webgpu: NonNullable<OpDefinition<'x' | 'cos' | 'sin', never, RopePa
         x: range.window(x, tokenBytes),
         cosines: range.window(cos, angleBytes),
         sines: range.window(sin, angleBytes),
-        y: range.window(outputs[0]!, tokenBytes),
+        y: range.window(y, tokenBytes),
       },
       params: { size, heads, features: features / unit, columns: columns / unit },
       workgroups: foldWorkgroups('rope', Math.ceil(size / LANES), capabilities),

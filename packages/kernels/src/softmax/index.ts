@@ -1,31 +1,24 @@
 // Softmax over the last axis.
-import { defineOp, elementCount, runOp } from '@magi1/tensor';
-import type { CaseFill, OpCase, Shape, Tensor } from '@magi1/tensor';
-import { checkDType, lastDim } from '../support/checks.ts';
+import { defineOp, runOp } from '@magi1/tensor';
+import type { CaseFill, CaseOf, Shape, Tensor } from '@magi1/tensor';
+import { contract } from './contract.ts';
+import type { Softmax } from './contract.ts';
 import { wasm } from './wasm.ts';
 import { webgpu } from './webgpu.ts';
 
-export type SoftmaxParams = Record<string, never>;
-
 const rows = (name: string, shape: Shape, fill: CaseFill = { kind: 'normal', scale: 3 }, benchmarkOnly = false) =>
-  ({ name, inputs: { x: { shape, dtype: 'f32', fill } }, params: {}, benchmarkOnly }) satisfies OpCase<'x'>;
+  ({ name, inputs: { x: { shape, dtype: 'f32', fill } }, params: {}, benchmarkOnly }) satisfies CaseOf<Softmax>;
 
-export const softmaxOp = defineOp<'x', never, SoftmaxParams>({
-  name: 'softmax',
-  infer({ x }) {
-    checkDType('softmax', 'x', x, ['f32']);
-    lastDim('softmax', 'x', x);
-    return [{ shape: x.shape, dtype: 'f32' }];
-  },
-  cost: ({ x }) => ({ flops: 5 * elementCount(x.shape), bytes: 8 * elementCount(x.shape) }),
-  reference({ x }, [y]) {
+export const softmaxOp = defineOp<Softmax>({
+  ...contract,
+  reference({ inputs: { x }, y }) {
     const features = x.shape.at(-1)!;
     for (let row = 0; row < x.data.length; row += features) {
       let most = -Infinity;
       for (let k = 0; k < features; k++) most = Math.max(most, x.data[row + k]!);
       let sum = 0;
-      for (let k = 0; k < features; k++) sum += y!.data[row + k] = Math.exp(x.data[row + k]! - most);
-      for (let k = 0; k < features; k++) y!.data[row + k]! /= sum;
+      for (let k = 0; k < features; k++) sum += y.data[row + k] = Math.exp(x.data[row + k]! - most);
+      for (let k = 0; k < features; k++) y.data[row + k]! /= sum;
     }
   },
   webgpu,
@@ -43,4 +36,4 @@ export const softmaxOp = defineOp<'x', never, SoftmaxParams>({
 });
 
 /** exp(x) / sum(exp(x)) over the last axis of x [..., K]; f32. */
-export const softmax = (x: Tensor): Tensor => runOp(softmaxOp, { x }, {})[0]!;
+export const softmax = (x: Tensor): Tensor => runOp(softmaxOp, { x }, {});

@@ -1,9 +1,9 @@
 // wasm softmax; an item is a row.
 import { F32, wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
+import type { WasmOf } from '@magi1/tensor';
 import { exp } from '../support/wasm/functions.ts';
 import { forVectors, maxVectors, sumVectors } from '../support/wasm/vectors.ts';
-import type { SoftmaxParams } from './index.ts';
+import type { Softmax } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'softmax',
@@ -25,13 +25,13 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x', never, SoftmaxParams>['wasm']> = ({ inputs: { x }, outputs }) => {
+export const wasm: WasmOf<Softmax> = ({ inputs: { x }, y }) => {
   const features = x.shape.at(-1)!;
   return [
     {
       kernel,
       variant: {},
-      args: { x, y: outputs[0]!, features },
+      args: { x, y, features },
       items: x.size / features,
       itemCost: 24 * features,
     },

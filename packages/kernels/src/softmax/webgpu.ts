@@ -1,11 +1,11 @@
 // WGSL of softmax: maximum, sum of exponentials, then the quotients; exponentials wait in the output.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
+import { F32_MAX } from '../support/f32.ts';
+import { EXP } from '../support/wgsl/functions.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import { rowHead, rowLayout, rowWorkgroups } from '../support/wgsl/rows.ts';
 import type { RowVariant } from '../support/wgsl/rows.ts';
-import { F32_MAX } from '../support/f32.ts';
-import { EXP } from '../support/wgsl/functions.ts';
-import type { SoftmaxParams } from './index.ts';
+import type { Softmax } from './contract.ts';
 
 const program: WgslProgram<RowVariant> = {
   name: 'softmax',
@@ -53,17 +53,14 @@ fn main_row(row: u32, lane: u32, slot: u32, live: bool) {
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'x', never, SoftmaxParams>['webgpu']> = (
-  { inputs: { x }, outputs },
-  capabilities,
-) => {
+export const webgpu: WebGpuOf<Softmax> = ({ inputs: { x }, y }, capabilities) => {
   const features = x.shape.at(-1)!;
   const layout = rowLayout(features, capabilities);
   const { variant, lanes, steps } = layout;
   return rowRanges('softmax', x.size / features, [4 * features], capabilities).map((range) => ({
     program,
     variant,
-    bindings: { x: range.window(x, 4 * features), y: range.window(outputs[0]!, 4 * features) },
+    bindings: { x: range.window(x, 4 * features), y: range.window(y, 4 * features) },
     params: { rows: range.count, lanes, steps },
     workgroups: rowWorkgroups('softmax', range.count, layout, capabilities),
   }));

@@ -1,9 +1,9 @@
-import type { OpCase } from '@magi1/tensor';
-import type { SwigluParams } from './index.ts';
+import type { CaseOf } from '@magi1/tensor';
+import type { Swiglu } from './contract.ts';
 
 const edges = [0, -0, 1e-30, -1e-30, 20, -20, 88, -88, 100, -100, 1e4, -1e4];
 
-export const cases: readonly OpCase<'x', never, SwigluParams>[] = [
+export const cases: readonly CaseOf<Swiglu>[] = [
   { name: 'odd', inputs: { x: { shape: [3, 5, 14], dtype: 'f32', fill: { kind: 'normal', scale: 3 } } }, params: {} },
   { name: 'one', inputs: { x: { shape: [1, 1, 2], dtype: 'f32' } }, params: {} },
   {

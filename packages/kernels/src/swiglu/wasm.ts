@@ -1,9 +1,9 @@
 // wasm SwiGLU; an item is a row.
 import { wasmKernel } from '@magi1/tensor';
-import type { OpDefinition } from '@magi1/tensor';
+import type { WasmOf } from '@magi1/tensor';
 import { silu } from '../support/wasm/functions.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
-import type { SwigluParams } from './index.ts';
+import type { Swiglu } from './contract.ts';
 
 const kernel = wasmKernel({
   name: 'swiglu',
@@ -21,7 +21,7 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: NonNullable<OpDefinition<'x', never, SwigluParams>['wasm']> = ({ inputs: { x }, outputs: [y] }) => {
-  const features = y!.shape.at(-1)!;
-  return [{ kernel, variant: {}, args: { x, y: y!, features }, items: y!.size / features, itemCost: 20 * features }];
+export const wasm: WasmOf<Swiglu> = ({ inputs: { x }, y }) => {
+  const features = y.shape.at(-1)!;
+  return [{ kernel, variant: {}, args: { x, y, features }, items: y.size / features, itemCost: 20 * features }];
 };

@@ -1,9 +1,9 @@
 // WGSL of SwiGLU: one quad (or one element, when rows do not consist of whole quads) per invocation.
-import type { OpDefinition, WgslProgram } from '@magi1/tensor';
-import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { SILU, valueType } from '../support/wgsl/functions.ts';
-import type { SwigluParams } from './index.ts';
+import { rowRanges } from '../support/wgsl/row-ranges.ts';
+import type { Swiglu } from './contract.ts';
 
 const program: WgslProgram<{ readonly wide: boolean }> = {
   name: 'swiglu',
@@ -27,17 +27,14 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 `,
 };
 
-export const webgpu: NonNullable<OpDefinition<'x', never, SwigluParams>['webgpu']> = (
-  { inputs: { x }, outputs: [y] },
-  capabilities,
-) => {
-  const features = y!.shape.at(-1)!;
+export const webgpu: WebGpuOf<Swiglu> = ({ inputs: { x }, y }, capabilities) => {
+  const features = y.shape.at(-1)!;
   const wide = features % 4 === 0;
   const step = wide ? features / 4 : features;
-  return rowRanges('swiglu', y!.size / features, [8 * features, 4 * features], capabilities).map((range) => ({
+  return rowRanges('swiglu', y.size / features, [8 * features, 4 * features], capabilities).map((range) => ({
     program,
     variant: { wide },
-    bindings: { x: range.window(x, 8 * features), y: range.window(y!, 4 * features) },
+    bindings: { x: range.window(x, 8 * features), y: range.window(y, 4 * features) },
     params: { size: range.count * step, features: step },
     workgroups: foldWorkgroups('swiglu', Math.ceil((range.count * step) / 64), capabilities),
   }));

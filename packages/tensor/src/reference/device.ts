@@ -5,7 +5,7 @@ import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { DeviceLostError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
 import { buffersOf } from '../op.ts';
-import type { AnyOp, HostOutput, HostView, OpCall } from '../op.ts';
+import type { AnyOp, HostView, OpCall } from '../op.ts';
 import { JobQueue } from '../queue.ts';
 import { elementCount } from '../shape.ts';
 import type { Shape, TensorSpec } from '../shape.ts';
@@ -74,12 +74,13 @@ export class ReferenceDevice extends Device {
     const inputs = Object.entries(call.inputs)
       .filter((entry): entry is [string, Tensor] => entry[1] !== undefined)
       .map(([name, tensor]) => ({ name, shape: tensor.shape, dtype: tensor.dtype, bytes: bytesOf(tensor) }));
-    const outputs = call.outputs.map((t) => ({ shape: t.shape, dtype: t.dtype, bytes: bytesOf(t) }));
+    const { shape, dtype } = call.y;
+    const bytes = bytesOf(call.y);
     const run = (): void => {
       const views = Object.fromEntries(inputs.map((input) => [input.name, hostView(input)]));
-      const results = outputs.map(hostOutput);
-      op.reference(views, results, call.params);
-      results.forEach((result, i) => outputs[i]!.bytes.set(asBytes(narrow(result))));
+      const y = hostOutput({ shape, dtype });
+      op.reference({ inputs: views, y, params: call.params });
+      bytes.set(asBytes(narrow(y)));
     };
     this.#queue.push({ name: op.name, run, ...buffersOf(call) });
   }
@@ -131,13 +132,13 @@ function hostView(input: { shape: Shape; dtype: DType; bytes: Uint8Array }): Hos
 }
 
 /** A zeroed output for a reference: float64 for floats, the dtype's own array otherwise. */
-export function hostOutput(spec: TensorSpec): HostOutput {
+export function hostOutput(spec: TensorSpec): HostView {
   const count = elementCount(spec.shape);
   const data = isFloat(spec.dtype) ? new Float64Array(count) : hostArray(spec.dtype, count);
   return { shape: spec.shape, dtype: spec.dtype, data: data };
 }
 
-function narrow(output: HostOutput): HostArray {
+function narrow(output: HostView): HostArray {
   const host = isFloat(output.dtype) ? fromFloat32(output.dtype, output.data) : (output.data as HostArray);
   if (host.byteLength !== elementCount(output.shape) * bytesPerElement(output.dtype)) {
     throw new RangeError('a reference replaced its output array');

@@ -8,7 +8,7 @@ import ts from 'typescript';
 import { afterEach, expect, test } from 'vitest';
 import { DeviceLostError, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
 import { defineOp, runOp } from '../op.ts';
-import type { OpDefinition } from '../op.ts';
+import type { OpTypes } from '../op.ts';
 import { Device } from '../open.ts';
 import type { Tensor } from '../tensor.ts';
 import { WasmDevice } from './device.ts';
@@ -41,15 +41,15 @@ const scaleKernel = wasmKernel({
     });
   },
 });
-const scale = defineOp<'x', never, { factor: number; table: Float32Array }>({
+const scale = defineOp<OpTypes<{ x: Tensor }, { factor: number; table: Float32Array }>>({
   ...unused,
   name: 'scale',
-  infer: ({ x }) => [x],
-  wasm: ({ inputs: { x }, outputs, params }) => [
+  infer: ({ x }) => x,
+  wasm: ({ inputs: { x }, y, params }) => [
     {
       kernel: scaleKernel,
       variant: {},
-      args: { x, y: outputs[0]!, ...params },
+      args: { x, y, ...params },
       items: Math.ceil(x.size / 4),
       itemCost: 12,
       scratchBytes: 16,
@@ -78,17 +78,17 @@ const rowSumKernel = wasmKernel({
     });
   },
 });
-const rowSum = defineOp<'x' | 'weight', never, { streamed: boolean }>({
+const rowSum = defineOp<OpTypes<{ x: Tensor; weight: Tensor }, { streamed: boolean }>>({
   ...unused,
   name: 'rowSum',
-  infer: ({ weight }) => [{ shape: [weight.shape[0]!], dtype: 'f32' }],
-  wasm({ inputs: { x, weight }, outputs, params }) {
+  infer: ({ weight }) => ({ shape: [weight.shape[0]!], dtype: 'f32' }),
+  wasm({ inputs: { x, weight }, y, params }) {
     const rowBytes = 4 * weight.shape[1]!;
     return [
       {
         kernel: rowSumKernel,
         variant: {},
-        args: { x, weight, y: outputs[0]!, rowBytes },
+        args: { x, weight, y, rowBytes },
         items: weight.shape[0]!,
         itemCost: rowBytes / 2,
         ...(params.streamed ? { streamed: { arg: 'weight', bytesPerItem: rowBytes } } : {}),
@@ -114,12 +114,12 @@ const spinKernel = wasmKernel({
     });
   },
 });
-const spin = defineOp<'x', never, { items: number; rounds: number; trapAt: number }>({
+const spin = defineOp<OpTypes<{ x: Tensor }, { items: number; rounds: number; trapAt: number }>>({
   ...unused,
   name: 'spin',
-  infer: () => [{ shape: [64], dtype: 'i32' }],
-  wasm: ({ outputs, params: { items, rounds, trapAt } }) => [
-    { kernel: spinKernel, variant: {}, args: { y: outputs[0]!, rounds, trapAt }, items, itemCost: 2 * rounds },
+  infer: () => ({ shape: [64], dtype: 'i32' }),
+  wasm: ({ y, params: { items, rounds, trapAt } }) => [
+    { kernel: spinKernel, variant: {}, args: { y, rounds, trapAt }, items, itemCost: 2 * rounds },
   ],
 });
 
@@ -128,7 +128,7 @@ const numbers = (count: number): Float32Array =>
 const sameBits = (a: Float32Array, b: Float32Array): boolean =>
   Buffer.compare(new Uint8Array(a.buffer), new Uint8Array(b.buffer)) === 0;
 const table = Float32Array.of(1, 2, 3, 4);
-const scaled = (x: Tensor, factor: number): Tensor => runOp(scale, { x }, { factor, table })[0]!;
+const scaled = (x: Tensor, factor: number): Tensor => runOp(scale, { x }, { factor, table });
 const expectedScale = (x: Float32Array, factor: number): Float32Array =>
   x.map((v, i) => Math.fround(Math.fround(v * Math.fround(factor)) + table[(i >> 2) % 4]!));
 
@@ -137,9 +137,9 @@ test('runs an op with a table, a scalar and scratch; the table may change after 
   const data = numbers(1001);
   const x = wasm.tensor(data, [1001], 'f32');
   const own = table.slice();
-  const [y] = runOp(scale, { x }, { factor: 0.1, table: own });
+  const y = runOp(scale, { x }, { factor: 0.1, table: own });
   own.fill(99);
-  expect(await y!.read()).toEqual(expectedScale(data, 0.1));
+  expect(await y.read()).toEqual(expectedScale(data, 0.1));
 });
 
 test('keeps the order of writes, ops, copies and reads over recycled memory', async () => {
@@ -172,8 +172,8 @@ test('gives the same bits for any number of threads', async () => {
     const x = wasm.tensor(data, [data.length], 'f32');
     const y = scaled(scaled(x, 1.1), 0.3);
     const w = wasm.tensor(weight, [512, 640], 'f32');
-    const [sums] = runOp(rowSum, { x: x.slice(0, 640), weight: w }, { streamed: true });
-    results.push(await y.toFloat32(), await sums!.toFloat32());
+    const sums = runOp(rowSum, { x: x.slice(0, 640), weight: w }, { streamed: true });
+    results.push(await y.toFloat32(), await sums.toFloat32());
   }
   for (let i = 2; i < results.length; i++) expect(sameBits(results[i]!, results[i % 2]!)).toBe(true);
 });
@@ -198,23 +198,23 @@ test('several threads do share the work', async () => {
       });
     },
   });
-  const who = defineOp<'x', never, null>({
+  const who = defineOp<OpTypes<{ x: Tensor }>>({
     ...unused,
     name: 'who',
-    infer: () => [{ shape: [400], dtype: 'i32' }],
-    wasm: ({ outputs }) => [
+    infer: () => ({ shape: [400], dtype: 'i32' }),
+    wasm: ({ y }) => [
       {
         kernel,
         variant: {},
-        args: { y: outputs[0]!, rounds: 2_000_000 },
+        args: { y, rounds: 2_000_000 },
         items: 400,
         itemCost: 4e6,
         scratchBytes: 64,
       },
     ],
   });
-  const [y] = runOp(who, { x }, null);
-  expect(new Set(await y!.read()).size).toBe(4);
+  const y = runOp(who, { x }, {});
+  expect(new Set(await y.read()).size).toBe(4);
 });
 
 test.each([1, 3])('weights outside the heap give the same bits, %d threads', async (threads) => {
@@ -230,10 +230,10 @@ test.each([1, 3])('weights outside the heap give the same bits, %d threads', asy
     expect(w.buffer.constructor.name).toBe(external ? 'ExternalBuffer' : 'HeapBuffer');
     const xs = wasm.tensor(x, [columns], 'f32');
     for (const streamed of [true, false]) {
-      const [y] = runOp(rowSum, { x: xs, weight: w }, { streamed });
-      const [part] = runOp(rowSum, { x: xs, weight: w.slice(100, 301) }, { streamed });
-      const all = await y!.toFloat32();
-      expect(await part!.toFloat32()).toEqual(all.slice(100, 301));
+      const y = runOp(rowSum, { x: xs, weight: w }, { streamed });
+      const part = runOp(rowSum, { x: xs, weight: w.slice(100, 301) }, { streamed });
+      const all = await y.toFloat32();
+      expect(await part.toFloat32()).toEqual(all.slice(100, 301));
       results.push(all);
     }
     expect(sameBits(await w.read(), weight)).toBe(true);
@@ -256,7 +256,7 @@ test.each([1, 2])('an abort stops a long op soon, %d threads', async (threads) =
   const wasm = device({ threads });
   const x = wasm.tensor(new Float32Array(4), [4], 'f32');
   runOp(spin, { x }, { items: 100_000, rounds: 100_000, trapAt: -1 });
-  const [after] = runOp(spin, { x }, { items: 1, rounds: 1, trapAt: -1 });
+  const after = runOp(spin, { x }, { items: 1, rounds: 1, trapAt: -1 });
   const controller = new AbortController();
   let aborted = 0;
   setTimeout(() => {
@@ -269,7 +269,7 @@ test.each([1, 2])('an abort stops a long op soon, %d threads', async (threads) =
   // What had not begun is dropped, and the device works on.
   await wasm.sync();
   expect(await scaled(x, 2).read()).toEqual(Float32Array.of(1, 1, 1, 1));
-  expect(after!.disposed).toBe(false);
+  expect(after.disposed).toBe(false);
 });
 
 test.each([1, 3])('a trap surfaces with the name of the op, %d threads', async (threads) => {
@@ -287,10 +287,10 @@ test.each([1, 3])('a trap surfaces with the name of the op, %d threads', async (
 test('a kernel that does not compile is an error of its op', async () => {
   const wasm = device();
   const x = wasm.tensor(new Float32Array(4), [4], 'f32');
-  const broken = defineOp<'x', never, null>({
+  const broken = defineOp<OpTypes<{ x: Tensor }>>({
     ...unused,
     name: 'broken',
-    infer: ({ x: spec }) => [spec],
+    infer: ({ x: spec }) => spec,
     wasm: () => [
       {
         kernel: { name: 'test.broken', args: {}, build: () => Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 9) },
@@ -301,7 +301,7 @@ test('a kernel that does not compile is an error of its op', async () => {
       },
     ],
   });
-  runOp(broken, { x }, null);
+  runOp(broken, { x }, {});
   await expect(wasm.sync()).rejects.toThrow(/test\.broken .*does not compile/);
 });
 
@@ -312,21 +312,21 @@ test('missing and unknown arguments are refused', () => {
     [{ x, factor: 1, table }, /argument y is missing/],
     [{ x, y: x, factor: 1, table, z: 1 }, /has no argument z/],
   ] as const) {
-    const wrong = defineOp<'x', never, null>({
+    const wrong = defineOp<OpTypes<{ x: Tensor }>>({
       ...unused,
       name: 'wrong',
-      infer: ({ x: spec }) => [spec],
+      infer: ({ x: spec }) => spec,
       wasm: () => [{ kernel: scaleKernel, variant: {}, args, items: 1, itemCost: 1, scratchBytes: 16 }],
     });
-    expect(() => runOp(wrong, { x }, null)).toThrow(message);
+    expect(() => runOp(wrong, { x }, {})).toThrow(message);
   }
 });
 
 test('an op without a wasm version says so', () => {
   const wasm = device();
   const x = wasm.tensor(new Float32Array(4), [4], 'f32');
-  const missing: OpDefinition<'x', never, null> = { ...unused, name: 'missing', infer: ({ x: spec }) => [spec] };
-  expect(() => runOp(defineOp(missing), { x }, null)).toThrow(new OpError('missing', 'has no wasm version'));
+  const missing = defineOp<OpTypes<{ x: Tensor }>>({ ...unused, name: 'missing', infer: ({ x: spec }) => spec });
+  expect(() => runOp(missing, { x }, {})).toThrow(new OpError('missing', 'has no wasm version'));
   expect(wasm.memory().tensors).toBe(1);
 });
 

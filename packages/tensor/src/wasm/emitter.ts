@@ -15,7 +15,7 @@
 //       });
 //     },
 //   });
-//   op.wasm = ({ inputs: { x }, outputs: [y], params }) => [
+//   op.wasm = ({ inputs: { x }, y, params }) => [
 //     { kernel, variant: { twice: false }, args: { x, y, factor: params.factor }, items: x.size / 4, itemCost: 4 },
 //   ];
 //

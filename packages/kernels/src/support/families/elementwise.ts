@@ -2,31 +2,34 @@
 // expression in WGSL and one for wasm, this file makes the program, the kernel and their calls.
 import { wasmKernel } from '@magi1/tensor';
 import type {
+  AnyOpTypes,
   F32,
   F32x4,
   I32,
   KernelBuilder,
-  OpDefinition,
+  KernelsOf,
   Tensor,
   Variant,
   WasmKernel,
   WgslProgram,
 } from '@magi1/tensor';
-import { rowRanges } from '../wgsl/row-ranges.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../wgsl/dispatch.ts';
 import { valueType } from '../wgsl/functions.ts';
+import { rowRanges } from '../wgsl/row-ranges.ts';
 
-export interface Elementwise<I extends string, P, V extends Variant> {
+type InputName<T extends AnyOpTypes> = keyof T['inputs'] & string;
+
+export interface Elementwise<T extends AnyOpTypes, V extends Variant> {
   readonly name: string;
-  readonly inputs: readonly I[];
+  readonly inputs: readonly InputName<T>[];
   /** Names of the f32 parameters of a call, and their values. */
   readonly scalars?: readonly string[];
-  readonly scalarValues?: (params: P) => Readonly<Record<string, number>>;
+  readonly scalarValues?: (params: T['params']) => Readonly<Record<string, number>>;
   /** Chooses the code. */
-  readonly variant: (params: P) => V;
+  readonly variant: (params: T['params']) => V;
   /** Whether the variant reads an input; all are read when left out. */
-  readonly reads?: (variant: V, input: I) => boolean;
-  /** WGSL functions that the expression calls, from wgsl/functions.ts. */
+  readonly reads?: (variant: V, input: InputName<T>) => boolean;
+  /** WGSL functions that the expression calls, from wgslFunctions.ts. */
   readonly functions?: (variant: V) => string;
   /** The output, with inputs by name and scalars as `params.name`; it must hold for vectors of four. */
   readonly wgsl: (variant: V) => string;
@@ -37,19 +40,19 @@ export interface Elementwise<I extends string, P, V extends Variant> {
 }
 
 /** The `webgpu` and `wasm` of an op definition. */
-export function elementwise<R extends string, O extends string, P, V extends Variant>(
-  op: Elementwise<R | O, P, V>,
-): Required<Pick<OpDefinition<R, O, P>, 'webgpu' | 'wasm'>> {
+export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<Record<string, never>>>(
+  op: Elementwise<T, V>,
+): KernelsOf<T> {
   const program = wgslProgram(op);
   const kernel = vectorKernel(op);
   const read = (inputs: object, variant: V): Record<string, Tensor> =>
     Object.fromEntries(inputsOf(op, variant).map((name) => [name, (inputs as Record<string, Tensor>)[name]!]));
   return {
-    webgpu({ inputs, outputs, params }, capabilities) {
+    webgpu({ inputs, y, params }, capabilities) {
       const variant = op.variant(params);
-      const tensors = Object.entries({ ...read(inputs, variant), output: outputs[0]! });
+      const tensors = Object.entries({ ...read(inputs, variant), output: y });
       // Buffers are padded to whole quads, so the last one may be partly unused.
-      return rowRanges(op.name, Math.ceil(outputs[0]!.size / 4), [16], capabilities).map((range) => ({
+      return rowRanges(op.name, Math.ceil(y.size / 4), [16], capabilities).map((range) => ({
         program,
         variant,
         bindings: Object.fromEntries(tensors.map(([name, tensor]) => [name, range.window(tensor, 16)])),
@@ -57,16 +60,16 @@ export function elementwise<R extends string, O extends string, P, V extends Var
         workgroups: foldWorkgroups(op.name, Math.ceil(range.count / LANES), capabilities),
       }));
     },
-    wasm({ inputs, outputs, params }) {
-      const [output, variant] = [outputs[0]!, op.variant(params)];
+    wasm({ inputs, y, params }) {
+      const variant = op.variant(params);
       // Arguments of inputs that the variant does not read get some address.
-      const pointers = Object.fromEntries(op.inputs.map((name) => [name, output]));
+      const pointers = Object.fromEntries(op.inputs.map((name) => [name, y]));
       return [
         {
           kernel,
           variant,
-          args: { ...pointers, ...read(inputs, variant), output, ...op.scalarValues?.(params) },
-          items: Math.ceil(output.size / 4),
+          args: { ...pointers, ...read(inputs, variant), output: y, ...op.scalarValues?.(params) },
+          items: Math.ceil(y.size / 4),
           itemCost: 4 * op.cost,
         },
       ];
@@ -74,13 +77,13 @@ export function elementwise<R extends string, O extends string, P, V extends Var
   };
 }
 
-function inputsOf<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>, variant: V): readonly I[] {
+function inputsOf<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>, variant: V): readonly string[] {
   return op.inputs.filter((name) => op.reads?.(variant, name) ?? true);
 }
 
 const LANES = 64;
 
-function wgslProgram<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>): WgslProgram<V> {
+function wgslProgram<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>): WgslProgram<V> {
   return {
     name: op.name,
     bindings: (variant) => [
@@ -107,7 +110,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 }
 
 /** An item is a vector of four elements; what the last one writes past the end falls into the output's padding. */
-function vectorKernel<I extends string, P, V extends Variant>(op: Elementwise<I, P, V>): WasmKernel<V> {
+function vectorKernel<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>): WasmKernel<V> {
   const scalars = op.scalars ?? [];
   const kinds = (names: readonly string[], kind: 'ptr' | 'f32') =>
     Object.fromEntries(names.map((name) => [name, kind]));

@@ -1,6 +1,6 @@
 // The narrow floats on lanes against the host codecs: every pattern decoded, all binades encoded.
 import { Device, defineOp, elementCount, runOp, wasmKernel } from '@magi1/tensor';
-import type { DType, FloatDType } from '@magi1/tensor';
+import type { DType, FloatDType, OpTypes, Tensor } from '@magi1/tensor';
 import { expect, test } from 'vitest';
 import { loadFloats, storeFloats } from './floats.ts';
 
@@ -14,16 +14,16 @@ const kernel = wasmKernel({
   },
 });
 const BYTES: Record<FloatDType, number> = { f32: 4, bf16: 2, f16: 2, f8e4m3fn: 1 };
-const convert = defineOp<'x', never, { to: FloatDType }>({
+const convert = defineOp<OpTypes<{ x: Tensor }, { to: FloatDType }>>({
   name: 'convert',
-  infer: ({ x }, { to }) => [{ shape: x.shape, dtype: to }],
+  infer: ({ x }, { to }) => ({ shape: x.shape, dtype: to }),
   cost: () => ({ flops: 0, bytes: 0 }),
-  reference: ({ x }, [y]) => x.data.forEach((value, i) => (y!.data[i] = value)),
-  wasm: ({ inputs: { x }, outputs, params: { to } }) => [
+  reference: ({ inputs: { x }, y }) => x.data.forEach((value, i) => (y.data[i] = value)),
+  wasm: ({ inputs: { x }, y, params: { to } }) => [
     {
       kernel,
       variant: { from: x.dtype, to },
-      args: { x, y: outputs[0]!, xBytes: 4 * BYTES[x.dtype as FloatDType], yBytes: 4 * BYTES[to] },
+      args: { x, y, xBytes: 4 * BYTES[x.dtype as FloatDType], yBytes: 4 * BYTES[to] },
       items: elementCount(x.shape) / 4,
       itemCost: 40,
     },
@@ -36,8 +36,8 @@ async function both(bits: Float32Array | Uint16Array | Uint8Array, from: DType, 
   for (const backend of ['wasm', 'reference'] as const) {
     await using device = await Device.open({ backend });
     const x = device.tensor(bits as Float32Array, [bits.length], from as 'f32');
-    const [y] = runOp(convert, { x }, { to });
-    results.push(await y!.read());
+    const y = runOp(convert, { x }, { to });
+    results.push(await y.read());
   }
   return results as [Float32Array | Uint16Array | Uint8Array, Float32Array | Uint16Array | Uint8Array];
 }

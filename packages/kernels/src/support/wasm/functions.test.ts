@@ -1,7 +1,7 @@
 // Accuracy of the lane functions over all magnitudes, with and without fused multiply-add.
 import { Device, wasmKernel } from '@magi1/tensor';
 import { beforeAll, expect, test } from 'vitest';
-import { erf as erf64 } from '../../unary/reference.ts';
+import { erf as erf64 } from '../../unary/index.ts';
 import { erf, exp, silu, tanh } from './functions.ts';
 import type { LaneFunction } from './functions.ts';
 

@@ -1,2 +1,0 @@
-/** The largest finite f8e4m3fn. */
-export const F8_MAX = 448;
