@@ -1,9 +1,8 @@
 // No program takes more than two seconds to compile on lavapipe with a cold cache, whichever kind of adapter it is for:
 // two seconds of the machine on which YARDSTICK_MS was measured, in proportion to a yardstick on any slower one.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { defineOp, Device } from '@magi1/tensor';
+import { defineOp, Device, expandProgram } from '@magi1/tensor';
 import type { OpTypes, Tensor, WebGpuDevice, WebGpuDispatch } from '@magi1/tensor';
-import { expandProgram } from '../packages/tensor/src/webgpu/prelude.ts';
 import { loadOps } from './support/all-ops.ts';
 import { testAdapters } from './support/devices.ts';
 import { CAPABILITIES, programsOf } from './support/programs.ts';

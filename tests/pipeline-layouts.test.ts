@@ -2,11 +2,10 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Magi1Pipeline, locateModel } from '@magi1/core';
+import { Magi1Pipeline, locateModel, seededNoise } from '@magi1/core';
 import { encodeSafetensors, openCheckpoint, writeSafetensors } from '@magi1/loaders';
 import { Device, hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
 import { TINY_MODEL } from './support/cli.ts';
 import { diffusersTransformer, diffusersVae, newerTransformer, newerVae } from './support/port-layouts.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { AnyCase } from '@magi1/tensor';
 import type * as WgslReflectModule from 'wgsl_reflect';
-import { packParams, PARAMS_BYTES } from '../packages/tensor/src/webgpu/prelude.ts';
+import { packParams, PARAMS_BYTES } from '@magi1/tensor';
 import { kernelsFolder, loadOps, rooms } from './support/all-ops.ts';
 import { CAPABILITIES, planCase, programsOf } from './support/programs.ts';
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import type { HostTensor } from '@magi1/tensor';
 import { conformanceRoots } from './conformance.ts';
 import { readSafetensors } from './safetensors-lite.ts';
 
@@ -18,7 +19,20 @@ export interface E2eManifest {
   };
 }
 
-export function e2eCase(name: string) {
+export interface E2eCase {
+  readonly manifest: E2eManifest;
+  readonly goldens: ReadonlyMap<string, HostTensor>;
+  readonly request: {
+    readonly prompt: string;
+    readonly height: number;
+    readonly width: number;
+    readonly numFrames: number;
+    readonly numInferenceSteps: number;
+    readonly latents: Float32Array;
+  };
+}
+
+export function e2eCase(name: string): E2eCase {
   const cases = join(conformanceRoots().root, 'e2e', 'cases');
   const manifest = JSON.parse(readFileSync(join(cases, `${name}.manifest.json`), 'utf8')) as E2eManifest;
   const goldens = readSafetensors(join(cases, `${name}.safetensors`));
@@ -37,7 +51,7 @@ export function e2eCase(name: string) {
 /** At most one level apart, and that on less than one value of a thousand. */
 export function expectSameFrames(
   result: { readonly frames: Uint8Array; readonly width: number; readonly height: number },
-  goldens: ReturnType<typeof readSafetensors>,
+  goldens: E2eCase['goldens'],
 ): void {
   const expected = goldens.get('frames')!;
   const index = goldens.get('frame_index')?.data ?? new Int32Array(expected.shape[0]!).map((_, i) => i);

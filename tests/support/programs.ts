@@ -1,5 +1,5 @@
 // The WGSL programs and wasm kernels that the case tables of ops lead to, found without any adapter.
-import { MetaDevice, inferOutput, scope } from '@magi1/tensor';
+import { MetaDevice, expandProgram, inferOutput, programKey, scope } from '@magi1/tensor';
 import type {
   AnyCase,
   AnyOp,
@@ -11,7 +11,6 @@ import type {
   WebGpuCapabilities,
   WebGpuDispatch,
 } from '@magi1/tensor';
-import { expandProgram, programKey } from '../../packages/tensor/src/webgpu/prelude.ts';
 
 const common = {
   maxWorkgroupsPerDimension: 65535,

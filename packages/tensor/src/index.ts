@@ -43,6 +43,7 @@ export type {
 } from './webgpu/kernel.ts';
 export { listWebGpuAdapters } from './webgpu/adapter.ts';
 export type { WebGpuDevice } from './webgpu/device.ts';
+export { expandProgram, packParams, PARAMS_BYTES, programKey } from './webgpu/prelude.ts';
 export type { ExpandedProgram } from './webgpu/prelude.ts';
 export type { OpProfile } from './webgpu/profile.ts';
 export { wasmKernel, F32, F32x4, F64, I16x8, I32, I32x4, I8x16 } from './wasm/emitter.ts';

@@ -1,7 +1,7 @@
 // Writes small zip archives, with the variants that a reader must cope with: deflated entries and zip64 records.
-import { crc32 } from '../../packages/loaders/src/crc32.ts';
+import { crc32 } from './crc32.ts';
 import { deflateRawSync } from 'node:zlib';
-import { concat } from './zstd-frame.ts';
+import { concat } from './testing-zstd.ts';
 
 export interface ZipOptions {
   readonly deflate?: boolean;

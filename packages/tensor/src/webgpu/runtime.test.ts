@@ -16,7 +16,7 @@ import {
   TensorTooLargeError,
 } from '@magi1/tensor';
 import type { DeviceOptions, OpTypes, Tensor, WebGpuDevice, WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { testAdapters } from './support/devices.ts';
+import { testAdapters } from '../../../../tests/support/devices.ts';
 
 type WebGpu = WebGpuOf<OpTypes<{ x: Tensor }>>;
 

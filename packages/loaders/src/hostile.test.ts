@@ -7,7 +7,7 @@ import type { ByteSource, TensorFile } from '@magi1/loaders';
 import { FileFormatError } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { expect, test } from 'vitest';
-import { conformanceRoots } from './support/conformance.ts';
+import { conformanceRoots } from '../../../tests/support/conformance.ts';
 
 const kit = join(conformanceRoots().root, 't5');
 

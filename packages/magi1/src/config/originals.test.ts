@@ -2,9 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { planSampling, samplingOptions } from '../packages/magi1/src/sampler/index.ts';
-import { conformanceRoots } from './support/conformance.ts';
+import { parseConfig } from './index.ts';
+import { planSampling, samplingOptions } from '../sampler/index.ts';
+import { conformanceRoots } from '../../../../tests/support/conformance.ts';
 
 /** Path and content of every JSON file that holds an original config, by itself or as a manifest's `config`. */
 function configsBelow(folder: string): [path: string, json: unknown][] {

@@ -7,8 +7,8 @@ import type { ByteSource, StreamProgress } from '@magi1/loaders';
 import { asBytes, FileFormatError } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { conformanceRoots } from './support/conformance.ts';
-import { concat, zstdFrame } from './support/zstd-frame.ts';
+import { conformanceRoots } from '../../../tests/support/conformance.ts';
+import { concat, zstdFrame } from './testing-zstd.ts';
 
 let root: string;
 beforeAll(async () => void (root = await mkdtemp(join(tmpdir(), 'loaders-'))));
@@ -229,7 +229,7 @@ describe('zstd', () => {
   const source = (bytes: Uint8Array) => new ZstdSource(bytesSource(bytes, 'test.zst'));
 
   test('a frame of the real compressor, forwards, backwards and in pieces', async () => {
-    const zst = source(await readFile(join(import.meta.dirname, 'files', 'words-200000.zst')));
+    const zst = source(await readFile(join(import.meta.dirname, '../../../tests/files', 'words-200000.zst')));
     const expected = words(200_000);
     expect(Buffer.compare(await zst.read(0, 200_000), expected)).toBe(0);
     await zst.expectEnd(200_000);
@@ -261,7 +261,7 @@ describe('zstd', () => {
   });
 
   test('corrupt data is refused, wherever it is damaged', async () => {
-    const good = new Uint8Array(await readFile(join(import.meta.dirname, 'files', 'words-200000.zst')));
+    const good = new Uint8Array(await readFile(join(import.meta.dirname, '../../../tests/files', 'words-200000.zst')));
     const expected = words(200_000);
     for (let at = 0; at < good.length; at += 7) {
       const bad = good.slice();

@@ -4,9 +4,9 @@ import { bytesSource, openFile, openSafetensors, readNpz } from '@magi1/loaders'
 import type { NpzOptions } from '@magi1/loaders';
 import { FileFormatError, toFloat32 } from '@magi1/tensor';
 import { expect, test } from 'vitest';
-import { conformanceRoots } from './support/conformance.ts';
-import { u16, zipOf } from './support/zip-writer.ts';
-import { concat } from './support/zstd-frame.ts';
+import { conformanceRoots } from '../../../tests/support/conformance.ts';
+import { u16, zipOf } from './testing-zip.ts';
+import { concat } from './testing-zstd.ts';
 
 function npy(header: string, data: ArrayBufferView, magic = '\x93NUMPY\x01\x00'): Uint8Array {
   const text = Buffer.from(header, 'latin1');

@@ -6,9 +6,9 @@ import type { TensorFile } from '@magi1/loaders';
 import { FileFormatError } from '@magi1/tensor';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { zipOf } from './support/zip-writer.ts';
-import type { ZipOptions } from './support/zip-writer.ts';
-import { concat } from './support/zstd-frame.ts';
+import { zipOf } from './testing-zip.ts';
+import type { ZipOptions } from './testing-zip.ts';
+import { concat } from './testing-zstd.ts';
 
 type Part = number | string | Uint8Array;
 /** A pickle in pieces: opcodes as characters or numbers, payloads as bytes. */
@@ -381,7 +381,7 @@ describe('refused', () => {
 test.each(['small_views', 'small_torch2', 'small_legacy_nonzip', 'nested_dict'])(
   '%s.bin with any bytes changed is read or refused, nothing else',
   async (name) => {
-    const good = readFileSync(join(import.meta.dirname, 'fixtures', 't5', 'bin', `${name}.bin`));
+    const good = readFileSync(join(import.meta.dirname, '../../../tests/fixtures', 't5', 'bin', `${name}.bin`));
     const pickleEnd = Math.min(good.length, 2000);
     await fc.assert(
       fc.asyncProperty(

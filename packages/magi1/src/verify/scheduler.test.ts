@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { verifyScheduler, verifySpecialTokens, type VerifyResult } from '../packages/magi1/src/verify/index.ts';
-import { conformanceRoots } from './support/conformance.ts';
-import { readSafetensors } from './support/safetensors-lite.ts';
+import { verifyScheduler, verifySpecialTokens, type VerifyResult } from './index.ts';
+import { conformanceRoots } from '../../../../tests/support/conformance.ts';
+import { readSafetensors } from '../../../../tests/support/safetensors-lite.ts';
 
 const dit = join(conformanceRoots().root, 'dit');
 const readJson = (name: string): unknown => JSON.parse(readFileSync(join(dit, name), 'utf8'));

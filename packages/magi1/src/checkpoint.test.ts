@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { openFile } from '@magi1/loaders';
 import { FileFormatError } from '@magi1/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
-import { openWeights, readArrays, readJson, readTokenizer } from '../packages/magi1/src/checkpoint.ts';
+import { openWeights, readArrays, readJson, readTokenizer } from './checkpoint.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'magi1-special-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,5 +1,5 @@
 // Writes zstd frames of raw and RLE blocks: valid by the format, with no compressor needed.
-import { Xxh64 } from '../../packages/loaders/src/xxh64.ts';
+import { Xxh64 } from './xxh64.ts';
 
 export interface FrameOptions {
   /** Bytes per block, at most 128 KiB. */
