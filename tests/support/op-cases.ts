@@ -10,7 +10,7 @@ import {
   runOp,
   toFloat32,
 } from '@magi1/tensor';
-import type { AnyCase, AnyOp, CaseInput, Device, HostArray, HostView, NumberArray, Shape, Tensor } from '@magi1/tensor';
+import type { AnyCase, AnyOp, CaseInput, Device, HostArray, HostView, NumberArray, Shape } from '@magi1/tensor';
 
 export interface CaseError {
   /** ||got - want|| / ||want|| over the finite elements of all float outputs. */
@@ -129,7 +129,7 @@ export async function checkCase(
       if (!sameBytes(await tensor.read(), data)) throw new Error(`input ${name} was changed`);
     }
     for (const tensor of made) {
-      const damage = 'guardDamage' in device ? await (device as GuardedDevice).guardDamage(tensor) : undefined;
+      const damage = await device.guardDamage(tensor);
       if (damage !== undefined) throw new Error(damage);
     }
     return error;
@@ -138,11 +138,6 @@ export async function checkCase(
     const leaked = device.memory().tensors - before;
     if (leaked !== 0) throw new Error(`${leaked} tensors leaked`);
   }
-}
-
-/** What a device opened with `guardBytes` offers. */
-interface GuardedDevice extends Device {
-  guardDamage(tensor: Tensor): Promise<string | undefined>;
 }
 
 function sameBytes(a: HostArray, b: HostArray): boolean {

@@ -2,6 +2,7 @@
 import { asBytes, bytesPerElement, checkDType, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error, OutOfMemoryError, TensorTooLargeError } from './errors.ts';
+import { damagedByte } from './guard.ts';
 import type { AnyOp, OpCall } from './op.ts';
 import type { Data } from './queue.ts';
 import { checkShape, describeSpec, elementCount } from './shape.ts';
@@ -13,6 +14,8 @@ export type Backend = 'webgpu' | 'wasm' | 'reference';
 /** A backend's allocation. */
 export interface DeviceBuffer extends Data {
   readonly byteLength: number;
+  /** For tests: bytes behind it that nobody may write. */
+  readonly guardBytes?: number;
 }
 
 export interface AllocationOptions {
@@ -150,6 +153,15 @@ export abstract class Device {
   /** Tensors not disposed yet, for leak reports. */
   liveTensors(): readonly Tensor[] {
     return [...this.#tensors];
+  }
+
+  /** For tests, with `guardBytes`: what was written behind the tensor's buffer, or undefined when nothing was. */
+  async guardDamage(tensor: Tensor): Promise<string | undefined> {
+    const { buffer } = tensor;
+    if (!buffer.guardBytes) return undefined;
+    const damaged = damagedByte(await this.readBuffer(buffer, buffer.byteLength, buffer.guardBytes));
+    if (damaged === undefined) return undefined;
+    return `${describeSpec(tensor)} was overrun ${damaged} bytes behind its padded end`;
   }
 
   /** Called by Tensor only. */

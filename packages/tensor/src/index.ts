@@ -31,12 +31,11 @@ export type {
   WasmOf,
   WebGpuOf,
 } from './op.ts';
+export type { HostTable, Variant } from './kernel.ts';
 export { hostOutput } from './reference/device.ts';
 export type {
   BindingDeclaration,
-  HostTable,
   TensorWindow,
-  Variant,
   WebGpuCapabilities,
   WebGpuDispatch,
   WgslProgram,

@@ -4,12 +4,11 @@ import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { DeviceLostError, Magi1Error, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
 import { buffersOf } from '../op.ts';
 import type { AnyOp, OpCall } from '../op.ts';
+import { poison } from '../guard.ts';
 import { JobQueue } from '../queue.ts';
 import { Executor } from './executor.ts';
 import { describeFeatures, hasSharedMemory, hasSimd, isNode, relaxedSimdSupport } from './features.ts';
 import { HEAP_ALIGNMENT, alignUp } from './heap.ts';
-import { describeSpec } from '../shape.ts';
-import type { Tensor } from '../tensor.ts';
 import type { WasmFeatures, WasmKernel, WasmStep } from './kernel.ts';
 import { ExternalBuffer, HeapBuffer, HEAP_WEIGHT_LIMIT, SMALLEST_EXTERNAL, WasmHeap } from './memory.ts';
 import { prepareStep } from './step.ts';
@@ -28,10 +27,6 @@ export interface WasmDeviceOptions {
   /** For tests: do without relaxed SIMD. */
   readonly relaxedSimd?: boolean;
 }
-
-const GUARD_BYTE = 0xa5;
-/** NaN in every float dtype. */
-const POISON_BYTE = 0xff;
 
 export class WasmDevice extends Device {
   readonly backend = 'wasm';
@@ -95,7 +90,7 @@ export class WasmDevice extends Device {
     }
     const address = allocator.allocate(bytes + this.#guardBytes);
     if (address !== undefined) {
-      const buffer = new HeapBuffer(address, bytes);
+      const buffer = new HeapBuffer(address, bytes, this.#guardBytes);
       if (this.#guardBytes > 0) this.#poison(buffer);
       return buffer;
     }
@@ -104,18 +99,11 @@ export class WasmDevice extends Device {
   }
 
   #poison(buffer: HeapBuffer): void {
+    const { byteLength, guardBytes } = buffer;
     const run = (): void => {
-      this.#heapView(buffer, 0, buffer.byteLength).fill(POISON_BYTE);
-      this.#heapView(buffer, buffer.byteLength, this.#guardBytes).fill(GUARD_BYTE);
+      poison(this.#heapView(buffer, 0, byteLength + guardBytes), guardBytes);
     };
     this.#queue.push({ name: 'poison', run });
-  }
-  /** For tests, with `guardBytes`: what was written behind the tensor's buffer, or undefined when nothing was. */
-  async guardDamage(tensor: Tensor): Promise<string | undefined> {
-    if (!(tensor.buffer instanceof HeapBuffer)) return undefined;
-    const guard = await this.readBuffer(tensor.buffer, tensor.buffer.byteLength, this.#guardBytes);
-    const damaged = guard.findIndex((byte) => byte !== GUARD_BYTE);
-    return damaged < 0 ? undefined : `${describeSpec(tensor)} was overrun ${damaged} bytes behind its padded end`;
   }
 
   #allocateExternal(bytes: number): ExternalBuffer {

@@ -48,7 +48,7 @@ import {
   wasmType,
 } from './values.ts';
 import type { AnyValue, AnyVector, Code, F32, F32x4, ValueKind, ValueOf } from './values.ts';
-import type { Variant } from '../webgpu/kernel.ts';
+import type { Variant } from '../kernel.ts';
 
 export { F32, F32x4, F64, I16x8, I32, I32x4, I8x16 } from './values.ts';
 export type { AnyValue, AnyVector, ValueKind, ValueOf } from './values.ts';

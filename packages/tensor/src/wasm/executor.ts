@@ -1,10 +1,10 @@
 // Runs prepared steps over their work items: on this thread, and on workers when there are any.
 import { DeviceLostError, Magi1Error } from '../errors.ts';
+import type { Variant } from '../kernel.ts';
 import { yieldToEventLoop } from '../queue.ts';
 import type { WasmFeatures, WasmKernel } from './kernel.ts';
 import type { ExternalBuffer, WasmHeap } from './memory.ts';
 import type { CompiledKernel, PreparedStep } from './prepared.ts';
-import type { Variant } from '../webgpu/kernel.ts';
 import { collectGarbage } from './garbage.ts';
 import { WorkerPool } from './threads.ts';
 
@@ -69,8 +69,9 @@ export class Executor {
     this.#collection = setTimeout(() => {
       this.#collection = undefined;
       this.#garbage = 0;
-      this.#pool?.collectGarbage();
+      // First here: this lets the workers do so.
       collectGarbage();
+      this.#pool?.collectGarbage();
     }, 0);
   }
 

@@ -1,6 +1,6 @@
 // What an op hands to the wasm runtime: kernels (wasm bytes built from a small variant) and steps (data of one call).
+import type { HostTable, Variant } from '../kernel.ts';
 import type { Tensor } from '../tensor.ts';
-import type { HostTable, Variant } from '../webgpu/kernel.ts';
 
 /**
  * A wasm kernel: one exported function `run(begin, end, scratch, ...args)` over work items `begin..end`. Items must be

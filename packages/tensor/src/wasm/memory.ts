@@ -20,10 +20,12 @@ const CHUNK = 2 ** 30;
 export class HeapBuffer implements DeviceBuffer {
   readonly address: number;
   readonly byteLength: number;
+  readonly guardBytes: number;
   spoiled?: Error;
-  constructor(address: number, byteLength: number) {
+  constructor(address: number, byteLength: number, guardBytes = 0) {
     this.address = address;
     this.byteLength = byteLength;
+    this.guardBytes = guardBytes;
   }
 }
 

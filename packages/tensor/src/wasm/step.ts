@@ -2,7 +2,7 @@
 import { OpError } from '../errors.ts';
 import { describeSpec } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
-import type { HostTable } from '../webgpu/kernel.ts';
+import type { HostTable } from '../kernel.ts';
 import { alignUp } from './heap.ts';
 import type { WasmStep } from './kernel.ts';
 import { ExternalBuffer, HeapBuffer } from './memory.ts';

@@ -1,8 +1,6 @@
 // What an op hands to the WebGPU runtime: programs (WGSL built from a small variant) and dispatches (data of one call).
+import type { HostTable, Variant } from '../kernel.ts';
 import type { Tensor } from '../tensor.ts';
-
-/** Chooses the WGSL text of a program: dtypes, vector widths, switches; never sizes, which are parameters. */
-export type Variant = Readonly<Record<string, string | number | boolean>>;
 
 export interface BindingDeclaration {
   readonly name: string;
@@ -36,9 +34,6 @@ export interface TensorWindow {
   readonly byteStart: number;
   readonly byteLength: number;
 }
-
-/** A small table made on the host for one call (block lists, ranges). */
-export type HostTable = Uint32Array | Int32Array | Float32Array;
 
 /**
  * One dispatch. A tensor that is written must be a whole tensor and may be bound once only. Bindings are padded:

@@ -14,19 +14,18 @@ export class GpuBuffer implements DeviceBuffer {
   readonly gpu: GPUBuffer;
   /** Padded size, without guard. */
   readonly byteLength: number;
-  /** Size of the GPU's buffer. */
-  readonly guardedLength: number;
+  readonly guardBytes: number;
   readonly weight: boolean;
   /** Bytes asked for; what lies behind them is padding. */
   contentBytes = 0;
   /** The recording that used the buffer last. */
   usedIn = 0;
 
-  constructor(id: number, gpu: GPUBuffer, byteLength: number, guardedLength: number, weight: boolean) {
+  constructor(id: number, gpu: GPUBuffer, byteLength: number, guardBytes: number, weight: boolean) {
     this.id = id;
     this.gpu = gpu;
     this.byteLength = byteLength;
-    this.guardedLength = guardedLength;
+    this.guardBytes = guardBytes;
     this.weight = weight;
   }
 }
@@ -114,7 +113,7 @@ export class Memory {
   submitted(): void {
     for (const buffer of this.#dead.splice(0)) {
       buffer.gpu.destroy();
-      this.#reserved -= buffer.guardedLength;
+      this.#reserved -= buffer.byteLength + buffer.guardBytes;
     }
   }
 
@@ -154,6 +153,6 @@ export class Memory {
       usage: STORAGE | COPY_SRC | COPY_DST,
     });
     this.#reserved += size;
-    return new GpuBuffer(++this.#ids, buffer, padded, size, weight);
+    return new GpuBuffer(++this.#ids, buffer, padded, this.#guardBytes, weight);
   }
 }

@@ -1,17 +1,11 @@
 // Compiled programs, cached by name + variant, and the bind group layouts they share.
 import { Magi1Error } from '../errors.ts';
+import type { Variant } from '../kernel.ts';
 import { STAGE_COMPUTE } from './adapter.ts';
 import type { FailureLog } from './failures.ts';
-import type { AnyProgram, Variant } from './kernel.ts';
+import type { AnyProgram } from './kernel.ts';
 import { expandProgram, numberLines, PARAMS_BYTES, programKey } from './prelude.ts';
 import type { ExpandedProgram } from './prelude.ts';
-
-/** A program to compile ahead of its first use. `tables` names the bindings that will be host tables. */
-export interface WarmUpItem {
-  readonly program: AnyProgram;
-  readonly variant: Variant;
-  readonly tables?: readonly string[];
-}
 
 interface Layout {
   readonly id: number;
@@ -30,18 +24,12 @@ export class PipelineCache {
   readonly #gpu: GPUDevice;
   readonly #failures: FailureLog;
   readonly #compiled = new Map<string, CompiledProgram>();
-  readonly #warming = new Map<string, Promise<void>>();
   readonly #expanded = new Map<string, { program: AnyProgram; expanded: ExpandedProgram }>();
   readonly #layouts = new Map<string, Layout>();
 
   constructor(gpu: GPUDevice, failures: FailureLog) {
     this.#gpu = gpu;
     this.#failures = failures;
-  }
-
-  /** Every program expanded so far, for tests and snapshots. */
-  expandedPrograms(): ExpandedProgram[] {
-    return [...this.#expanded.values()].map(({ expanded }) => expanded);
   }
 
   expand(program: AnyProgram, variant: Variant): ExpandedProgram {
@@ -75,38 +63,6 @@ export class PipelineCache {
     const compiled = { expanded, layoutId: layout.id, bindGroupLayout: layout.bindGroup, pipeline };
     this.#compiled.set(key, compiled);
     return compiled;
-  }
-
-  /** Compiles in the background; concurrent requests for one program share one compilation. */
-  async warmUp(items: readonly WarmUpItem[]): Promise<void> {
-    await Promise.all(
-      items.map(async ({ program, variant, tables = [] }) => {
-        const expanded = this.expand(program, variant);
-        const isTable = expanded.bindings.map(({ name }) => tables.includes(name));
-        const key = cacheKey(expanded, isTable);
-        if (this.#compiled.has(key)) return;
-        let warming = this.#warming.get(key);
-        if (warming === undefined) {
-          warming = this.#compileAsync(expanded, isTable, key).finally(() => this.#warming.delete(key));
-          this.#warming.set(key, warming);
-        }
-        await warming;
-      }),
-    );
-  }
-
-  async #compileAsync(expanded: ExpandedProgram, tables: readonly boolean[], key: string): Promise<void> {
-    const layout = this.#layout(expanded, tables);
-    this.#gpu.pushErrorScope('validation');
-    const module = this.#gpu.createShaderModule({ label: expanded.key, code: expanded.code });
-    const scope = this.#gpu.popErrorScope();
-    try {
-      const pipeline = await this.#gpu.createComputePipelineAsync(descriptor(expanded, layout, module));
-      await scope;
-      this.#compiled.set(key, { expanded, layoutId: layout.id, bindGroupLayout: layout.bindGroup, pipeline });
-    } catch (error) {
-      throw await compileError('warmUp', expanded, module, (error as Error).message);
-    }
   }
 
   #layout(expanded: ExpandedProgram, tables: readonly boolean[]): Layout {

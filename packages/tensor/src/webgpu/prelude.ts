@@ -1,6 +1,7 @@
 // Expands a program to complete WGSL and packs its parameters. Scalars only, so `struct Params` is packed by four bytes.
 import { OpError } from '../errors.ts';
-import type { AnyProgram, BindingDeclaration, Variant } from './kernel.ts';
+import type { Variant } from '../kernel.ts';
+import type { AnyProgram, BindingDeclaration } from './kernel.ts';
 
 /** Bytes that the parameters of one dispatch may take. */
 export const PARAMS_BYTES = 256;

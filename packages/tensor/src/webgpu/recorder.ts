@@ -3,8 +3,9 @@ import type { Arena } from './arena.ts';
 import type { FailureLog } from './failures.ts';
 import { Magi1Error, OutOfMemoryError } from '../errors.ts';
 import type { GpuBuffer } from './memory.ts';
-import type { CompiledProgram } from './pipelines.ts';
+import { PARAMS_BYTES } from './prelude.ts';
 import type { Profiler } from './profile.ts';
+import type { ResolvedDispatch } from './resolve.ts';
 
 export const MOST_DISPATCHES = 128;
 // Work per submit: bounds how long an abort takes and keeps clear of the time limits of desktop drivers.
@@ -20,7 +21,7 @@ const SCOPES = ['validation', 'out-of-memory', 'internal'] as const;
 export class Recorder {
   readonly #gpu: GPUDevice;
   readonly #failures: FailureLog;
-  readonly #arenas: readonly Arena[];
+  readonly #arenas: { readonly params: Arena; readonly tables: Arena };
   readonly #submitted: () => void;
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
@@ -28,10 +29,16 @@ export class Recorder {
   #lastOp = '';
   /** Counts recordings; a buffer used in the present one carries this number. */
   recording = 1;
-  dispatches = 0;
+  #dispatches = 0;
+  #flops = 0;
   profiler: Profiler | undefined;
 
-  constructor(gpu: GPUDevice, failures: FailureLog, arenas: readonly Arena[], submitted: () => void) {
+  constructor(
+    gpu: GPUDevice,
+    failures: FailureLog,
+    arenas: { readonly params: Arena; readonly tables: Arena },
+    submitted: () => void,
+  ) {
     this.#gpu = gpu;
     this.#failures = failures;
     this.#arenas = arenas;
@@ -39,23 +46,34 @@ export class Recorder {
     for (const filter of SCOPES) gpu.pushErrorScope(filter);
   }
 
-  dispatch(
-    op: string,
-    program: CompiledProgram,
-    bindGroup: GPUBindGroup,
-    offsets: readonly number[],
-    [x, y, z]: readonly [number, number, number],
-  ): void {
+  /** Submits first if one more dispatch, with so many bytes of tables, would not go into this recording. */
+  makeRoom(tableBytes: number): void {
+    const submit = (): void => {
+      this.submit();
+    };
+    if (this.profiler?.full) submit();
+    this.#arenas.params.reserve(PARAMS_BYTES, submit);
+    this.#arenas.tables.reserve(tableBytes, submit);
+  }
+
+  encode({ op, pipeline, group, offsets, workgroups: [x, y, z], buffers }: ResolvedDispatch): void {
     this.#lastOp = op;
     if (this.profiler !== undefined) this.#endPass();
     const pass = (this.#pass ??= this.#beginPass(op));
-    if (this.#pipeline !== program.pipeline) {
-      pass.setPipeline(program.pipeline);
-      this.#pipeline = program.pipeline;
+    if (this.#pipeline !== pipeline) {
+      pass.setPipeline(pipeline);
+      this.#pipeline = pipeline;
     }
-    pass.setBindGroup(0, bindGroup, offsets);
+    pass.setBindGroup(0, group, offsets);
     pass.dispatchWorkgroups(x, y, z);
-    this.dispatches++;
+    for (const buffer of buffers) this.touch(buffer);
+    this.#dispatches++;
+  }
+
+  /** Counts an op's work, and submits when there is enough. */
+  worked(flops: number, software: boolean): void {
+    this.#flops += flops;
+    if (submitIsDue(this.#dispatches, this.#flops, software)) this.submit();
   }
 
   /** Offsets and length are multiples of four. */
@@ -76,7 +94,8 @@ export class Recorder {
     const encoder = this.#encoder;
     if (encoder !== undefined) {
       this.#endPass();
-      for (const arena of this.#arenas) arena.upload();
+      this.#arenas.params.upload();
+      this.#arenas.tables.upload();
       this.profiler?.resolve(encoder);
       this.#gpu.queue.submit([encoder.finish({ label: `recording ending with ${this.#lastOp}` })]);
       this.profiler?.submitted();
@@ -88,7 +107,8 @@ export class Recorder {
   /** Throws recorded work away. */
   drop(): void {
     this.#pass?.end();
-    for (const arena of this.#arenas) arena.drop();
+    this.#arenas.params.drop();
+    this.#arenas.tables.drop();
     this.profiler?.drop();
     this.#next();
   }
@@ -97,7 +117,8 @@ export class Recorder {
     this.#encoder = undefined;
     this.#pass = undefined;
     this.#pipeline = undefined;
-    this.dispatches = 0;
+    this.#dispatches = 0;
+    this.#flops = 0;
     this.recording++;
     this.#submitted();
   }

@@ -320,15 +320,6 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     }
     // Reported: the device goes on.
     expect((await add(x).read())[3]).toBe(4);
-    await expect(device.warmUp([{ program, variant: {} }])).rejects.toThrow(/does not compile[^]*nonsense/);
-  });
-
-  test('warming up shares one compilation', async () => {
-    await Promise.all([
-      device.warmUp([{ program: addProgram, variant: {} }]),
-      device.warmUp([{ program: addProgram, variant: {} }]),
-    ]);
-    expect((await add(counting(2)).read())[1]).toBe(2);
   });
 
   test('guards see a write behind the end', async () => {
