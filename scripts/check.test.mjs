@@ -27,13 +27,22 @@ it('a cycle is told file by file, whatever it passes through', async () => {
   for (const name of Object.keys(files)) expect(line).toContain(name);
 });
 
-it('a type that is imported back is no cycle', async () => {
+it('a type that is imported back is one', async () => {
   const files = {
     'index.ts':
       "import { kernel } from './kernel.ts';\nexport interface Params { size: number }\nexport const op = { kernel };\n",
     'kernel.ts': "import type { Params } from './index.ts';\nexport const kernel = ({ size }: Params) => size;\n",
   };
-  expect(await cyclesOf('types', files)).toEqual([]);
+  expect(await cyclesOf('types', files)).toHaveLength(1);
+});
+
+it('a type that a third file holds is none', async () => {
+  const files = {
+    'contract.ts': 'export interface Params { size: number }\n',
+    'index.ts': "import { kernel } from './kernel.ts';\nexport const op = { kernel };\n",
+    'kernel.ts': "import type { Params } from './contract.ts';\nexport const kernel = ({ size }: Params) => size;\n",
+  };
+  expect(await cyclesOf('contract', files)).toEqual([]);
 });
 
 it('a helper that a room shares from its index is one', async () => {

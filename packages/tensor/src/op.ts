@@ -159,7 +159,7 @@ export function runOp<T extends AnyOpTypes>(op: Op<T>, inputs: InputsOf<T, Tenso
     if (tensor.device !== device) throw new OpError(op.name, `input ${name} is on another device than the first input`);
   }
   const { shape, dtype } = inferOutput(op, inputs, params);
-  const y = device.empty(shape, dtype);
+  const y = device.empty(shape, dtype, { name: `${op.name}: output` });
   try {
     if (y.size > 0) device.execute(op, { inputs, y, params });
   } catch (error) {

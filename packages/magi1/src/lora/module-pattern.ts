@@ -3,6 +3,15 @@
 // places that a part of the expression can reach are followed at once, one bit each.
 import { FileFormatError } from '@magi1/tensor';
 
+/** Trainers put these in front of a module's name. */
+export const PREFIXES = ['base_model.model.', 'transformer.', 'diffusion_model.', 'model.', 'module.'];
+
+/** A module's name without what trainers put in front of it. */
+export function withoutPrefix(module: string): string {
+  const prefix = PREFIXES.find((text) => module.startsWith(text));
+  return prefix === undefined ? module : withoutPrefix(module.slice(prefix.length));
+}
+
 /** Places before and behind characters of a name, the place i as bit i. */
 type Places = bigint;
 

@@ -5,6 +5,7 @@ import { FileNames } from '../layouts/index.ts';
 import type { Layout } from '../layouts/index.ts';
 import type { WeightSpecs } from '../weights.ts';
 import type { LoraFactor, LoraModule } from './lora-file.ts';
+import { PREFIXES } from './module-pattern.ts';
 
 /** A low-rank change of one linear layer of the model, on the host. */
 export interface LoraLayer {
@@ -13,15 +14,6 @@ export interface LoraLayer {
   readonly a: LoraFactor; // [rank, in]
   readonly b: LoraFactor; // [out, rank]
   readonly scale: number;
-}
-
-/** Trainers put these in front of a module's name. */
-const PREFIXES = ['base_model.model.', 'transformer.', 'diffusion_model.', 'model.', 'module.'];
-
-/** A module's name without what trainers put in front of it. */
-export function withoutPrefix(module: string): string {
-  const prefix = PREFIXES.find((text) => module.startsWith(text));
-  return prefix === undefined ? module : withoutPrefix(module.slice(prefix.length));
 }
 
 /**

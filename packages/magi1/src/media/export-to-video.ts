@@ -1,6 +1,7 @@
 // A video in memory to a file, in one call.
 import { Magi1Error } from '@magi1/tensor';
-import type { Mp4Encoder, VideoFile, VideoMetadata } from './types.ts';
+import type { VideoMetadata } from './mp4.ts';
+import type { Mp4Encoder, VideoFile } from './types.ts';
 
 export interface ExportOptions {
   /** Frames per second of the file; the video's own, else 24, where left out. */

@@ -17,7 +17,8 @@ export { outputKind, OutputTakenError } from './output-kind.ts';
 export type { OutputKind } from './output-kind.ts';
 export type { ImageDecoder, ImageOptions, LoadedFrames } from './types.ts';
 export type { VideoEnd, VideoFrameOptions, VideoInputOptions } from './types.ts';
-export type { EndedEarly, Mp4Encoder, VideoFile, VideoMetadata, VideoOptions, VideoWriter } from './types.ts';
+export type { VideoMetadata } from './mp4.ts';
+export type { EndedEarly, Mp4Encoder, VideoFile, VideoOptions, VideoWriter } from './types.ts';
 export type { ContactSheetOptions, Ffmpeg, Output, OutputOptions };
 
 /**

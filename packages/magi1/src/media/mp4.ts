@@ -3,7 +3,13 @@
 // is declared media data, without copying. Also reads the samples out of a plain mp4, which is what the encoder returns.
 import { FileFormatError } from '@magi1/tensor';
 import { COLOUR } from './yuv.ts';
-import type { VideoMetadata } from './types.ts';
+
+/** Text kept inside the mp4 itself; everything else belongs into the sidecar. */
+export interface VideoMetadata {
+  readonly title?: string;
+  readonly comment?: string;
+  readonly description?: string;
+}
 
 export interface Mp4Track {
   readonly width: number;

@@ -1,14 +1,8 @@
 // What readers and writers of frames look like, whatever they read and write. Frames are uint8 RGB, [T, H, W, 3], row-major.
+import type { VideoMetadata } from './mp4.ts';
 import type { EndedEarly, Output } from './node/output.ts';
 import type { RgbFrames } from './rgb-frames.ts';
 import type { Fit, Scaler, Size } from './scale.ts';
-
-/** Text kept inside the mp4 itself; everything else belongs into the sidecar. */
-export interface VideoMetadata {
-  readonly title?: string;
-  readonly comment?: string;
-  readonly description?: string;
-}
 
 /** `auto` takes ffmpeg when the machine has a usable one, else the WebAssembly encoder. */
 export type Mp4Encoder = 'auto' | 'ffmpeg' | 'wasm';

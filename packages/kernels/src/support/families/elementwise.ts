@@ -29,7 +29,7 @@ export interface Elementwise<T extends AnyOpTypes, V extends Variant> {
   readonly variant: (params: T['params']) => V;
   /** Whether the variant reads an input; all are read when left out. */
   readonly reads?: (variant: V, input: InputName<T>) => boolean;
-  /** WGSL functions that the expression calls, from wgslFunctions.ts. */
+  /** WGSL functions that the expression calls, from wgsl/functions.ts. */
   readonly functions?: (variant: V) => string;
   /** The output, with inputs by name and scalars as `params.name`; it must hold for vectors of four. */
   readonly wgsl: (variant: V) => string;

@@ -1,7 +1,8 @@
 // Checks that every writer makes on what it is given.
 import { Magi1Error } from '@magi1/tensor';
 import { describe } from '../../describe.ts';
-import type { VideoMetadata, VideoOptions } from '../types.ts';
+import type { VideoMetadata } from '../mp4.ts';
+import type { VideoOptions } from '../types.ts';
 
 export function checkSize(what: string, { width, height, fps }: Pick<VideoOptions, 'width' | 'height' | 'fps'>): void {
   for (const [name, value] of Object.entries({ width, height })) {
