@@ -7,11 +7,13 @@ import { encodeSafetensors } from '@magi1/loaders';
 import { bf16BitsToNumber, numberToBf16Bits } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
+import { loadNetwork } from '../packages/magi1/src/checkpoint.ts';
+import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
 import { LoraSet } from '../packages/magi1/src/lora/index.ts';
+import { Params } from '../packages/magi1/src/nn/index.ts';
+import type { Fp8Linear } from '../packages/magi1/src/nn/index.ts';
 import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
-import { openTransformer } from '../packages/magi1/src/transformer/load.ts';
-import { project, quantizeInput } from '../packages/magi1/src/transformer/projection.ts';
-import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
+import { VideoDiT, transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
 import { testAdapters, testDevices } from './support/devices.ts';
 import { decodeF8, encodeF8, onePassModel, quantizedWeights } from './support/fp8-model.ts';
 
@@ -163,15 +165,11 @@ describe('a quantised layer with a LoRA', () => {
   });
 
   it.each(devices)('reads exact bytes and adds to what they give: $name', async ({ open }) => {
-    const { model_config: model, engine_config: engine } = parseConfig(
-      JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')),
-      folder,
-    );
+    const config = parseConfig(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')), folder);
     await using device = await open();
-    const checkpoint = await openTransformer(file, model, engine);
-    const transformer = new VideoDiT(model, await checkpoint.load(device));
-    await checkpoint.close();
-    const loras = new LoraSet(model, engine);
+    const transformer = await loadNetwork(file, transformerNetwork(config), device);
+    const specs = Params.record((p) => new VideoDiT(p, config));
+    const loras = new LoraSet(specs, transformerLayouts(config.model_config));
     await loras.load(await loraOf(factors), { weight: 0.5 });
     await loras.attach(transformer, () => Promise.reject(new Error('nothing is fused')));
     for (const [layer, a, b] of factors.slice(0, 2)) {
@@ -187,8 +185,8 @@ describe('a quantised layer with a LoRA', () => {
           for (let i = 0; i < outputs; i++) y[row * outputs + i]! += 0.5 * inner * b.data[i * 4 + r]!;
         }
       const given = device.tensor(x, [rows, inputs], 'f32');
-      const weights = transformer.weights.at(layer);
-      const [bytes, out] = [quantizeInput(given, weights), project(given, weights)];
+      const linear = transformer.params.modules.get(layer) as Fp8Linear;
+      const [bytes, out] = [linear.quantizeInput(given), linear.forward(given)];
       expect(await bytes.read()).toEqual(codes);
       expect(relativeL2(await out.toFloat32(), y)).toBeLessThan(1e-6);
       for (const tensor of [given, bytes, out]) tensor.dispose();

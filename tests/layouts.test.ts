@@ -6,8 +6,11 @@ import { writeSafetensors } from '@magi1/loaders';
 import { Device, bytesPerElement } from '@magi1/tensor';
 import type { CheckedCheckpoint } from '../packages/magi1/src/checkpoint.ts';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { openTransformer } from '../packages/magi1/src/transformer/load.ts';
-import { openVae } from '../packages/magi1/src/vae/load.ts';
+import { openNetwork } from '../packages/magi1/src/checkpoint.ts';
+import type { LoadOptions } from '../packages/magi1/src/checkpoint.ts';
+import type { Params } from '../packages/magi1/src/nn/index.ts';
+import { transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
+import { vaeNetwork } from '../packages/magi1/src/vae/vit-vae.ts';
 import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
 import { readFileSync } from 'node:fs';
 import { TINY_MODEL } from './support/cli.ts';
@@ -18,7 +21,9 @@ import { temporaryFolder } from './support/tiny-model.ts';
 
 const TINY = join(import.meta.dirname, 'fixtures/dit/tiny-24b');
 const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), TINY);
-const { model_config: model, engine_config: engine } = config;
+const { model_config: model } = config;
+const openTransformer = (folder: string, options?: LoadOptions) =>
+  openNetwork(folder, transformerNetwork(config), options);
 const original = readSafetensors(join(TINY, 'model.safetensors'));
 
 let device: Device;
@@ -52,24 +57,23 @@ async function writeShards(tensors: Tensors, count: number, stem: string): Promi
 }
 
 /** Every weight's bits as they lie on the device. */
-async function bitsOf(opened: Promise<CheckedCheckpoint>): Promise<Map<string, string>> {
+async function bitsOf(opened: Promise<CheckedCheckpoint<{ readonly params: Params }>>): Promise<Map<string, string>> {
   const checkpoint = await opened;
-  const weights = await checkpoint.load(device);
+  const { params } = await checkpoint.weights.load(device);
   const bits = new Map<string, string>();
-  for (const name of checkpoint.entries.keys()) {
-    const tensor = weights.get(name);
+  for (const name of checkpoint.weights.entries.keys()) {
+    const tensor = params.get(name);
     const data = await tensor.read();
     const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
     expect(data.length * bytesPerElement(tensor.dtype)).toBe(data.byteLength);
     bits.set(name, `${tensor.dtype}[${tensor.shape.join(',')}] ${text}`);
   }
-  weights.dispose();
+  params.dispose();
   await checkpoint.close();
   return bits;
 }
 
-const transformerBits = (folder: string, dtype?: 'f32') =>
-  bitsOf(openTransformer(folder, model, engine, dtype ? { dtype } : {}));
+const transformerBits = (folder: string, dtype?: 'f32') => bitsOf(openTransformer(folder, dtype ? { dtype } : {}));
 
 describe("the transformer's layouts give the same bits", () => {
   let expected: Map<string, string>;
@@ -110,12 +114,14 @@ describe("the VAE's layouts give the same bits", () => {
     ['the newer port', () => newerVae(tensors)],
   ])('%s', async (_, names) => {
     const written = await writeOne(names(), 'diffusion_pytorch_model.safetensors');
-    expect(await bitsOf(openVae(written, vae))).toEqual(await bitsOf(openVae(folder, vae)));
+    expect(await bitsOf(openNetwork(written, vaeNetwork(vae)))).toEqual(
+      await bitsOf(openNetwork(folder, vaeNetwork(vae))),
+    );
   });
 });
 
 describe('files that do not fit', () => {
-  const open = async (tensors: Tensors) => openTransformer(await writeOne(tensors), model, engine);
+  const open = async (tensors: Tensors) => openTransformer(await writeOne(tensors));
 
   it("names what is missing in the file's own words, and what is left over", async () => {
     const tensors = diffusersTransformer(original, model.kv_channels);

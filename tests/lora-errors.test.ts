@@ -8,10 +8,14 @@ import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
 import { hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
+import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
 import { LoraSet } from '../packages/magi1/src/lora/index.ts';
+import { Params } from '../packages/magi1/src/nn/index.ts';
+import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
+import type { DitConfig } from '../packages/magi1/src/transformer/video-dit.ts';
 
 const FILE = join(import.meta.dirname, 'fixtures/dit/tiny-24b/config.json');
-const { model_config: model, engine_config: engine } = parseConfig(JSON.parse(readFileSync(FILE, 'utf8')), FILE);
+const config = parseConfig(JSON.parse(readFileSync(FILE, 'utf8')), FILE);
 const BLOCK = 'videodit_blocks.layers';
 
 /** Its values do not matter here. */
@@ -23,7 +27,11 @@ function factor(...shape: number[]): HostTensor {
   return { dtype: 'f32', shape, data: data.fill(0.5) };
 }
 
-const newSet = () => new LoraSet(model, engine);
+const newSet = (dit: DitConfig = config) =>
+  new LoraSet(
+    Params.record((p) => new VideoDiT(p, dit)),
+    transformerLayouts(dit.model_config),
+  );
 
 describe('refused, with what is wrong', () => {
   const load = async (tensors: ReadonlyMap<string, HostTensor>) => newSet().load(await encodeSafetensors(tensors));
@@ -154,7 +162,10 @@ describe('refused, with what is wrong', () => {
   });
 
   it('fusing into quantised layers', async () => {
-    const loras = new LoraSet({ ...model, num_layers: 3 }, { fp8_quant: true });
+    const loras = newSet({
+      model_config: { ...config.model_config, num_layers: 3 },
+      engine_config: { fp8_quant: true },
+    });
     const layer = `${BLOCK}.1.mlp.linear_fc2`;
     const tensors = new Map([
       [`${layer}.lora_A.weight`, factor(2, 224)],

@@ -6,19 +6,19 @@ import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
 import { Device, hostArray, scope, toFloat32 } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
+import { loadNetwork, openNetwork } from '../packages/magi1/src/checkpoint.ts';
+import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
 import { LoraSet, loraNotes } from '../packages/magi1/src/lora/index.ts';
+import { Params, observe } from '../packages/magi1/src/nn/index.ts';
 import { keepView } from '../packages/magi1/src/run-options.ts';
-import type { RunOptions } from '../packages/magi1/src/run-options.ts';
 import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
-import { openTransformer } from '../packages/magi1/src/transformer/load.ts';
-import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
-import type { Weights } from '../packages/magi1/src/weights.ts';
+import { VideoDiT, transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
 
 const TINY = join(import.meta.dirname, 'fixtures/dit/tiny-24b');
 const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), TINY);
-const { model_config: model, engine_config: engine } = config;
+const { model_config: model } = config;
 const original = readSafetensors(join(TINY, 'model.safetensors'));
 
 let device: Device;
@@ -159,25 +159,19 @@ function merged(all: readonly Change[], strength: number): Map<string, HostTenso
 
 const f32 = { dtype: 'f32' } as const;
 
-async function loadDit(folder: string, options: { dtype?: 'f32' } = {}): Promise<VideoDiT> {
-  const checkpoint = await openTransformer(folder, model, engine, options);
-  try {
-    return new VideoDiT(model, await checkpoint.load(device));
-  } finally {
-    await checkpoint.close();
-  }
-}
+const loadDit = (folder: string, options: { dtype?: 'f32' } = {}): Promise<VideoDiT> =>
+  loadNetwork(folder, transformerNetwork(config), device, options);
 
 const restoreFrom =
   (folder: string, options: { dtype?: 'f32' } = {}) =>
-  async (weights: Weights, names: readonly string[]): Promise<void> => {
-    const checkpoint = await openTransformer(folder, model, engine, options);
-    await checkpoint.restore(weights, names);
+  async (params: Params, names: readonly string[]): Promise<void> => {
+    const checkpoint = await openNetwork(folder, transformerNetwork(config), options);
+    await checkpoint.weights.restore(params, names);
     await checkpoint.close();
   };
 
 /** Two chunks, the second seeing the first. */
-async function forward(dit: VideoDiT, tap?: RunOptions['tap']): Promise<Float32Array> {
+async function forward(dit: VideoDiT): Promise<Float32Array> {
   const channels = model.in_channels / 2;
   const shape = [1, channels, 2, 8, 8];
   const tokens = 2 * 4 * 4;
@@ -189,7 +183,7 @@ async function forward(dit: VideoDiT, tap?: RunOptions['tap']): Promise<Float32A
     keys: [0, (i + 1) * tokens] as const,
     text,
   }));
-  const out = await dit.forward({ chunks, condition: 'null', dt: null }, { tap });
+  const out = await dit.forward({ chunks, condition: 'null', dt: null });
   const values: number[] = [];
   for (const tensor of out) {
     values.push(...(await tensor.toFloat32()));
@@ -212,7 +206,7 @@ function relativeL2(actual: Float32Array, expected: Float32Array): number {
 async function bits(dit: VideoDiT): Promise<Map<string, string>> {
   const out = new Map<string, string>();
   for (const name of original.keys()) {
-    const data = await dit.weights.get(name).read();
+    const data = await dit.params.get(name).read();
     out.set(name, Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'));
   }
   return out;
@@ -227,7 +221,11 @@ async function forwardOf(tensors: Tensors): Promise<Float32Array> {
   return out;
 }
 
-const newSet = () => new LoraSet(model, engine);
+const newSet = () =>
+  new LoraSet(
+    Params.record((p) => new VideoDiT(p, config)),
+    transformerLayouts(model),
+  );
 
 describe('a LoRA', () => {
   let file: string;
@@ -355,10 +353,10 @@ describe('a LoRA', () => {
     };
     const tokensOf = async (dit: VideoDiT) => {
       let tokens: Tensor | undefined;
-      const tap = (name: string, tensor: Tensor) => {
-        if (name === 'pre.x') tokens = keepView(tensor);
+      const seen = (path: string, tensor: Tensor) => {
+        if (path === 'x_embedder') tokens = keepView(tensor);
       };
-      await forward(dit, tap);
+      await observe(dit.params, seen, () => forward(dit));
       const values = await tokens!.toFloat32();
       tokens!.dispose();
       return values;

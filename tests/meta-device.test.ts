@@ -4,15 +4,13 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { copyRows, linear, silu } from '@magi1/kernels';
 import { MetaDevice, OpError, defineOp, describeSpec, isOp, runOp } from '@magi1/tensor';
-import type { AnyCase, AnyOp, CaseInput, Device, MemoryStats, Tensor } from '@magi1/tensor';
-import { T5Encoder, t5WeightSpecs } from '../packages/magi1/src/t5/encoder.ts';
+import type { AnyCase, AnyOp, CaseInput, Device, MemoryStats } from '@magi1/tensor';
+import { Params } from '../packages/magi1/src/nn/index.ts';
+import { T5Encoder } from '../packages/magi1/src/t5/encoder.ts';
 import { parseT5Config } from '../packages/magi1/src/t5/config.ts';
 import { randomTransformer, SMALL_MODEL } from '../packages/magi1/src/transformer/testing.ts';
 import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
 import { ViTVae } from '../packages/magi1/src/vae/vit-vae.ts';
-import { vaeWeightSpecs } from '../packages/magi1/src/vae/weights.ts';
-import { Weights } from '../packages/magi1/src/weights.ts';
-import type { WeightSpecs } from '../packages/magi1/src/weights.ts';
 import { loadOps } from './support/all-ops.ts';
 import { TINY_MODEL } from './support/cli.ts';
 import { testDevices } from './support/devices.ts';
@@ -29,20 +27,16 @@ function outputOf(op: AnyOp, { inputs, params }: AnyCase, device: Device): strin
   return describeSpec(y);
 }
 
-function emptyWeights(specs: WeightSpecs, device: Device): Weights {
-  const tensors = [...specs].map(([name, { shape, role }]): [string, Tensor] => [
-    name,
+const emptyWeights = (device: Device): Params =>
+  Params.create(device, (_, { shape, role }) =>
     device.empty(shape, role === 'vector' ? 'f32' : 'bf16', { weight: true }),
-  ]);
-  return new Weights(new Map(tensors));
-}
+  );
 
 const latent = (device: Device) => device.empty([1, SMALL_MODEL.in_channels, 2, 8, 8], 'f32');
 
 const networks: Record<string, (device: Device) => Promise<void>> = {
   async transformer(device) {
     const model = randomTransformer(device);
-    model.ropeBands = () => Promise.resolve(new Float32Array(SMALL_MODEL.kv_channels / 8));
     using features = device.empty([3, SMALL_MODEL.caption_channels], 'f32');
     using text = model.readText(features);
     const tokens = 2 * 16;
@@ -58,23 +52,19 @@ const networks: Record<string, (device: Device) => Promise<void>> = {
     model.dispose();
   },
   async vae(device) {
-    const vae = parseVaeConfig(config('vae/config.json'), 'vae');
-    const weights = emptyWeights(vaeWeightSpecs(vae), device);
+    const vae = new ViTVae(emptyWeights(device), parseVaeConfig(config('vae/config.json'), 'vae'));
     using video = device.empty([1, 3, 8, 32, 48], 'f32');
-    using latents = await new ViTVae(vae, weights).encode(video);
-    using decoded = await new ViTVae(vae, weights).decode(latents);
+    using latents = await vae.encode(video);
+    using decoded = await vae.decode(latents);
     expect(decoded.shape).toEqual(video.shape);
-    weights.dispose();
+    vae.dispose();
   },
   async 'text encoder'(device) {
     const t5 = parseT5Config(config('t5/t5-v1_1-xxl/config.json'), 't5');
-    const weights = emptyWeights(t5WeightSpecs(t5), device);
-    const encoder = new T5Encoder(t5, weights);
-    const table = new Float32Array(t5.relative_attention_num_buckets * t5.num_heads);
-    encoder.relativeEmbedding = () => Promise.resolve(table);
+    const encoder = new T5Encoder(emptyWeights(device), t5);
     using rows = await encoder.encode(new Int32Array(20), new Int32Array(20).fill(1));
     expect(rows.shape).toEqual([20, t5.d_model]);
-    weights.dispose();
+    encoder.dispose();
   },
 };
 

@@ -5,11 +5,12 @@ import { describe, expect, it } from 'vitest';
 import type { ModelConfig } from '../packages/magi1/src/config/index.ts';
 import { FileNames, VAE_LAYOUTS, transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
 import { parseT5Config } from '../packages/magi1/src/t5/config.ts';
-import { t5WeightSpecs } from '../packages/magi1/src/t5/encoder.ts';
-import { ditWeightSpecs } from '../packages/magi1/src/transformer/weights.ts';
+import { Params } from '../packages/magi1/src/nn/index.ts';
+import type { ParamSpecs } from '../packages/magi1/src/nn/index.ts';
+import { T5Encoder } from '../packages/magi1/src/t5/encoder.ts';
+import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
 import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
-import { vaeWeightSpecs } from '../packages/magi1/src/vae/weights.ts';
-import type { WeightSpecs } from '../packages/magi1/src/weights.ts';
+import { ViTVae } from '../packages/magi1/src/vae/vit-vae.ts';
 
 interface ShapeList {
   readonly config: unknown;
@@ -40,13 +41,16 @@ function expand({ blocks, tensors, quantized = {} }: ShapeList): Map<string, str
 const product = (dims: string) => dims.split('x').reduce((count, dim) => count * Number(dim), 1);
 const parameters = (list: ReadonlyMap<string, string>) =>
   [...list.values()].reduce((sum, dims) => sum + product(dims), 0);
-const shapesOf = (specs: WeightSpecs) => new Map([...specs].map(([name, { shape }]) => [name, shape.join('x')]));
+const shapesOf = (specs: ParamSpecs) => new Map([...specs].map(([name, { shape }]) => [name, shape.join('x')]));
 
 function transformer(name: string, fp8_quant: boolean) {
   const list = readShapes(name);
   const model = list.config as ModelConfig;
-  return { list: expand(list), model, specs: ditWeightSpecs(model, { fp8_quant }) };
+  const specs = Params.record((p) => new VideoDiT(p, { model_config: model, engine_config: { fp8_quant } }));
+  return { list: expand(list), model, specs };
 }
+
+const vaeSpecs = ({ config }: ShapeList) => Params.record((p) => new ViTVae(p, parseVaeConfig(config, 'vae')));
 
 describe('the published models', () => {
   it.each([
@@ -71,7 +75,7 @@ describe('the published models', () => {
     const list = expand(shapes);
     expect(list.size).toBe(496);
     expect(parameters(list)).toBe(613_755_239);
-    expect(shapesOf(vaeWeightSpecs(parseVaeConfig(shapes.config, 'vae')))).toEqual(list);
+    expect(shapesOf(vaeSpecs(shapes))).toEqual(list);
   });
 
   it('t5-v1_1-xxl-encoder', () => {
@@ -79,7 +83,7 @@ describe('the published models', () => {
     const list = expand(shapes);
     expect(list.size).toBe(219);
     expect(parameters(list)).toBe(4_762_310_656);
-    expect(shapesOf(t5WeightSpecs(parseT5Config(shapes.config, 't5')))).toEqual(list);
+    expect(shapesOf(Params.record((p) => new T5Encoder(p, parseT5Config(shapes.config, 't5'))))).toEqual(list);
   });
 
   // Sizes that the model's public description gives, written by hand: 4.5B and 24B.
@@ -108,12 +112,12 @@ describe('layout tables', () => {
   });
 
   it('spell every weight of the VAE', () => {
-    const specs = vaeWeightSpecs(parseVaeConfig(readShapes('vae').config, 'vae'));
+    const specs = vaeSpecs(readShapes('vae'));
     for (const layout of VAE_LAYOUTS) expectComplete(new FileNames(layout, specs), specs);
   });
 
   /** Every weight has a spelling, and no spelling was taken from another weight. */
-  function expectComplete(names: FileNames, specs: WeightSpecs): void {
+  function expectComplete(names: FileNames, specs: ParamSpecs): void {
     const reached = new Set<string>();
     for (const [, target] of names) reached.add(typeof target === 'string' ? target : target.weight);
     expect(reached).toEqual(new Set(specs.keys()));

@@ -15,214 +15,52 @@ import {
   showJson,
 } from '@magi1/loaders';
 import type { CheckpointOptions, JsonValue, NpzOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
-import {
-  FileFormatError,
-  Magi1Error,
-  asBytes,
-  bytesPerElement,
-  fromFloat32,
-  isFloat,
-  sameShape,
-  toFloat32,
-} from '@magi1/tensor';
-import type { Device, DType, HostArray, HostTensor, Tensor } from '@magi1/tensor';
-import { Weights, checkWeights, deviceDType, weightBytes } from './weights.ts';
-import type { WeightEntry, WeightSpecs } from './weights.ts';
+import { FileFormatError } from '@magi1/tensor';
+import type { Device, DType, HostTensor } from '@magi1/tensor';
+import { CheckedWeights } from './nn/index.ts';
+import type { NetworkDefinition, StreamingOptions } from './nn/index.ts';
 
 export type { StreamProgress, Tokenizer } from '@magi1/loaders';
 
-/** A tensor of a file that is one of several parts of a weight: its rows are taken in turn, `rows` at a time. */
-export interface WeightPart {
-  readonly weight: string;
-  /** Which of the `parts`, from 0. */
-  readonly part: number;
-  readonly parts: number;
-  /** All of a part, then all of the next, when left out. */
-  readonly rows?: number | undefined;
-}
-
-export interface LoadOptions extends CheckpointOptions {
+export interface LoadOptions extends CheckpointOptions, StreamingOptions<StreamProgress> {
   /** dtype of matrices on the device; as stored when left out. Vectors are always f32. */
   readonly dtype?: DType | undefined;
-  /** A name in the file (and all names there) -> the model's name, or a part of it; undefined drops the tensor. */
-  readonly rename?: ((name: string, all: ReadonlySet<string>) => string | WeightPart | undefined) | undefined;
-  /** The model's name -> what the file would call it, for messages. */
-  readonly spelling?: ((name: string, all: ReadonlySet<string>) => string) | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
 }
 
-/** A checkpoint whose table of contents was checked against a model's specs; no weight has been read yet. */
-export interface CheckedCheckpoint {
+/** A network whose checkpoint is open and fits it; no weight has been read yet. */
+export interface CheckedCheckpoint<Network> {
   readonly path: string;
-  /** What the files hold, by the model's names. */
-  readonly entries: ReadonlyMap<string, WeightEntry>;
-  /** Bytes that the weights will take on a device. */
-  readonly deviceBytes: number;
-  /** Streams the weights to the device, one tensor in host memory at a time. Frees what it made when it fails. */
-  load(device: Device): Promise<Weights>;
-  /** Overwrites the named weights of a loaded model with what the files hold. */
-  restore(weights: Weights, names: Iterable<string>): Promise<void>;
-  close(): Promise<void>;
+  readonly weights: CheckedWeights<Network, StreamProgress>;
+  readonly close: () => Promise<void>;
 }
 
-/** Opens a file or folder and compares its names, shapes and dtypes with `specs`; errors come before any reading. */
-export async function openWeights(
+/** Opens a file or folder and compares it with what the network declares; errors come before any reading. */
+export async function openNetwork<Network>(
   path: string,
-  specs: WeightSpecs,
-  options: LoadOptions = {},
-): Promise<CheckedCheckpoint> {
+  network: NetworkDefinition<Network>,
+  { dtype, ...options }: LoadOptions = {},
+): Promise<CheckedCheckpoint<Network>> {
   const checkpoint = await openCheckpoint(path, options);
-  const parts = new WeightParts(path);
-  let entries: ReadonlyMap<string, WeightEntry>;
   try {
-    const all = new Set(checkpoint.names());
-    for (const fileName of all) {
-      const target = options.rename ? options.rename(fileName, all) : fileName;
-      if (target !== undefined) parts.add(fileName, target, checkpoint.entry(fileName));
-    }
-    entries = parts.entries();
-    checkWeights(path, entries, specs, (name) => options.spelling?.(name, all) ?? name);
+    return { path, weights: new CheckedWeights(checkpoint, network, dtype), close: () => checkpoint.close() };
   } catch (error) {
     await checkpoint.close();
     throw error;
   }
-  const { signal, onProgress } = options;
-  const stream = async (names: Iterable<string>, device: Device, target: (name: string, stored: DType) => Tensor) => {
-    const tensors = checkpoint.stream(names, {
-      reuseBuffer: true,
-      ...(signal ? { signal } : {}),
-      ...(onProgress ? { onProgress } : {}),
-    });
-    for await (const { name: fileName, tensor } of tensors) {
-      const part = parts.of(fileName);
-      uploadRows(target(part.weight, tensor.dtype), tensor, part);
-      await device.tick(signal);
-    }
-    await device.sync(signal);
-  };
-  return {
-    path,
-    entries,
-    deviceBytes: weightBytes(specs, entries, options.dtype),
-    async load(device) {
-      const tensors = new Map<string, Tensor>();
-      const weights = new Weights(tensors);
-      try {
-        await stream(parts.fileNames(), device, (name, stored) => {
-          const spec = specs.get(name)!;
-          let tensor = tensors.get(name);
-          if (tensor === undefined) {
-            tensor = device.empty(spec.shape, deviceDType(spec, stored, options.dtype), { weight: true, name });
-            tensors.set(name, tensor);
-          }
-          return tensor;
-        });
-        return weights;
-      } catch (error) {
-        weights.dispose();
-        throw error;
-      }
-    },
-    async restore(weights, names) {
-      const files = [...names].flatMap((name) => parts.fileNamesOf(name));
-      if (files.length > 0) await stream(files, weights.device, (name) => weights.get(name));
-    },
-    close: () => checkpoint.close(),
-  };
-}
-
-/** Which tensors of the files make up which weight. */
-class WeightParts {
-  readonly #source: string;
-  readonly #files = new Map<string, WeightPart & { readonly entry: WeightEntry }>();
-  readonly #weights = new Map<string, (string | undefined)[]>();
-
-  constructor(source: string) {
-    this.#source = source;
-  }
-
-  add(fileName: string, target: string | WeightPart, entry: WeightEntry): void {
-    const place = typeof target === 'string' ? { weight: target, part: 0, parts: 1 } : target;
-    const files = this.#weights.get(place.weight) ?? new Array<string | undefined>(place.parts).fill(undefined);
-    const other = files[place.part] ?? (files.length === place.parts ? undefined : files.find((name) => name));
-    if (other !== undefined) throw new FileFormatError(`${this.#source}: ${fileName} and ${other} are the same weight`);
-    files[place.part] = fileName;
-    this.#weights.set(place.weight, files);
-    this.#files.set(fileName, { ...place, entry });
-  }
-
-  of(fileName: string): WeightPart {
-    return this.#files.get(fileName)!;
-  }
-
-  fileNames(): Iterable<string> {
-    return this.#files.keys();
-  }
-
-  fileNamesOf(weight: string): string[] {
-    return (this.#weights.get(weight) ?? []).filter((name) => name !== undefined);
-  }
-
-  /** What the files hold by weight. A weight that lacks some of its parts, or whose parts do not go together, is an error. */
-  entries(): Map<string, WeightEntry> {
-    const entries = new Map<string, WeightEntry>();
-    const faults: string[] = [];
-    for (const [weight, files] of this.#weights) {
-      const there = this.fileNamesOf(weight).map((name) => this.#files.get(name)!);
-      const { shape, dtype } = there[0]!.entry;
-      if (there.length < files.length) {
-        faults.push(`of the ${files.length} parts of ${weight} only ${this.fileNamesOf(weight).join(', ')} are there`);
-      } else if (there.some(({ entry }) => entry.dtype !== dtype || !sameShape(entry.shape, shape))) {
-        faults.push(`${this.fileNamesOf(weight).join(' and ')} must be of one shape and type`);
-      } else {
-        const merged = files.length === 1 ? shape : [shape[0]! * files.length, ...shape.slice(1)];
-        entries.set(weight, { shape: merged, dtype });
-      }
-    }
-    if (faults.length > 0) throw new FileFormatError(`${this.#source}: ${faults.slice(0, 8).join('; ')}`);
-    return entries;
-  }
 }
 
 /** Opens, checks, loads and closes in one go. */
-export async function loadWeights(
+export async function loadNetwork<Network>(
   path: string,
-  specs: WeightSpecs,
+  network: NetworkDefinition<Network>,
   device: Device,
   options: LoadOptions = {},
-): Promise<Weights> {
-  const checked = await openWeights(path, specs, options);
+): Promise<Network> {
+  const { weights, close } = await openNetwork(path, network, options);
   try {
-    return await checked.load(device);
+    return await weights.load(device, options);
   } finally {
-    await checked.close();
-  }
-}
-
-const UPLOAD_PIECE = 1 << 22; // elements converted at a time, so that a conversion never doubles a large tensor
-
-/** Writes a tensor, or one part of it, over the rows of `target` that it stands for. */
-function uploadRows(target: Tensor, source: HostTensor, { part, parts, rows }: WeightPart): void {
-  if (source.dtype !== target.dtype && !isFloat(source.dtype))
-    throw new Magi1Error(`a weight of type ${source.dtype} cannot become ${target.dtype}`);
-  const length = source.data.length;
-  const turn = parts === 1 || rows === undefined ? length : rows * (length / source.shape[0]!);
-  for (let at = 0; at < length; at += turn)
-    upload(target, (at / turn) * parts * turn + part * turn, source.dtype, source.data.subarray(at, at + turn));
-}
-
-function upload(target: Tensor, element: number, dtype: DType, data: HostArray): void {
-  let byte = element * bytesPerElement(target.dtype);
-  if (dtype === target.dtype) {
-    target.writeBytes(asBytes(data), byte);
-    return;
-  }
-  for (let at = 0; at < data.length; at += UPLOAD_PIECE) {
-    const piece: HostArray = data.subarray(at, at + UPLOAD_PIECE);
-    const bytes = asBytes(fromFloat32(target.dtype, toFloat32(dtype, piece)));
-    target.writeBytes(bytes, byte);
-    byte += bytes.byteLength;
+    await close();
   }
 }
 

@@ -4,8 +4,6 @@ import type { Tensor } from '@magi1/tensor';
 
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Called with named activations on the way; the tensor is valid during the call only (`keepView` to hold it). */
-  readonly tap?: ((name: string, tensor: Tensor) => void) | undefined;
 }
 
 /** A long-lived view of a tensor that its scope is about to free. */

@@ -1,6 +1,5 @@
 // A layout: how one kind of file spells a network's weights. Ours are the original's names.
-import type { WeightPart } from '../checkpoint.ts';
-import type { WeightSpecs } from '../weights.ts';
+import type { ParamSpecs, WeightPart } from '../nn/index.ts';
 
 /**
  * One spelling of a weight: its name in the file, or the names of several tensors whose rows make it up, in turn and
@@ -56,7 +55,7 @@ export class FileNames {
   readonly layout: Layout;
   readonly #targets = new Map<string, string | WeightPart>();
 
-  constructor(layout: Layout, specs: WeightSpecs) {
+  constructor(layout: Layout, specs: ParamSpecs) {
     this.layout = layout;
     for (const name of specs.keys()) {
       for (const { parts, rows } of spellings(layout, name)) {
@@ -88,8 +87,8 @@ export class FileNames {
   }
 }
 
-/** Options of `openWeights` that translate a file's names by the layout, of those given, that knows most of them. */
-export function layoutNames(layouts: readonly Layout[], specs: WeightSpecs) {
+/** Translates a file's names by the layout, of those given, that knows most of them. */
+export function layoutNames(layouts: readonly Layout[], specs: ParamSpecs) {
   const tables = layouts.map((layout) => new FileNames(layout, specs));
   let detected: { all: ReadonlySet<string>; names: FileNames } | undefined;
   const detect = (all: ReadonlySet<string>): FileNames => {

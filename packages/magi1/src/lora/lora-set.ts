@@ -1,13 +1,11 @@
 // The LoRAs of a pipeline: which are loaded, with which weight, and which are fused. What is decided here takes effect on
-// a transformer when it is next attached, so that it survives the transformer being freed and loaded again.
+// a network when it is next attached, so that it survives the network being freed and loaded again.
 import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { readLora } from '../checkpoint.ts';
-import type { EngineConfig, ModelConfig } from '../config/index.ts';
-import { transformerLayouts } from '../layouts/index.ts';
-import type { VideoDiT } from '../transformer/video-dit.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
-import type { LowRankUpdate, Weights, WeightSpecs } from '../weights.ts';
+import type { Layout } from '../layouts/index.ts';
+import { Linear } from '../nn/index.ts';
+import type { LowRankUpdate, Params, ParamSpecs } from '../nn/index.ts';
 import { fuseLayer } from './fuse.ts';
 import { parseLora } from './lora-file.ts';
 import type { LoraFactor } from './lora-file.ts';
@@ -58,7 +56,12 @@ export interface Lora {
   fused: number | undefined;
 }
 
-/** What was done to one loaded transformer. */
+/** A loaded network, of any kind. */
+interface Network {
+  readonly params: Params;
+}
+
+/** What was done to one loaded network. */
 interface Attached {
   /** Strengths of the LoRAs in its weights, and the layers that were changed for them. */
   fused: ReadonlyMap<Lora, number> | undefined;
@@ -85,14 +88,18 @@ export interface AttachOptions {
 }
 
 export class LoraSet {
-  readonly #specs: WeightSpecs;
-  readonly #model: ModelConfig;
+  readonly #specs: ParamSpecs;
+  readonly #layouts: readonly Layout[];
   readonly #loras = new Map<string, Lora>();
-  readonly #attached = new WeakMap<VideoDiT, Attached>();
+  readonly #attached = new WeakMap<Network, Attached>();
 
-  constructor(model: ModelConfig, engine: Pick<EngineConfig, 'fp8_quant'>) {
-    this.#model = model;
-    this.#specs = ditWeightSpecs(model, engine);
+  /**
+   * @param specs what the network declares
+   * @param layouts in which files may name its layers
+   */
+  constructor(specs: ParamSpecs, layouts: readonly Layout[]) {
+    this.#specs = specs;
+    this.#layouts = layouts;
   }
 
   list(): LoraInfo[] {
@@ -141,7 +148,7 @@ export class LoraSet {
     this.#checkFree(name);
     const file = await readLora(source);
     const { modules, notes } = parseLora(file);
-    const layers = resolveLora(file.name, modules, this.#specs, transformerLayouts(this.#model));
+    const layers = resolveLora(file.name, modules, this.#specs, this.#layouts);
     checkStrength(`loadLora: LoRA ${name}`, layers, weight);
     this.#checkFree(name); // another may have come in the meantime
     this.#loras.set(name, { source: file.name, layers, notes, weight, fused: undefined });
@@ -198,26 +205,26 @@ export class LoraSet {
   }
 
   /**
-   * Brings a transformer to what was chosen, or is decided now; does nothing where it is there already.
+   * Applies what was chosen, or is decided now, to a loaded network; does nothing where it is applied already.
    * @param restore reads weights, by name, from the checkpoint again
    */
   async attach(
-    transformer: VideoDiT,
-    restore: (weights: Weights, names: readonly string[]) => Promise<void>,
+    network: Network,
+    restore: (params: Params, names: readonly string[]) => Promise<void>,
     { fused, acting }: LoraChoice = this.choose(),
     { signal }: AttachOptions = {},
   ): Promise<void> {
-    const state = this.#attached.get(transformer) ?? { fused: new Map(), changed: new Set(), factors: new Map() };
-    this.#attached.set(transformer, state);
-    await this.#fuseInto(transformer, state, fused, restore, signal);
-    this.#switchOn(transformer, state, acting);
+    const state = this.#attached.get(network) ?? { fused: new Map(), changed: new Set(), factors: new Map() };
+    this.#attached.set(network, state);
+    await this.#fuseInto(network.params, state, fused, restore, signal);
+    this.#switchOn(network.params, state, acting);
   }
 
   async #fuseInto(
-    { weights, device }: VideoDiT,
+    params: Params,
     state: Attached,
     fused: ReadonlyMap<Lora, number>,
-    restore: (weights: Weights, names: readonly string[]) => Promise<void>,
+    restore: (params: Params, names: readonly string[]) => Promise<void>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { fused: done } = state;
@@ -225,16 +232,16 @@ export class LoraSet {
     state.fused = undefined; // unknown until all is done: whatever goes wrong, the next attempt starts from the files
     if (state.changed.size > 0) {
       await restore(
-        weights,
+        params,
         [...state.changed].map((layer) => `${layer}.weight`),
       );
       state.changed.clear();
     }
     for (const [layer, changes] of byLayer(fused)) {
       state.changed.add(layer);
-      const updates = changes.map(({ layer: change, scale }) => ({ ...upload(device, change), scale }));
+      const updates = changes.map(({ layer: change, scale }) => ({ ...upload(params.device, change), scale }));
       try {
-        await fuseLayer(weights, layer, updates, signal);
+        await fuseLayer(params.modules.get(layer) as Linear, updates, signal);
       } finally {
         for (const { a, b } of updates) for (const tensor of [a, b]) tensor.dispose();
       }
@@ -242,7 +249,7 @@ export class LoraSet {
     state.fused = fused;
   }
 
-  #switchOn({ weights, device }: VideoDiT, state: Attached, acting: ReadonlyMap<Lora, number>): void {
+  #switchOn({ device, modules }: Params, state: Attached, acting: ReadonlyMap<Lora, number>): void {
     const factors = new Map<LoraLayer, Pick<LowRankUpdate, 'a' | 'b'>>();
     const updates = new Map<string, LowRankUpdate[]>();
     try {
@@ -259,7 +266,7 @@ export class LoraSet {
         if (!state.factors.has(change)) for (const tensor of [a, b]) tensor.dispose();
       throw error;
     }
-    weights.setUpdates(updates);
+    for (const [path, module] of modules) if (module instanceof Linear) module.setUpdates(updates.get(path) ?? []);
     state.factors = factors;
   }
 

@@ -1,9 +1,8 @@
 // Which linear layers a LoRA's modules are: names of every layout, widths checked, factors laid out as our weights are.
 import { Magi1Error } from '@magi1/tensor';
-import type { WeightPart } from '../checkpoint.ts';
 import { FileNames } from '../layouts/index.ts';
 import type { Layout } from '../layouts/index.ts';
-import type { WeightSpecs } from '../weights.ts';
+import type { ParamSpecs, WeightPart } from '../nn/index.ts';
 import type { LoraFactor, LoraModule } from './lora-file.ts';
 import { PREFIXES } from './module-pattern.ts';
 
@@ -23,7 +22,7 @@ export interface LoraLayer {
 export function resolveLora(
   source: string,
   modules: readonly LoraModule[],
-  specs: WeightSpecs,
+  specs: ParamSpecs,
   layouts: readonly Layout[],
 ): LoraLayer[] {
   const linears = linearLayers(specs, layouts);
@@ -50,14 +49,14 @@ export function resolveLora(
 }
 
 /** Rows and columns of a linear layer's weight; axes in front of them have length 1, a convolution's fold into columns. */
-export function linearSize(specs: WeightSpecs, weight: string): { outputs: number; inputs: number } {
+export function linearSize(specs: ParamSpecs, weight: string): { outputs: number; inputs: number } {
   const { shape, role } = specs.get(weight)!;
   const dims = role === 'quantized' ? shape.slice(-2) : shape;
   return { outputs: dims[0]!, inputs: dims.slice(1).reduce((product, dim) => product * dim, 1) };
 }
 
-function linearLayers(specs: WeightSpecs, layouts: readonly Layout[]): Map<string, string | WeightPart> {
-  const weights = new Map([...specs].filter(([name, { role }]) => role !== 'vector' && name.endsWith('.weight')));
+function linearLayers(specs: ParamSpecs, layouts: readonly Layout[]): Map<string, string | WeightPart> {
+  const weights = new Map([...specs].filter(([, { role }]) => role === 'matrix' || role === 'quantized'));
   const linears = new Map<string, string | WeightPart>();
   for (const layout of layouts)
     for (const [name, target] of new FileNames(layout, weights)) linears.set(name.replace(/\.weight$/, ''), target);

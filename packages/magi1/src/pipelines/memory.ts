@@ -3,7 +3,7 @@ import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { SamplingPlan } from '../sampler/index.ts';
 import { NULL_TEXT_ROWS } from '../text/conditioning.ts';
-import { ropeBands } from '../transformer/weights.ts';
+import { ropeBands } from '../transformer/rope.ts';
 import { unpatchedChannels } from '../vae/config.ts';
 import { defaultTiles } from '../vae/tiling.ts';
 import { RequestError, option, worded } from '../wording.ts';

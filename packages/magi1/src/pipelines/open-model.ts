@@ -2,8 +2,10 @@
 import { Device } from '@magi1/tensor';
 import type { DeviceOptions } from '@magi1/tensor';
 import type { Environment } from '../config/index.ts';
+import { transformerLayouts } from '../layouts/index.ts';
 import { LoraSet } from '../lora/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
+import { Params } from '../nn/index.ts';
 import { Call } from './call.ts';
 import { checkRequest, planRequest } from './check-request.ts';
 import type { CheckedRequest, RequestContext } from './check-request.ts';
@@ -17,6 +19,7 @@ import { openParts } from './parts.ts';
 import type { ModelParts, WeightDTypes } from './parts.ts';
 import { NO_PREFIX } from './prefix.ts';
 import { CallProgress } from './progress.ts';
+import { VideoDiT } from '../transformer/video-dit.ts';
 import type { ProgressListener } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import type { Settings } from './settings.ts';
@@ -57,7 +60,8 @@ export async function openModel<Request extends GenerationOptions>(
 ): Promise<OpenedModel<Request>> {
   const { request } = options;
   const { settings, plan, size } = request ? await withRequest(request, mode, source) : defaultsOf(source);
-  const loras = new LoraSet(source.config.model_config, source.config.engine_config);
+  const specs = Params.record((p) => new VideoDiT(p, source.config));
+  const loras = new LoraSet(specs, transformerLayouts(source.config.model_config));
   for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
   const parts = await openParts(source, options.dtype);
   await requireSpecialTokens(parts, request ?? {}, settings.specialTokens);

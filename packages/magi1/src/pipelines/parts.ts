@@ -1,20 +1,21 @@
 // The three networks of a model: each is checked by its table of contents first and loaded when it is needed.
 import { Magi1Error, isFloat, toFloat32 } from '@magi1/tensor';
-import type { Device, DType } from '@magi1/tensor';
-import { readArrays, readJson, readTokenizer } from '../checkpoint.ts';
-import type { CheckedCheckpoint, LoadOptions, StreamProgress, Tokenizer } from '../checkpoint.ts';
-import { openT5 } from '../t5/load.ts';
+import type { Device, DType, MetaDevice } from '@magi1/tensor';
+import { openNetwork, readArrays, readJson, readTokenizer } from '../checkpoint.ts';
+import type { StreamProgress, Tokenizer } from '../checkpoint.ts';
+import type { NetworkDefinition, Params, StreamingOptions, WeightEntry } from '../nn/index.ts';
+import { parseT5Config } from '../t5/config.ts';
 import type { T5Config } from '../t5/config.ts';
-import { T5Encoder } from '../t5/encoder.ts';
+import { t5Network } from '../t5/encoder.ts';
+import type { T5Encoder } from '../t5/encoder.ts';
 import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text/special-tokens.ts';
 import type { SpecialTokenTable } from '../text/special-tokens.ts';
-import { openTransformer } from '../transformer/load.ts';
-import { VideoDiT } from '../transformer/video-dit.ts';
+import { transformerNetwork } from '../transformer/video-dit.ts';
+import type { VideoDiT } from '../transformer/video-dit.ts';
 import { parseVaeConfig } from '../vae/config.ts';
 import type { VaeConfig } from '../vae/config.ts';
-import { openVae } from '../vae/load.ts';
-import { ViTVae } from '../vae/vit-vae.ts';
-import type { WeightEntry, Weights } from '../weights.ts';
+import { vaeNetwork } from '../vae/vit-vae.ts';
+import type { ViTVae } from '../vae/vit-vae.ts';
 import type { ModelSource } from './model-folder.ts';
 
 export type PartName = 'text encoder' | 'transformer' | 'vae';
@@ -22,10 +23,7 @@ export type PartName = 'text encoder' | 'transformer' | 'vae';
 /** dtype of matrices on the device, as stored where left out. One dtype stands for transformer and text encoder. */
 export type WeightDTypes = DType | { readonly transformer?: DType; readonly textEncoder?: DType; readonly vae?: DType };
 
-export interface PartLoadOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
-}
+export type PartLoadOptions = StreamingOptions<StreamProgress>;
 
 /** One network whose files fit its config; no weight has been read. */
 export interface Part<Network> {
@@ -35,8 +33,10 @@ export interface Part<Network> {
   /** Bytes of its weights on a device. */
   readonly deviceBytes: number;
   load(device: Device, options?: PartLoadOptions): Promise<Network>;
+  /** The network without values, for a dry run. */
+  onMeta(device: MetaDevice): Network;
   /** Overwrites the named weights of a loaded network with what the files hold. */
-  restore(weights: Weights, names: Iterable<string>, options?: PartLoadOptions): Promise<void>;
+  restore(params: Params, names: Iterable<string>, options?: PartLoadOptions): Promise<void>;
 }
 
 export interface ModelParts {
@@ -54,38 +54,25 @@ export interface ModelParts {
 /** Checks every part of a model; one error names everything that is wrong with any of them. */
 export async function openParts(source: ModelSource, dtypes: WeightDTypes | undefined): Promise<ModelParts> {
   const { config, paths } = source;
-  const { model_config: model, engine_config: engine } = config;
+  const { model_config: model } = config;
   const dtype = weightDTypes(dtypes);
+  const t5File = `${paths.textEncoder}/config.json`;
   const vaeFile = `${paths.vae}/config.json`;
   const results = await Promise.allSettled([
-    checkPart(
-      'transformer',
-      (load) => openTransformer(paths.transformer, model, engine, load),
-      dtype.transformer,
-      (weights) => new VideoDiT(model, weights),
-    ),
+    checkPart('transformer', paths.transformer, transformerNetwork(config), dtype.transformer),
     (async () => {
-      const { config: t5Config, checkpoint } = await openT5(paths.textEncoder);
-      await checkpoint.close();
+      const t5Config = parseT5Config(await readJson(t5File), t5File);
+      const part = await checkPart('text encoder', paths.textEncoder, t5Network(t5Config), dtype.textEncoder);
       if (t5Config.d_model !== model.caption_channels)
         throw new Magi1Error(
           `${paths.textEncoder}: d_model is ${t5Config.d_model}, but the transformer reads captions of ${model.caption_channels} features (caption_channels)`,
         );
-      const open = async (load: LoadOptions) => (await openT5(paths.textEncoder, load)).checkpoint;
-      const part = await checkPart(
-        'text encoder',
-        open,
-        dtype.textEncoder,
-        (weights) => new T5Encoder(t5Config, weights),
-      );
       return { part, t5Config };
     })(),
     (async () => {
       const vaeConfig = parseVaeConfig(await readJson(vaeFile), vaeFile);
       checkLatents(vaeConfig, source);
-      const open = (load: LoadOptions) => openVae(paths.vae, vaeConfig, load);
-      const part = await checkPart('vae', open, dtype.vae, (weights) => new ViTVae(vaeConfig, weights));
-      return { part, vaeConfig };
+      return { part: await checkPart('vae', paths.vae, vaeNetwork(vaeConfig), dtype.vae), vaeConfig };
     })(),
     readTokenizer(paths.tokenizer),
   ] as const);
@@ -126,34 +113,28 @@ function weightDTypes(dtypes: WeightDTypes | undefined): Exclude<WeightDTypes, D
 /** Opens and closes: handles are not kept, a part may be loaded much later, or twice. */
 async function checkPart<Network>(
   name: PartName,
-  open: (options: LoadOptions) => Promise<CheckedCheckpoint>,
+  path: string,
+  network: NetworkDefinition<Network>,
   dtype: DType | undefined,
-  build: (weights: Weights) => Network,
 ): Promise<Part<Network>> {
-  const checked = await open({ dtype });
-  await checked.close();
-  const { path, entries, deviceBytes } = checked;
+  const { weights: checked, close } = await openNetwork(path, network, { dtype });
+  await close();
+  const opened = async <T>(use: (weights: typeof checked) => Promise<T>): Promise<T> => {
+    const { weights, close } = await openNetwork(path, network, { dtype });
+    try {
+      return await use(weights);
+    } finally {
+      await close();
+    }
+  };
   return {
     name,
     path,
-    entries,
-    deviceBytes,
-    async load(device, options = {}) {
-      const checkpoint = await open({ dtype, ...options });
-      try {
-        return build(await checkpoint.load(device));
-      } finally {
-        await checkpoint.close();
-      }
-    },
-    async restore(weights, names, options = {}) {
-      const checkpoint = await open({ dtype, ...options });
-      try {
-        await checkpoint.restore(weights, names);
-      } finally {
-        await checkpoint.close();
-      }
-    },
+    entries: checked.entries,
+    deviceBytes: checked.deviceBytes,
+    load: (device, options) => opened((weights) => weights.load(device, options)),
+    onMeta: (device) => checked.onMeta(device),
+    restore: (params, names, options) => opened((weights) => weights.restore(params, names, options)),
   };
 }
 

@@ -65,8 +65,8 @@ export async function* run<Request extends GenerationOptions>(
   const { transformer, vae } = held.networks;
   loading.finish();
   text.finish();
-  const restore: Parameters<LoraSet['attach']>[1] = (weights, names) =>
-    parts.transformer.restore(weights, names, { signal });
+  const restore: Parameters<LoraSet['attach']>[1] = (params, names) =>
+    parts.transformer.restore(params, names, { signal });
   await input.loras.attach(transformer, restore, choice, { signal });
   const conditioning = await conditionTexts(model, transformer, texts, checked);
 

@@ -165,6 +165,7 @@ class SamplerRun {
     disposeAll(this.#latents.values());
     disposeAll(this.#readings.values());
     this.#cache?.dispose();
+    this.#input.model.rope.free(); // its tables are this run's
   }
 
   /** Velocity of every noisy chunk of a step: its passes run and combined. */

@@ -1,36 +1,13 @@
 // T5 v1.1 encoder: pre-norm blocks, RMS norms, unscaled attention with one shared relative bias, gated GELU.
-import { add, attention, embedding, geluTanh, linear, mul, rmsNorm } from '@magi1/kernels';
+import { add, attention, geluTanh, mul } from '@magi1/kernels';
 import { Magi1Error, scope } from '@magi1/tensor';
-import type { Device, Tensor } from '@magi1/tensor';
+import type { Tensor } from '@magi1/tensor';
+import { Embedding, HostValues, Linear, Module, RmsNorm } from '../nn/index.ts';
+import type { NetworkDefinition, Params } from '../nn/index.ts';
 import { runStage } from '../run-options.ts';
 import type { RunOptions } from '../run-options.ts';
-import { SpecBuilder } from '../weights.ts';
-import type { Weights, WeightSpecs } from '../weights.ts';
 import type { T5Config } from './config.ts';
 import { relativeBiasTable } from './relative-position.ts';
-
-const RELATIVE_BIAS = 'encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight';
-
-/** Names and shapes of the encoder's weights. */
-export function t5WeightSpecs(config: T5Config): WeightSpecs {
-  const { d_model, d_ff, num_heads, d_kv } = config;
-  const inner = num_heads * d_kv;
-  const builder = new SpecBuilder();
-  builder.matrix('shared.weight', config.vocab_size, d_model);
-  for (let i = 0; i < config.num_layers; i++) {
-    const block = `encoder.block.${i}`;
-    for (const name of ['q', 'k', 'v']) builder.matrix(`${block}.layer.0.SelfAttention.${name}.weight`, inner, d_model);
-    builder.matrix(`${block}.layer.0.SelfAttention.o.weight`, d_model, inner);
-    builder.vector(`${block}.layer.0.layer_norm.weight`, d_model);
-    builder.matrix(`${block}.layer.1.DenseReluDense.wi_0.weight`, d_ff, d_model);
-    builder.matrix(`${block}.layer.1.DenseReluDense.wi_1.weight`, d_ff, d_model);
-    builder.matrix(`${block}.layer.1.DenseReluDense.wo.weight`, d_model, d_ff);
-    builder.vector(`${block}.layer.1.layer_norm.weight`, d_model);
-  }
-  builder.vector(RELATIVE_BIAS, config.relative_attention_num_buckets, num_heads);
-  builder.vector('encoder.final_layer_norm.weight', d_model);
-  return builder.specs;
-}
 
 /** What all blocks share in one forward. */
 interface AttentionContext {
@@ -38,16 +15,27 @@ interface AttentionContext {
   readonly keyMask: Tensor; // i32 [length]
 }
 
-export class T5Encoder {
+export class T5Encoder extends Module {
   readonly config: T5Config;
-  readonly #weights: Weights;
-  readonly #device: Device;
-  #relativeEmbedding: Float32Array | undefined;
+  readonly params: Params;
+  readonly shared: Embedding;
+  readonly block: readonly Block[];
+  readonly final_layer_norm: RmsNorm;
+  /** The bias per bucket and head, [buckets, heads], held by the first block for all of them. */
+  readonly #relativeBias: HostValues;
 
-  constructor(config: T5Config, weights: Weights) {
+  constructor(p: Params, config: T5Config) {
+    super(p);
     this.config = config;
-    this.#weights = weights;
-    this.#device = weights.get('shared.weight').device;
+    this.params = p;
+    this.shared = new Embedding(p.at('shared'), config.vocab_size, config.d_model);
+    const blocks = p.at('encoder.block');
+    this.block = Array.from({ length: config.num_layers }, (_, i) => new Block(blocks.at(i), config));
+    const bias = blocks.at('0.layer.0.SelfAttention.relative_attention_bias');
+    this.#relativeBias = new HostValues(
+      bias.vector('weight', [config.relative_attention_num_buckets, config.num_heads]),
+    );
+    this.final_layer_norm = new RmsNorm(p.at('encoder.final_layer_norm'), config.d_model, norm(config));
   }
 
   /**
@@ -60,16 +48,9 @@ export class T5Encoder {
     }
     const context = await this.attentionContext(mask);
     try {
-      let hidden = scope(() =>
-        embedding(this.#device.tensor(ids, [ids.length], 'i32'), this.#weights.get('shared.weight')),
-      );
-      options.tap?.('hidden_states.0', hidden);
-      for (let i = 0; i < this.config.num_layers; i++) {
-        hidden = await runStage(hidden, (x) => this.block(i, x, context), options);
-        if (i + 1 < this.config.num_layers) options.tap?.(`hidden_states.${i + 1}`, hidden);
-      }
-      const norm = this.#weights.get('encoder.final_layer_norm.weight');
-      return await runStage(hidden, (x) => rmsNorm(x, norm, { eps: this.config.layer_norm_epsilon }), options);
+      let hidden = scope(() => this.shared.forward(this.params.device.tensor(ids, [ids.length], 'i32')));
+      for (const block of this.block) hidden = await runStage(hidden, (x) => block.forward(x, context), options);
+      return await runStage(hidden, (x) => this.final_layer_norm.forward(x), options);
     } finally {
       context.relativeBias.dispose();
       context.keyMask.dispose();
@@ -80,61 +61,131 @@ export class T5Encoder {
   async attentionContext(mask: Int32Array): Promise<AttentionContext> {
     const { num_heads, relative_attention_num_buckets, relative_attention_max_distance } = this.config;
     const table = relativeBiasTable(
-      await this.relativeEmbedding(),
+      await this.#relativeBias.read(),
       num_heads,
       mask.length,
       relative_attention_num_buckets,
       relative_attention_max_distance,
     );
+    const { device } = this.params;
     return scope(() => ({
-      relativeBias: this.#device.tensor(table, [num_heads, 2 * mask.length - 1], 'f32'),
-      keyMask: this.#device.tensor(mask, [mask.length], 'i32'),
+      relativeBias: device.tensor(table, [num_heads, 2 * mask.length - 1], 'f32'),
+      keyMask: device.tensor(mask, [mask.length], 'i32'),
     }));
   }
 
-  /** The bias per bucket and head, [buckets, heads], held by layer 0 for all layers. */
-  async relativeEmbedding(): Promise<Float32Array> {
-    this.#relativeEmbedding ??= await this.#weights.get(RELATIVE_BIAS).toFloat32();
-    return this.#relativeEmbedding;
+  dispose(): void {
+    this.params.dispose();
+  }
+}
+
+const norm = ({ layer_norm_epsilon: eps }: T5Config) => ({ eps });
+
+class Block extends Module {
+  readonly layer: readonly [SelfAttentionLayer, FeedForwardLayer];
+
+  constructor(p: Params, config: T5Config) {
+    super(p);
+    this.layer = [new SelfAttentionLayer(p.at('layer.0'), config), new FeedForwardLayer(p.at('layer.1'), config)];
   }
 
   /** x [length, d_model] -> [length, d_model]. */
-  block(index: number, x: Tensor, context: AttentionContext): Tensor {
-    const weights = this.#weights.at(`encoder.block.${index}`);
-    const eps = this.config.layer_norm_epsilon;
-    const attended = this.selfAttention(index, rmsNorm(x, weights.get('layer.0.layer_norm.weight'), { eps }), context);
-    return this.feedForwardLayer(index, add(x, attended));
+  forward(x: Tensor, context: AttentionContext): Tensor {
+    const [attention, feedForward] = this.layer;
+    return feedForward.forward(attention.forward(x, context));
+  }
+}
+
+class SelfAttentionLayer extends Module {
+  readonly layer_norm: RmsNorm;
+  readonly SelfAttention: SelfAttention;
+
+  constructor(p: Params, config: T5Config) {
+    super(p);
+    this.layer_norm = new RmsNorm(p.at('layer_norm'), config.d_model, norm(config));
+    this.SelfAttention = new SelfAttention(p.at('SelfAttention'), config);
   }
 
-  /** h + feedForward(norm(h)). */
-  feedForwardLayer(index: number, h: Tensor): Tensor {
-    const norm = this.#weights.get(`encoder.block.${index}.layer.1.layer_norm.weight`);
-    return add(h, this.feedForward(index, rmsNorm(h, norm, { eps: this.config.layer_norm_epsilon })));
+  forward(x: Tensor, context: AttentionContext): Tensor {
+    return add(x, this.SelfAttention.forward(this.layer_norm.forward(x), context));
+  }
+}
+
+class SelfAttention extends Module {
+  readonly #config: T5Config;
+  readonly q: Linear;
+  readonly k: Linear;
+  readonly v: Linear;
+  readonly o: Linear;
+
+  constructor(p: Params, config: T5Config) {
+    super(p);
+    const inner = config.num_heads * config.d_kv;
+    this.#config = config;
+    this.q = Linear.at(p.at('q'), inner, config.d_model, { bias: false });
+    this.k = Linear.at(p.at('k'), inner, config.d_model, { bias: false });
+    this.v = Linear.at(p.at('v'), inner, config.d_model, { bias: false });
+    this.o = Linear.at(p.at('o'), config.d_model, inner, { bias: false });
   }
 
-  /** Of an already normalised input, without residual: [length, d_model] -> [length, d_model]. */
-  selfAttention(index: number, x: Tensor, { relativeBias, keyMask }: AttentionContext): Tensor {
-    const weights = this.#weights.at(`encoder.block.${index}.layer.0.SelfAttention`);
-    const { num_heads, d_kv } = this.config;
+  forward(x: Tensor, { relativeBias, keyMask }: AttentionContext): Tensor {
+    const { num_heads, d_kv } = this.#config;
     const length = x.shape[0]!;
-    const heads = (name: string) => linear(x, weights.get(`${name}.weight`)).reshape([length, num_heads, d_kv]);
-    const out = attention(heads('q'), heads('k'), heads('v'), {
+    const heads = (projection: Linear) => projection.forward(x).reshape([length, num_heads, d_kv]);
+    const out = attention(heads(this.q), heads(this.k), heads(this.v), {
       blocks: [{ q: [0, length], k: [0, length] }],
       scale: 1, // T5 folds the scaling into its initialisation
       keyMask,
       relativeBias,
     });
-    return linear(out.reshape([length, num_heads * d_kv]), weights.get('o.weight'));
-  }
-
-  /** wo(gelu(wi_0 x) * wi_1 x) of an already normalised input. */
-  feedForward(index: number, x: Tensor): Tensor {
-    const weights = this.#weights.at(`encoder.block.${index}.layer.1.DenseReluDense`);
-    const gated = mul(geluTanh(linear(x, weights.get('wi_0.weight'))), linear(x, weights.get('wi_1.weight')));
-    return linear(gated, weights.get('wo.weight'));
-  }
-
-  dispose(): void {
-    this.#weights.dispose();
+    return this.o.forward(out.reshape([length, num_heads * d_kv]));
   }
 }
+
+class FeedForwardLayer extends Module {
+  readonly layer_norm: RmsNorm;
+  readonly DenseReluDense: GatedDense;
+
+  constructor(p: Params, config: T5Config) {
+    super(p);
+    this.DenseReluDense = new GatedDense(p.at('DenseReluDense'), config);
+    this.layer_norm = new RmsNorm(p.at('layer_norm'), config.d_model, norm(config));
+  }
+
+  forward(h: Tensor): Tensor {
+    return add(h, this.DenseReluDense.forward(this.layer_norm.forward(h)));
+  }
+}
+
+/** wo(gelu(wi_0 x) * wi_1 x). */
+class GatedDense extends Module {
+  readonly wi_0: Linear;
+  readonly wi_1: Linear;
+  readonly wo: Linear;
+
+  constructor(p: Params, { d_model, d_ff }: T5Config) {
+    super(p);
+    this.wi_0 = Linear.at(p.at('wi_0'), d_ff, d_model, { bias: false });
+    this.wi_1 = Linear.at(p.at('wi_1'), d_ff, d_model, { bias: false });
+    this.wo = Linear.at(p.at('wo'), d_model, d_ff, { bias: false });
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.wo.forward(mul(geluTanh(this.wi_0.forward(x)), this.wi_1.forward(x)));
+  }
+}
+
+/**
+ * The encoder of a T5 file. Its embedding is tied: files hold `shared.weight`, `encoder.embed_tokens.weight` or both for
+ * the same storage. A whole T5 model's decoder and head are left out.
+ */
+export const t5Network = (config: T5Config): NetworkDefinition<T5Encoder> => ({
+  build: (p) => new T5Encoder(p, config),
+  names: () => ({
+    rename(name, all) {
+      if (name.startsWith('decoder.') || name.startsWith('lm_head.')) return undefined;
+      if (name === 'encoder.embed_tokens.weight') return all.has('shared.weight') ? undefined : 'shared.weight';
+      return name;
+    },
+  }),
+});

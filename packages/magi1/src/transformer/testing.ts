@@ -1,11 +1,11 @@
 // A small transformer with random weights, for tests of what is built on one.
-import type { Device, Tensor } from '@magi1/tensor';
+import { elementCount } from '@magi1/tensor';
+import type { Device } from '@magi1/tensor';
 import { publishedConfig } from '../config/published.ts';
 import type { ModelConfig } from '../config/index.ts';
 import { seededNoise } from '../sampler/noise.ts';
-import { Weights } from '../weights.ts';
+import { Params } from '../nn/index.ts';
 import { VideoDiT } from './video-dit.ts';
-import { ditWeightSpecs } from './weights.ts';
 
 /** Latents of 4 x 4 are the smallest that it takes. */
 export const SMALL_MODEL: ModelConfig = {
@@ -24,14 +24,10 @@ export const SMALL_MODEL: ModelConfig = {
 
 /** Weights are small normals; norms multiply by 1 and little more. The caller disposes it. */
 export function randomTransformer(device: Device, model: ModelConfig = SMALL_MODEL): VideoDiT {
-  const tensors = new Map<string, Tensor>();
   let seed = 1;
-  for (const [name, { shape }] of ditWeightSpecs(model, { fp8_quant: false })) {
-    const values = seededNoise(
-      seed++,
-      shape.reduce((product, extent) => product * extent, 1),
-    ).map((value) => value / 4);
-    tensors.set(name, device.tensor(values, shape, 'f32'));
-  }
-  return new VideoDiT(model, new Weights(tensors));
+  const params = Params.create(device, (_, { shape }) => {
+    const values = seededNoise(seed++, elementCount(shape)).map((value) => value / 4);
+    return device.tensor(values, shape, 'f32');
+  });
+  return new VideoDiT(params, { model_config: model, engine_config: { fp8_quant: false } });
 }

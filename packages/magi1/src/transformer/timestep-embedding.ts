@@ -1,7 +1,8 @@
 // The time sinusoid, computed on the host: its arguments reach 32000, too far for a fast GPU sine, and so far that the
 // last bit of a frequency shows in the fourth digit. Every step is rounded to float32 where the original rounds.
-import { TIME_FEATURES } from './weights.ts';
 
+/** Features of the time sinusoid. */
+export const TIME_FEATURES = 256;
 const RESCALE = 1000;
 const HALF = TIME_FEATURES / 2;
 

@@ -1,18 +1,21 @@
 // VideoDiT: the MAGI-1 transformer. One forward takes some chunks of latents and gives their velocities.
-import { add, affine, concat, layerNorm, narrow, patchify, silu, unpatchify } from '@magi1/kernels';
+import { add, affine, concat, narrow, patchify, unpatchify } from '@magi1/kernels';
 import { Magi1Error, describeSpec, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
-import type { ModelConfig } from '../config/index.ts';
+import { latentChannels } from '../config/index.ts';
+import type { EngineConfig, ModelConfig } from '../config/index.ts';
+import { layoutNames, transformerLayouts } from '../layouts/index.ts';
+import { LayerNorm, Linear, Module } from '../nn/index.ts';
+import type { NetworkDefinition, Params } from '../nn/index.ts';
 import { runStage } from '../run-options.ts';
 import type { RunOptions } from '../run-options.ts';
-import type { Weights } from '../weights.ts';
+import { withOutputs } from './block-context.ts';
+import type { BlockContext, TokenRange } from './block-context.ts';
 import { TransformerBlock } from './block.ts';
-import type { BlockContext, TokenRange } from './block.ts';
+import { CaptionEmbedder, TimeEmbedder } from './embedders.ts';
 import type { KvCache } from './kv-cache.ts';
-import { project } from './projection.ts';
-import { ropeTables } from './rope.ts';
-import { timestepEmbedding } from './timestep-embedding.ts';
-import { TIME_FEATURES } from './weights.ts';
+import { Rope } from './rope.ts';
+import type { RopeTables } from './rope.ts';
 
 /** A text as cross attention reads it: SiLU(Linear(features)), [rows, width] on the device. */
 export type TextReading = Tensor;
@@ -44,47 +47,63 @@ export interface DitForward {
   readonly firstOutput?: number | undefined;
 }
 
-/** Rows of the null caption that condition adaLN. */
-const ADALN_ROW = { caption: -2, null: -1 } as const;
+/** What a transformer is built by. */
+export interface DitConfig {
+  readonly model_config: ModelConfig;
+  /** With `fp8_quant` all blocks but the first and the last are quantised. */
+  readonly engine_config: Pick<EngineConfig, 'fp8_quant'>;
+}
 
-export class VideoDiT {
+export class VideoDiT extends Module {
   readonly model: ModelConfig;
-  readonly device: Device;
-  readonly #weights: Weights;
-  readonly #blocks: readonly TransformerBlock[];
-  #bands: Float32Array | undefined;
-  #nullCaption: Float32Array | undefined;
+  readonly params: Params;
+  /** A convolution over whole patches. */
+  readonly x_embedder: Linear;
+  readonly t_embedder: TimeEmbedder;
+  readonly y_embedder: CaptionEmbedder;
+  readonly rope: Rope;
+  readonly layers: readonly TransformerBlock[];
+  readonly final_layernorm: LayerNorm;
+  readonly final_linear: Linear;
 
-  constructor(model: ModelConfig, weights: Weights) {
+  constructor(p: Params, { model_config: model, engine_config: { fp8_quant } }: DitConfig) {
+    super(p);
     this.model = model;
-    this.#weights = weights;
-    this.device = weights.get('x_embedder.weight').device;
-    this.#blocks = Array.from({ length: model.num_layers }, (_, i) => new TransformerBlock(model, weights, i));
+    this.params = p;
+    const { hidden_size: width, num_layers, t_patch_size, patch_size, in_channels, out_channels } = model;
+    const patch = [t_patch_size, patch_size, patch_size];
+    this.x_embedder = Linear.at(p.at('x_embedder'), width, [in_channels, ...patch], { bias: false });
+    this.t_embedder = new TimeEmbedder(p.at('t_embedder'), model);
+    this.y_embedder = new CaptionEmbedder(p.at('y_embedder'), model);
+    this.rope = new Rope(p.at('rope'), model);
+    const blocks = p.at('videodit_blocks');
+    this.layers = Array.from({ length: num_layers }, (_, i) => {
+      const quantized = fp8_quant && i > 0 && i < num_layers - 1;
+      return new TransformerBlock(blocks.at('layers').at(i), model, i, quantized);
+    });
+    const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model;
+    this.final_layernorm = new LayerNorm(blocks.at('final_layernorm'), width, { eps, onePlusWeight });
+    const outputs = t_patch_size * patch_size * patch_size * out_channels;
+    this.final_linear = Linear.at(p.at('final_linear.linear'), outputs, width, { bias: false });
   }
 
-  /** By the checkpoint's names; for what changes them, such as a LoRA. */
-  get weights(): Weights {
-    return this.#weights;
-  }
-
-  block(index: number): TransformerBlock {
-    return this.#blocks[index]!;
+  get device(): Device {
+    return this.params.device;
   }
 
   /** The learned null caption [caption_max_length, caption_channels], on the host. */
-  async nullCaption(): Promise<Float32Array> {
-    this.#nullCaption ??= await this.#weights.get('y_embedder.null_caption_embedding').toFloat32();
-    return this.#nullCaption;
+  nullCaption(): Promise<Float32Array> {
+    return this.y_embedder.nullCaption.read();
   }
 
   /** Its first rows, on the device; a view. */
   nullCaptionRows(rows: number): Tensor {
-    return this.#weights.get('y_embedder.null_caption_embedding').slice(0, rows);
+    return this.y_embedder.null_caption_embedding.slice(0, rows);
   }
 
   /** Caption features [rows, caption_channels] -> the reading of cross attention. The caller disposes it. */
   readText(features: Tensor): TextReading {
-    return scope(() => silu(this.#linear('y_embedder.y_proj_xattn.0', features)));
+    return this.y_embedder.forward(features);
   }
 
   /**
@@ -92,56 +111,35 @@ export class VideoDiT {
    * Yields to the device between blocks, where it can be cancelled.
    */
   async forward(input: DitForward, options: RunOptions = {}): Promise<Tensor[]> {
+    const { chunks, firstOutput = 0 } = input;
     const grid = this.#checkChunks(input);
-    const bands = await this.ropeBands();
-    const context = scope(() => this.#context(input, grid, bands, options));
+    const tables = await this.rope.tables(framesOf(chunks, grid[0]), grid[1], grid[2]);
+    let context: BlockContext | undefined;
     try {
-      let h = scope(() => this.#embedPatches(input.chunks, options));
-      const firstOutput = input.firstOutput ?? 0;
-      for (const [i, block] of this.#blocks.entries()) {
-        const last = i === this.#blocks.length - 1;
-        h = await runStage(h, (x) => block.forward(x, context, last ? firstOutput : 0), options);
+      const shared = (context = scope(() => this.context(input, grid, tables)));
+      let h = scope(() => this.embed(chunks));
+      for (const [i, block] of this.layers.entries()) {
+        // The last block need not compute what nobody reads.
+        const skipped = i === this.layers.length - 1 ? firstOutput : 0;
+        h = await runStage(h, (x) => block.forward(x, withOutputs(shared, skipped)), options);
       }
-      return await this.#velocities(h, input.chunks.length - firstOutput, grid, options);
+      return await this.#velocities(h, chunks.length - firstOutput, grid, options);
     } finally {
-      for (const tensor of [context.cos, context.sin, context.condition, context.text]) tensor.dispose();
+      for (const tensor of [tables.cos, tables.sin, context?.condition, context?.text]) tensor?.dispose();
     }
   }
 
   dispose(): void {
-    this.#weights.dispose();
-  }
-
-  /** Cos-sin features of times -> conditioning width. */
-  embedTime(times: readonly number[]): Tensor {
-    const features = this.device.tensor(timestepEmbedding(times), [times.length, TIME_FEATURES], 'f32');
-    return this.#linear('t_embedder.mlp.2', silu(this.#linear('t_embedder.mlp.0', features)));
-  }
-
-  /** The adaLN reading of a row of the null caption, [1, conditioning width]. */
-  adalnCaption(condition: 'caption' | 'null'): Tensor {
-    const rows = this.#weights.get('y_embedder.null_caption_embedding');
-    const row = rows.shape[0]! + ADALN_ROW[condition];
-    return this.#linear('y_embedder.y_proj_adaln.0', rows.slice(row, row + 1));
-  }
-
-  #linear(name: string, x: Tensor): Tensor {
-    return project(x, this.#weights.at(name));
-  }
-
-  /** The checkpoint's learned frequencies, `rope.bands`. */
-  async ropeBands(): Promise<Float32Array> {
-    this.#bands ??= await this.#weights.get('rope.bands').toFloat32();
-    return this.#bands;
+    this.params.dispose();
   }
 
   /** Patches along t, h, w of every chunk; refuses chunks that differ or do not divide. */
   #checkChunks({ chunks }: DitForward): [number, number, number] {
-    const { t_patch_size, patch_size, half_channel_vae, in_channels } = this.model;
+    const { t_patch_size, patch_size } = this.model;
     const first = chunks[0]?.latent;
     if (first === undefined) throw new Magi1Error('VideoDiT: a forward needs at least one chunk');
     const [batch, channels, frames, height, width] = first.shape as [number, number, number, number, number];
-    const expected = half_channel_vae ? in_channels / 2 : in_channels;
+    const expected = latentChannels(this.model);
     const grid: [number, number, number] = [frames / t_patch_size, height / patch_size, width / patch_size];
     if (batch !== 1 || channels !== expected || !grid.every(Number.isInteger)) {
       throw new Magi1Error(
@@ -156,67 +154,42 @@ export class VideoDiT {
     return grid;
   }
 
-  #context(input: DitForward, grid: readonly number[], bands: Float32Array, { tap }: RunOptions): BlockContext {
+  context(input: DitForward, grid: readonly number[], { cos, sin }: RopeTables<Tensor>): BlockContext {
     const [frames, height, width] = grid as [number, number, number];
-    const positions = input.chunks.flatMap(({ firstFrame }) =>
-      Array.from({ length: frames }, (_, i) => firstFrame + i),
-    );
-    const tables = ropeTables(positions, height, width, bands);
-    const tokensPerChunk = frames * height * width;
-    const shape = [input.chunks.length * tokensPerChunk, 3 * bands.length];
-    const { text, textRows } = packTexts(input.chunks.map((chunk) => chunk.text));
-    tap?.('pre.y_xattn_flat', text);
     return {
-      tokensPerChunk,
-      cos: this.device.tensor(tables.cos, shape, 'f32'),
-      sin: this.device.tensor(tables.sin, shape, 'f32'),
-      condition: this.#condition(input, tap),
-      text,
-      textRows,
+      tokensPerChunk: frames * height * width,
+      skipped: 0,
+      cos,
+      sin,
+      ...packTexts(input.chunks.map(({ text }) => text)),
+      condition: this.condition(input),
       keys: input.chunks.map(({ keys }) => keys),
       cache: input.cache,
       cached: input.cached ?? { first: 0, end: 0 },
       writes: input.writes ?? [],
-      tap,
     };
   }
 
   /** condition[chunk] = t_emb[chunk] (+ dt_emb) + y_adaln: [chunks, conditioning width]. */
-  #condition(input: DitForward, tap: RunOptions['tap']): Tensor {
-    let condition = this.embedTime(input.chunks.map(({ t }) => t));
-    if (input.dt !== null) condition = add(condition, this.embedTime([input.dt]));
-    condition = add(condition, this.adalnCaption(input.condition));
-    tap?.('pre.condition', condition);
-    return condition;
+  condition({ chunks, dt, condition }: DitForward): Tensor {
+    const times = this.t_embedder.forward(chunks.map(({ t }) => t));
+    const stepped = dt === null ? times : add(times, this.t_embedder.forward([dt]));
+    return add(stepped, this.y_embedder.adaln(condition));
   }
 
   /** Latents -> tokens [chunks * T*h*w, width]. */
-  #embedPatches(chunks: readonly DitChunk[], { tap }: RunOptions): Tensor {
+  embed(chunks: readonly DitChunk[]): Tensor {
     const { t_patch_size, patch_size, x_rescale_factor, half_channel_vae } = this.model;
     const patches = chunks.map(({ latent }) => {
       const scaled = x_rescale_factor === 1 ? latent : affine(latent, { scale: x_rescale_factor, shift: 0 });
       const rows = patchify(scaled, { patch: [t_patch_size, patch_size, patch_size] });
       return half_channel_vae ? concat([rows, rows], 1) : rows; // the channel is the slowest feature
     });
-    const tokens = this.#linear('x_embedder', patches.length === 1 ? patches[0]! : concat(patches, 0));
-    tap?.('pre.x', tokens);
-    return tokens;
+    return this.x_embedder.forward(patches.length === 1 ? patches[0]! : concat(patches, 0));
   }
 
   async #velocities(h: Tensor, chunks: number, grid: readonly number[], options: RunOptions): Promise<Tensor[]> {
-    const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = this.model;
-    const features = await runStage(
-      h,
-      (x) => {
-        const norm = this.#weights.at('videodit_blocks.final_layernorm');
-        const n = layerNorm(x, { weight: norm.get('weight'), bias: norm.get('bias'), eps, onePlusWeight });
-        options.tap?.('blocks.out', n);
-        const out = this.#linear('final_linear.linear', n);
-        options.tap?.('final_linear.out', out);
-        return out;
-      },
-      options,
-    );
+    const features = await runStage(h, (x) => this.final_linear.forward(this.final_layernorm.forward(x)), options);
     try {
       return scope(() => {
         const rows = features.shape[0]! / chunks;
@@ -239,6 +212,11 @@ export class VideoDiT {
   }
 }
 
+/** Absolute positions of all latent frames, `count` of each chunk. */
+function framesOf(chunks: readonly DitChunk[], count: number): number[] {
+  return chunks.flatMap(({ firstFrame }) => Array.from({ length: count }, (_, i) => firstFrame + i));
+}
+
 /** Readings one after the other, each distinct one once, and each chunk's rows among them. */
 function packTexts(texts: readonly TextReading[]): { text: Tensor; textRows: TokenRange[] } {
   const starts = new Map<TextReading, number>();
@@ -253,3 +231,9 @@ function packTexts(texts: readonly TextReading[]): { text: Tensor; textRows: Tok
     textRows: texts.map((text) => [starts.get(text)!, starts.get(text)! + text.shape[0]!]),
   };
 }
+
+/** The transformer of a file in any known layout. */
+export const transformerNetwork = (config: DitConfig): NetworkDefinition<VideoDiT> => ({
+  build: (p) => new VideoDiT(p, config),
+  names: (specs) => layoutNames(transformerLayouts(config.model_config), specs),
+});

@@ -1,29 +1,31 @@
 // ViTVAE: video <-> latents, both ways through a plain vision transformer over space-time patches.
-import { concat, conv3d, layerNorm, linear, narrow, patchify, permute, rmsNorm, unpatchify } from '@magi1/kernels';
+import { narrow, patchify, permute, rmsNorm, unpatchify } from '@magi1/kernels';
 import { Magi1Error, describeSpec, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
+import { VAE_LAYOUTS, layoutNames } from '../layouts/index.ts';
+import { Conv3d, LayerNorm, Linear, Module } from '../nn/index.ts';
+import type { NetworkDefinition, Params } from '../nn/index.ts';
 import { runStage } from '../run-options.ts';
 import type { RunOptions } from '../run-options.ts';
-import type { Weights } from '../weights.ts';
 import { unpatchedChannels } from './config.ts';
 import type { VaeConfig } from './config.ts';
-import { VaeTransformer } from './transformer.ts';
+import { NORM, VaeTransformer, repeated } from './transformer.ts';
 
-const NORM_EPS = 1e-5;
 /** A single frame is shown this many times to the encoder. */
 const IMAGE_REPEAT = 4;
 
-export class ViTVae {
+export class ViTVae extends Module {
   readonly config: VaeConfig;
-  readonly encoder: VaeTransformer;
-  readonly decoder: VaeTransformer;
-  readonly #weights: Weights;
+  readonly params: Params;
+  readonly encoder: Encoder;
+  readonly decoder: Decoder;
 
-  constructor(config: VaeConfig, weights: Weights) {
+  constructor(p: Params, config: VaeConfig) {
+    super(p);
     this.config = config;
-    this.#weights = weights;
-    this.encoder = new VaeTransformer(config, weights.at('encoder'));
-    this.decoder = new VaeTransformer(config, weights.at('decoder'));
+    this.params = p;
+    this.encoder = new Encoder(p.at('encoder'), config);
+    this.decoder = new Decoder(p.at('decoder'), config);
   }
 
   /**
@@ -31,7 +33,7 @@ export class ViTVae {
    * gives it. Pixels that fill no patch are dropped. One frame is repeated and only its first latent kept.
    */
   async encodeMoments(x: Tensor, options: RunOptions = {}): Promise<Tensor> {
-    const { patch_length, patch_size, embed_dim, z_chans } = this.config;
+    const { patch_length, patch_size, z_chans } = this.config;
     if (x.rank !== 5 || x.shape[1] !== 3)
       throw new Magi1Error(`ViTVAE: expected video f32[B,3,T,H,W], got ${describeSpec(x)}`);
     const single = x.shape[2] === 1;
@@ -45,23 +47,15 @@ export class ViTVae {
     if (grid.some((extent) => extent < 1)) {
       throw new Magi1Error(`ViTVAE: ${describeSpec(x)} is smaller than one patch of ${patch.join('x')}`);
     }
-    const { weight, bias } = this.#pair('encoder.patch_embed.proj');
-    const patches = scope(() => {
-      const video = single
-        ? concat(
-            Array.from({ length: IMAGE_REPEAT }, () => x),
-            2,
-          )
-        : x;
-      return linear(patchify(video, { patch }), weight.reshape([embed_dim, -1]), { bias });
-    });
-    options.tap?.('patch_embed', patches);
-    const tokens = await this.encoder.forward(patches, { batch, grid }, options);
+    const { encoder } = this;
+    const patches = scope(() =>
+      encoder.patch_embed.forward(patchify(repeated(x, single ? IMAGE_REPEAT : 1, 2), { patch })),
+    );
+    const tokens = await encoder.forward(patches, { batch, grid }, options);
     return runStage(
       tokens,
       (features) => {
-        const last = this.#pair('encoder.last_layer');
-        const moments = normCode(linear(features, last.weight, { bias: last.bias }), this.config);
+        const moments = normCode(encoder.last_layer.forward(features), this.config);
         const latents = permute(moments.reshape([batch, ...grid, 2 * z_chans]), [0, 4, 1, 2, 3]);
         return single ? narrow(latents, 2, 0, 1) : latents;
       },
@@ -81,22 +75,18 @@ export class ViTVae {
     if (z.rank !== 5 || z.shape[1] !== z_chans) {
       throw new Magi1Error(`ViTVAE: expected latents f32[B,${z_chans},t,h,w], got ${describeSpec(z)}`);
     }
-    const [batch, , ...rest] = z.shape as [number, number, number, number, number];
-    const grid = rest;
-    const projected = scope(() => {
-      const { weight, bias } = this.#pair('decoder.proj_in');
-      return linear(permute(z, [0, 2, 3, 4, 1]).reshape([-1, z_chans]), weight, { bias });
-    });
-    options.tap?.('proj_in', projected);
-    let tokens = await this.decoder.forward(projected, { batch, grid }, options);
-    if (this.config.use_final_proj) tokens = await this.#finalProjection(tokens, options);
+    const [batch, , ...grid] = z.shape as [number, number, number, number, number];
+    const { decoder } = this;
+    const projected = scope(() => decoder.proj_in.forward(permute(z, [0, 2, 3, 4, 1]).reshape([-1, z_chans])));
+    let tokens = await decoder.forward(projected, { batch, grid }, options);
+    for (const layer of [decoder.final_proj, decoder.final_norm])
+      if (layer !== undefined) tokens = await runStage(tokens, (x) => layer.forward(x), options);
     return runStage(
       tokens,
       (features) => {
         const patch = [patch_length, patch_size, patch_size] as const;
         const video = unpatchify(features, { batch, grid, patch, channels: unpatchedChannels(this.config) });
-        const { weight, bias } = this.#pair('decoder.last_layer');
-        const frames = conv3d(video, weight, { bias, padding: [1, 1, 1] });
+        const frames = decoder.last_layer.forward(video);
         return grid[0] === 1 ? narrow(frames, 2, 0, 1) : frames;
       },
       options,
@@ -104,22 +94,40 @@ export class ViTVae {
   }
 
   dispose(): void {
-    this.#weights.dispose();
+    this.params.dispose();
   }
+}
 
-  async #finalProjection(tokens: Tensor, options: RunOptions): Promise<Tensor> {
-    const projection = this.#pair('decoder.final_proj');
-    const projected = await runStage(tokens, (x) => linear(x, projection.weight, { bias: projection.bias }), options);
-    options.tap?.('final_proj', projected);
-    const norm = this.#pair('decoder.final_norm');
-    const normed = await runStage(projected, (x) => layerNorm(x, { ...norm, eps: NORM_EPS }), options);
-    options.tap?.('final_norm', normed);
-    return normed;
+class Encoder extends VaeTransformer {
+  /** A convolution over whole patches. */
+  readonly patch_embed: Linear;
+  readonly last_layer: Linear;
+
+  constructor(p: Params, config: VaeConfig) {
+    super(p, config);
+    const { embed_dim, z_chans, patch_length, patch_size } = config;
+    this.patch_embed = Linear.at(p.at('patch_embed.proj'), embed_dim, [3, patch_length, patch_size, patch_size]);
+    this.last_layer = Linear.at(p.at('last_layer'), 2 * z_chans, embed_dim);
   }
+}
 
-  #pair(name: string): { weight: Tensor; bias: Tensor } {
-    const weights = this.#weights.at(name);
-    return { weight: weights.get('weight'), bias: weights.get('bias') };
+class Decoder extends VaeTransformer {
+  readonly proj_in: Linear;
+  readonly final_proj: Linear | undefined;
+  readonly final_norm: LayerNorm | undefined;
+  readonly last_layer: Conv3d;
+
+  constructor(p: Params, config: VaeConfig) {
+    super(p, config);
+    const { embed_dim, z_chans, patch_length, patch_size } = config;
+    const channels = unpatchedChannels(config);
+    this.proj_in = Linear.at(p.at('proj_in'), embed_dim, z_chans);
+    if (config.use_final_proj) {
+      const features = channels * patch_length * patch_size * patch_size;
+      this.final_proj = Linear.at(p.at('final_proj'), features, embed_dim);
+      this.final_norm = new LayerNorm(p.at('final_norm'), features, NORM);
+    }
+    this.last_layer = new Conv3d(p.at('last_layer'), 3, channels);
   }
 }
 
@@ -130,3 +138,9 @@ function normCode(rows: Tensor, config: VaeConfig): Tensor {
   const scale = rows.device.tensor(new Float32Array(channels).fill(1 / Math.sqrt(channels)), [channels], 'f32');
   return rmsNorm(rows, scale, { eps: 0 });
 }
+
+/** The VAE of a file in any known layout. */
+export const vaeNetwork = (config: VaeConfig): NetworkDefinition<ViTVae> => ({
+  build: (p) => new ViTVae(p, config),
+  names: (specs) => layoutNames(VAE_LAYOUTS, specs),
+});

@@ -7,7 +7,7 @@ import { readTensors } from '../checkpoint.ts';
 import { keepView } from '../run-options.ts';
 import { distillDt, guidanceScales } from '../sampler/index.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
-import type { DitChunk, VideoDiT } from '../transformer/video-dit.ts';
+import type { DitChunk, DitForward, VideoDiT } from '../transformer/video-dit.ts';
 import {
   chunkToDevice,
   ditGates,
@@ -19,6 +19,7 @@ import {
 } from './dit-model.ts';
 import type { DitManifest, Goldens } from './dit-model.ts';
 import { velocityChecks } from './dit-ops.ts';
+import { tapDit } from './dit-taps.ts';
 import type { Check, VerifyContext } from './types.ts';
 
 const NULL_ROWS = 50;
@@ -153,26 +154,23 @@ class Replay {
       };
     });
     const cache = alone ? undefined : this.#cacheOf(tag);
-    const velocities = await this.#model.forward(
-      {
-        chunks,
-        condition: call.caption_dropout_mask[0] ? 'null' : 'caption',
-        dt: this.#manifest.config.engine_config.distill ? distillDt(call.num_steps, call.distill_interval) : null,
-        cache,
-        cached: { first: 0, end: alone ? 0 : call.slice_point },
-        writes:
-          call.update_kv_cache === true && cache
-            ? Array.from({ length: real }, (_, position) => ({ position, chunk: call.slice_point + position }))
-            : [],
-      },
-      {
-        signal: this.#context.signal,
-        tap: (name, tensor) => {
-          if (name === 'layer0.keys') keys.k = keepView(tensor);
-          if (name === 'layer0.values') keys.v = keepView(tensor);
-        },
-      },
-    );
+    const input: DitForward = {
+      chunks,
+      condition: call.caption_dropout_mask[0] ? 'null' : 'caption',
+      dt: this.#manifest.config.engine_config.distill ? distillDt(call.num_steps, call.distill_interval) : null,
+      cache,
+      cached: { first: 0, end: alone ? 0 : call.slice_point },
+      writes:
+        call.update_kv_cache === true && cache
+          ? Array.from({ length: real }, (_, position) => ({ position, chunk: call.slice_point + position }))
+          : [],
+    };
+    const tap = (name: string, tensor: Tensor) => {
+      if (name === 'layer0.keys') keys.k = keepView(tensor);
+      if (name === 'layer0.values') keys.v = keepView(tensor);
+    };
+    const { signal } = this.#context;
+    const velocities = await tapDit(this.#model, tap, () => this.#model.forward(input, { signal }));
     for (const chunk of chunks) chunk.latent.dispose();
     for (const reading of readings.values()) reading.dispose();
     return velocities;

@@ -2,11 +2,11 @@
 import { hostArray } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
 import { dirname, join } from 'node:path';
-import { loadWeights, readJson } from '../checkpoint.ts';
+import { loadNetwork, readJson } from '../checkpoint.ts';
 import { parseConfig } from '../config/index.ts';
 import type { Magi1Config } from '../config/index.ts';
-import { VideoDiT } from '../transformer/video-dit.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
+import { transformerNetwork } from '../transformer/video-dit.ts';
+import type { VideoDiT } from '../transformer/video-dit.ts';
 
 export type Goldens = ReadonlyMap<string, HostTensor>;
 
@@ -22,8 +22,7 @@ export async function loadDit(folder: string, config: Magi1Config, device: Devic
   const pointer = (await readJson(join(folder, 'weights.json')).catch(() => undefined)) as
     { weights: string } | undefined;
   const path = pointer ? join(folder, pointer.weights) : folder;
-  const { model_config: model, engine_config: engine } = config;
-  return new VideoDiT(model, await loadWeights(path, ditWeightSpecs(model, engine), device));
+  return loadNetwork(path, transformerNetwork(config), device);
 }
 
 export interface DitManifest {

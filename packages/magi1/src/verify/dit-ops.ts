@@ -1,15 +1,15 @@
 // Goldens of the transformer's single operators: embedders, rope, every stage of the layers, final layers, norms.
-import { layerNorm, mul, narrow, permute, qkNorm } from '@magi1/kernels';
+import { layerNorm, mul, narrow, permute } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
-import { loadWeights, readTensors } from '../checkpoint.ts';
+import { readTensors } from '../checkpoint.ts';
 import { keepView } from '../run-options.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { timestepEmbedding } from '../transformer/timestep-embedding.ts';
 import type { DitChunk, VideoDiT } from '../transformer/video-dit.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
 import { chunkToDevice, ditGates, folderOf, loadDit, readDitManifest, rowsToDevice } from './dit-model.ts';
 import type { Goldens } from './dit-model.ts';
+import { tapDit } from './dit-taps.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
 
@@ -26,7 +26,7 @@ export async function verifyDitOps(path: string, context: VerifyContext): Promis
     return [
       ...(await embedderChecks(model, goldens, gate)),
       ...(await layerChecks(model, goldens, gate, context)),
-      ...(await normChecks(path, goldens, gate, context)),
+      ...(await normChecks(model, goldens, gate)),
       ...(await batchChecks(model, goldens, gate, context)),
     ];
   } finally {
@@ -42,13 +42,13 @@ async function embedderChecks(model: VideoDiT, goldens: Goldens, gate: Gate): Pr
   const times = [...goldenFloats(goldens, 't_embedder.in.t')];
   const caption = golden(goldens, 'y_embedder.in.caption');
   const rows = caption.data.length / caption.shape.at(-1)!;
-  const bands = await model.ropeBands();
+  const bands = await model.rope.bands.read();
   const checks = [
     compareFloats('t_embedder.freq', timestepEmbedding(times), goldenFloats(goldens, 't_embedder.freq'), SINUSOID),
-    await compareTensor('t_embedder.out', model.embedTime(times), golden(goldens, 't_embedder.out'), gate),
+    await compareTensor('t_embedder.out', model.t_embedder.forward(times), golden(goldens, 't_embedder.out'), gate),
     await against(goldens, 'y_embedder.xattn', model.readText(rowsToDevice(model.device, caption, 0, rows)), gate),
-    await against(goldens, 'y_embedder.adaln.cond', model.adalnCaption('caption'), gate),
-    await against(goldens, 'y_embedder.adaln.dropped', model.adalnCaption('null'), gate),
+    await against(goldens, 'y_embedder.adaln.cond', model.y_embedder.adaln('caption'), gate),
+    await against(goldens, 'y_embedder.adaln.dropped', model.y_embedder.adaln('null'), gate),
   ];
   for (const name of goldens.keys()) {
     const match = /^rope\.(\d+)x(\d+)x(\d+)$/.exec(name);
@@ -78,8 +78,11 @@ async function layerChecks(
     text: texts[i]!,
   }));
   const taps = new Map<string, Tensor>();
-  const tap = (name: string, tensor: Tensor): void => void taps.set(name, keepView(tensor));
-  const out = await model.forward({ chunks, condition: 'caption', dt: null }, { signal, tap });
+  const out = await tapDit(
+    model,
+    (name, tensor) => void taps.set(name, keepView(tensor)),
+    () => model.forward({ chunks, condition: 'caption', dt: null }, { signal }),
+  );
   const checks: Check[] = [];
   for (const [name, tensor] of taps) {
     if (goldens.has(name)) checks.push(await against(goldens, name, tensor, gate));
@@ -96,7 +99,7 @@ async function layerChecks(
     range(x.shape[2]! / model.model.t_patch_size),
     height / patch,
     width / patch,
-    await model.ropeBands(),
+    await model.rope.bands.read(),
   );
   checks.push(compareRope('pre.rope', tables, goldens));
   checks.push(...(await velocityChecks('post.out', out, golden(goldens, 'post.out'), gate, frames)));
@@ -122,10 +125,10 @@ async function batchChecks(
     text: texts[i]!,
   }));
   let condition: Tensor | undefined;
-  const tap = (name: string, tensor: Tensor): void => {
+  const tap = (name: string, tensor: Tensor) => {
     if (name === 'pre.condition') condition = keepView(tensor);
   };
-  const out = await model.forward({ chunks, condition: 'null', dt: null }, { signal, tap });
+  const out = await tapDit(model, tap, () => model.forward({ chunks, condition: 'null', dt: null }, { signal }));
   const stored = golden(goldens, 'batch.out');
   const checks = [await against(goldens, 'batch.condition', condition!, gate)];
   const tokens = golden(goldens, 'batch.condition_map').shape[0]!;
@@ -140,28 +143,18 @@ async function batchChecks(
 }
 
 /** Norms on inputs of so small a variance that the epsilon is visible. */
-async function normChecks(path: string, goldens: Goldens, gate: Gate, { device }: VerifyContext): Promise<Check[]> {
-  const { config } = await readDitManifest(path);
-  const specs = ditWeightSpecs(config.model_config, config.engine_config);
-  const weights = await loadWeights(folderOf(path), specs, device);
-  const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = config.model_config;
-  const layer = weights.at('videodit_blocks.layers.0');
-  const pair = (name: string) => ({ weight: layer.get(`${name}.weight`), bias: layer.get(`${name}.bias`) });
-  const hidden = toDevice(device, golden(goldens, 'norm.in.hidden'));
-  const head = toDevice(device, golden(goldens, 'norm.in.head'));
-  const kind = onePlusWeight ? 'onePlusWeight' : 'weight';
-  try {
-    const qkv = layerNorm(hidden, { ...pair('self_attention.linear_qkv.layer_norm'), eps });
-    const post = layerNorm(hidden, { ...pair('self_attn_post_norm'), eps, onePlusWeight });
-    const q = qkNorm(head, { ...pair('self_attention.q_layernorm'), kind, eps });
-    return [
-      await against(goldens, 'norm.qkv_layer_norm', qkv, gate),
-      await against(goldens, 'norm.self_attn_post_norm', post, gate),
-      await against(goldens, 'norm.q_layernorm', q, gate),
-    ];
-  } finally {
-    weights.dispose();
-  }
+async function normChecks(model: VideoDiT, goldens: Goldens, gate: Gate): Promise<Check[]> {
+  const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model.model;
+  const { self_attention, self_attn_post_norm } = model.layers[0]!;
+  const hidden = toDevice(model.device, golden(goldens, 'norm.in.hidden'));
+  const head = toDevice(model.device, golden(goldens, 'norm.in.head'));
+  const { weight, bias } = self_attn_post_norm;
+  const post = layerNorm(hidden, { weight, bias, eps, onePlusWeight });
+  return [
+    await against(goldens, 'norm.qkv_layer_norm', self_attention.linear_qkv.layer_norm.forward(hidden), gate),
+    await against(goldens, 'norm.self_attn_post_norm', post, gate),
+    await against(goldens, 'norm.q_layernorm', self_attention.q_layernorm.forward(head), gate),
+  ];
 }
 
 /** gate x branch, which the fused kernel never shows: composed here from what is shown. */

@@ -3,14 +3,12 @@ import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
 import { dirname, join, resolve } from 'node:path';
-import { loadWeights, readJson, readTensors, readTokenizer } from '../checkpoint.ts';
+import { loadNetwork, readJson, readTensors, readTokenizer } from '../checkpoint.ts';
 import { parseConfig } from '../config/index.ts';
 import type { Magi1Config } from '../config/index.ts';
 import { cleanPrompt } from '../text/clean/clean-caption.ts';
-import { loadT5 } from '../t5/load.ts';
 import type { TextRows } from '../text/conditioning.ts';
-import { VideoDiT } from '../transformer/video-dit.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
+import { transformerNetwork } from '../transformer/video-dit.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { planRun, samplingChecks, textOf, validRows } from './dit-sample.ts';
@@ -25,7 +23,7 @@ import {
   toDevice,
 } from './goldens.ts';
 import type { Check, Kit, VerifyContext } from './types.ts';
-import { loadVae } from './load-vae.ts';
+import { loadT5, loadVae } from './load-networks.ts';
 
 const TEXT = { relL2: 1e-5 };
 const PREFIX = { relL2: 1e-5 };
@@ -109,8 +107,7 @@ class EndToEnd {
     const { caption, checks } = await this.#text(config, base, goldens);
     const prefix = await this.#prefix(config, vae, goldens, checks);
     const weights = resolve(base, config.runtime_config.load, weightsFolder(config));
-    const specs = ditWeightSpecs(config.model_config, config.engine_config);
-    const model = new VideoDiT(config.model_config, await loadWeights(weights, specs, this.#device));
+    const model = await loadNetwork(weights, transformerNetwork(config), this.#device);
     try {
       const manifest = { config, env: this.#manifest.env };
       const plan = planRun(manifest, caption, prefix?.shape[2] ?? 0);

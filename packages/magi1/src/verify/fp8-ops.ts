@@ -2,12 +2,10 @@
 import { quantize } from '@magi1/kernels';
 import { Magi1Error, f8e4m3fnBitsToNumber } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
-import { loadWeights, readTensors } from '../checkpoint.ts';
-import type { Magi1Config } from '../config/index.ts';
-import { project, quantizeInput } from '../transformer/projection.ts';
-import { ditWeightSpecs } from '../transformer/weights.ts';
-import type { Weights } from '../weights.ts';
-import { ditGates, folderOf, readDitManifest } from './dit-model.ts';
+import { readTensors } from '../checkpoint.ts';
+import type { Fp8Linear } from '../nn/index.ts';
+import type { VideoDiT } from '../transformer/video-dit.ts';
+import { ditGates, folderOf, loadDit, readDitManifest } from './dit-model.ts';
 import type { Goldens } from './dit-model.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
@@ -37,14 +35,14 @@ export async function verifyFp8Ops(path: string, { device }: VerifyContext): Pro
   const { config } = await readDitManifest(path);
   const goldens = await readTensors(path);
   const linears = linearsOf(path, goldens);
-  const weights = await loadQuantized(folderOf(path), linears, config, device);
+  const model = await loadDit(folderOf(path), config, device);
   try {
     return [
       ...(await codecChecks(goldens, device)),
-      ...(await linearChecks(linears, goldens, weights, ditGates(config).operator)),
+      ...(await linearChecks(linears, goldens, model, ditGates(config).operator)),
     ];
   } finally {
-    weights.dispose();
+    model.dispose();
   }
 }
 
@@ -59,18 +57,6 @@ function linearsOf(path: string, goldens: Goldens): QuantizedLinear[] {
   });
   if (linears.length === 0) throw new Magi1Error(`${path}: holds no output of a quantised linear`);
   return linears;
-}
-
-/** Those linears, and nothing else of the checkpoint. */
-function loadQuantized(
-  folder: string,
-  linears: readonly QuantizedLinear[],
-  { model_config, engine_config }: Magi1Config,
-  device: Device,
-): Promise<Weights> {
-  const wanted = (key: string) => linears.some(({ name }) => key.startsWith(`${name}.`));
-  const specs = new Map([...ditWeightSpecs(model_config, engine_config)].filter(([key]) => wanted(key)));
-  return loadWeights(folder, specs, device, { rename: (key) => (wanted(key) ? key : undefined) });
 }
 
 async function codecChecks(goldens: Goldens, device: Device): Promise<Check[]> {
@@ -89,15 +75,15 @@ async function codecChecks(goldens: Goldens, device: Device): Promise<Check[]> {
 async function linearChecks(
   linears: readonly QuantizedLinear[],
   goldens: Goldens,
-  weights: Weights,
+  { params }: VideoDiT,
   gate: number,
 ): Promise<Check[]> {
   const checks: Check[] = [];
   for (const linear of linears) {
-    const layer = weights.at(linear.name);
+    const layer = params.modules.get(linear.name) as Fp8Linear;
     const input = golden(goldens, linear.input); // [tokens, 1, features]
-    const x = toDevice(layer.get('weight').device, input, [input.shape[0]!, input.shape.at(-1)!]);
-    const [bytes, out] = [quantizeInput(x, layer), project(x, layer)];
+    const x = toDevice(params.device, input, [input.shape[0]!, input.shape.at(-1)!]);
+    const [bytes, out] = [layer.quantizeInput(x), layer.forward(x)];
     const [wantedBytes, wantedOut] = [`${linear.golden}.act_fp8`, `${linear.golden}.out`];
     checks.push(compareExact(wantedBytes, await bytes.read(), golden(goldens, wantedBytes).data));
     checks.push(await compareTensor(wantedOut, out, golden(goldens, wantedOut), { relL2: gate }));

@@ -5,10 +5,11 @@ import type { HostTensor, Tensor } from '@magi1/tensor';
 import { readJson, readTensors, readTokenizer } from '../checkpoint.ts';
 import { cleanPrompt } from '../text/clean/clean-caption.ts';
 import type { T5Encoder } from '../t5/encoder.ts';
-import { loadT5 } from '../t5/load.ts';
-import { relativeBiasTable, relativePositionBucket } from '../t5/relative-position.ts';
+import { relativePositionBucket } from '../t5/relative-position.ts';
+import { observe } from '../nn/index.ts';
 import { keepView } from '../run-options.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
+import { loadT5 } from './load-networks.ts';
 import { textCases } from './text-kit.ts';
 import type { Check, FileTree, Kit, VerifyCase, VerifyContext } from './types.ts';
 
@@ -54,10 +55,10 @@ async function encoderCases(tree: FileTree): Promise<VerifyCase[]> {
 
 async function withEncoder(
   folder: string,
-  { device, signal }: VerifyContext,
+  { device }: VerifyContext,
   run: (encoder: T5Encoder) => Promise<Check[]>,
 ): Promise<Check[]> {
-  const encoder = await loadT5(folder, device, { signal });
+  const encoder = await loadT5(folder, device);
   try {
     return await run(encoder);
   } finally {
@@ -83,11 +84,16 @@ async function encoderChecks(encoder: T5Encoder, goldens: Goldens, { signal }: V
   const checks: Check[] = [];
   for (let text = 0; text < ids.shape[0]!; text++) {
     const held = new Map<string, Tensor>();
-    const tap = (name: string, tensor: Tensor): void => void held.set(name, keepView(tensor));
-    const out = await encoder.encode(row(ids, text), row(golden(goldens, 'in.attention_mask'), text), { signal, tap });
+    const seen = (path: string, tensor: Tensor) => {
+      const block = path === 'shared' ? -1 : Number(/^encoder\.block\.(\d+)$/.exec(path)?.[1]);
+      // The last hidden state is after the final norm.
+      if (block + 1 < encoder.config.num_layers) held.set(`hidden_states.${block + 1}`, keepView(tensor));
+    };
+    const mask = row(golden(goldens, 'in.attention_mask'), text);
+    const out = await observe(encoder.params, seen, () => encoder.encode(row(ids, text), mask, { signal }));
     held.set('last_hidden_state', out);
     const last = `hidden_states.${encoder.config.num_layers}`;
-    if (goldens.has(`out.${last}`)) held.set(last, out.reshape(out.shape)); // the last one is after the final norm
+    if (goldens.has(`out.${last}`)) held.set(last, out.reshape(out.shape));
     for (const [name, tensor] of held) {
       if (goldens.has(`out.${name}`)) {
         const actual = await tensor.toFloat32();
@@ -133,10 +139,10 @@ async function operationChecks(encoder: T5Encoder, goldens: Goldens, { device }:
     rmsNorm(rows('rmsnorm.in'), toDevice(device, golden(goldens, 'rmsnorm.weight')), { eps }),
   );
   await against('gelu_new.out', geluTanh(toDevice(device, golden(goldens, 'gelu_new.in'))));
-  await against('ffn_dense.out', encoder.feedForward(1, rows('ffn_dense.in')));
+  await against('ffn_dense.out', encoder.block[1]!.layer[1].DenseReluDense.forward(rows('ffn_dense.in')));
   await against(
     'ffn.out',
-    scope(() => encoder.feedForwardLayer(1, rows('ffn.in'))),
+    scope(() => encoder.block[1]!.layer[1].forward(rows('ffn.in'))),
   );
   const input = golden(goldens, 'attention.in');
   const [batch, length, width] = input.shape as [number, number, number];
@@ -145,9 +151,9 @@ async function operationChecks(encoder: T5Encoder, goldens: Goldens, { device }:
     const context = await encoder.attentionContext(mask);
     const x = device.tensor(floatRow(goldens, 'attention.in', text), [length, width], 'f32');
     const parts: [string, Tensor][] = [
-      ['attention.out', encoder.selfAttention(1, x, context)],
-      ['block0.out', encoder.block(0, x, context)],
-      ['block1.out', encoder.block(1, x, context)],
+      ['attention.out', encoder.block[1]!.layer[0].SelfAttention.forward(x, context)],
+      ['block0.out', encoder.block[0]!.forward(x, context)],
+      ['block1.out', encoder.block[1]!.forward(x, context)],
     ];
     for (const [name, tensor] of parts) {
       checks.push(compareFloats(`${name} text ${text}`, await tensor.toFloat32(), floatRow(goldens, name, text), GATE));
@@ -158,15 +164,10 @@ async function operationChecks(encoder: T5Encoder, goldens: Goldens, { device }:
 
 /** [1, heads, length, length] expanded from the per-distance table. */
 async function positionBias(encoder: T5Encoder, length: number): Promise<Float32Array> {
-  const { num_heads, relative_attention_num_buckets, relative_attention_max_distance } = encoder.config;
-  const embedding = await encoder.relativeEmbedding();
-  const table = relativeBiasTable(
-    embedding,
-    num_heads,
-    length,
-    relative_attention_num_buckets,
-    relative_attention_max_distance,
-  );
+  const { num_heads } = encoder.config;
+  const { relativeBias, keyMask } = await encoder.attentionContext(new Int32Array(length).fill(1));
+  const table = await relativeBias.toFloat32();
+  for (const tensor of [relativeBias, keyMask]) tensor.dispose();
   const columns = 2 * length - 1;
   return Float32Array.from({ length: num_heads * length * length }, (_, i) => {
     const [head, query, key] = [Math.floor(i / (length * length)), Math.floor(i / length) % length, i % length];

@@ -3,13 +3,14 @@ import { affine, framesToUint8, permute, uint8ToVideo } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
 import { readJson, readTensors } from '../checkpoint.ts';
+import { observe } from '../nn/index.ts';
 import { keepView } from '../run-options.ts';
 import type { TileSettings } from '../vae/tile-plan.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { compareFloats, compareLevels, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, FileTree, Kit, VerifyCase, VerifyContext } from './types.ts';
-import { loadVae } from './load-vae.ts';
+import { loadVae } from './load-networks.ts';
 import { verifyVaeOps } from './vae-ops.ts';
 import { verifyTilePlans } from './tile-plans.ts';
 
@@ -77,7 +78,7 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   encode: async (vae, goldens, _params, { device, signal }) => {
     const taps = new Taps();
     const x = toDevice(device, golden(goldens, 'in.x'));
-    const moments = await vae.encodeMoments(x, { signal, tap: taps.add });
+    const moments = await observe(vae.params, taps.add, () => vae.encodeMoments(x, { signal }));
     return [...(await compareMoments(moments, goldens)), ...(await taps.compare(goldens))];
   },
   encode_image: async (vae, goldens, _params, { device, signal }) => {
@@ -86,7 +87,8 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   },
   decode: async (vae, goldens, _params, { device, signal }) => {
     const taps = new Taps();
-    const y = await vae.decode(toDevice(device, golden(goldens, 'in.z')), { signal, tap: taps.add });
+    const z = toDevice(device, golden(goldens, 'in.z'));
+    const y = await observe(vae.params, taps.add, () => vae.decode(z, { signal }));
     return [await compareTensor('y', y, golden(goldens, 'out.y'), GATE), ...(await taps.compare(goldens))];
   },
   tiled_encode: async (vae, goldens, params, { device, signal }) => {
@@ -154,10 +156,17 @@ async function compareMoments(moments: Tensor, goldens: Goldens): Promise<Check[
   return checks;
 }
 
+/** Names in the goldens of what modules compute, where they differ from their paths. */
+const TAPS: Readonly<Record<string, string>> = { 'patch_embed.proj': 'patch_embed', embed: 'blocks_input' };
+
 /** Intermediate activations, held until they are compared. */
 class Taps {
   readonly #held = new Map<string, Tensor>();
-  readonly add = (name: string, tensor: Tensor): void => void this.#held.set(name, keepView(tensor));
+  readonly add = (path: string, tensor: Tensor): void => {
+    const name = path.replace(/^(en|de)coder\./, '');
+    this.#held.get(TAPS[name] ?? name)?.dispose();
+    this.#held.set(TAPS[name] ?? name, keepView(tensor));
+  };
 
   async compare(goldens: Goldens): Promise<Check[]> {
     const checks: Check[] = [];

@@ -21,7 +21,7 @@ import type { ViTVae } from '../vae/vit-vae.ts';
 import { compareFloats, compareLevels, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Gate } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
-import { loadVae } from './load-vae.ts';
+import { loadVae } from './load-networks.ts';
 
 const GATE: Gate = { relL2: 1e-5, maxAbs: 5e-5 };
 
@@ -182,11 +182,11 @@ const GROUPS: Readonly<Record<string, Group>> = {
       const input = golden(goldens, `${name}.in`);
       const [batch, length, width] = input.shape as [number, number, number];
       const x = toDevice(device, input, [batch * length, width]);
-      const transformer = vae[side];
+      const block = vae[side].blocks[Number(index)]!;
       const parts: [string, Tensor][] = [
-        ['attn_out', transformer.attention(Number(index), x, batch)],
-        ['mlp_out', transformer.mlp(Number(index), x)],
-        ['out', transformer.block(Number(index), x, batch)],
+        ['attn_out', block.attn.forward(block.norm1?.forward(x) ?? x, batch)],
+        ['mlp_out', block.mlp.forward(block.norm2.forward(x))],
+        ['out', block.forward(x, batch)],
       ];
       const checks: Check[] = [];
       for (const [part, tensor] of parts) {

@@ -1,15 +1,17 @@
 import { expect, test } from 'vitest';
 import { parseConfig } from '../config/index.ts';
 import { publishedConfig } from '../config/published.ts';
-import { checkWeights } from '../weights.ts';
-import type { WeightEntry } from '../weights.ts';
-import { ditWeightSpecs } from './weights.ts';
+import { CheckedWeights, Params } from '../nn/index.ts';
+import { VideoDiT } from './video-dit.ts';
 
 const { model_config: model } = parseConfig(publishedConfig(), 'test');
 
+const build = (fp8_quant: boolean) => (p: Params) =>
+  new VideoDiT(p, { model_config: model, engine_config: { fp8_quant } });
+
 function shapesOf(layer: number, fp8_quant: boolean, part: string): Record<string, readonly number[]> {
   const prefix = `videodit_blocks.layers.${layer}.${part}.`;
-  const specs = [...ditWeightSpecs(model, { fp8_quant })].filter(([name]) => name.startsWith(prefix));
+  const specs = [...Params.record(build(fp8_quant))].filter(([name]) => name.startsWith(prefix));
   return Object.fromEntries(specs.map(([name, { shape }]) => [name.slice(prefix.length), shape]));
 }
 
@@ -42,11 +44,14 @@ test('quantised layers have scales per tensor or per channel, the others stay', 
 });
 
 test('a quantised layer whose weight is stored in another type is refused', () => {
-  const specs = ditWeightSpecs(model, { fp8_quant: true });
-  const entries = new Map(
-    [...specs].map(([name, { shape }]): [string, WeightEntry] => [name, { shape, dtype: 'bf16' }]),
+  const specs = Params.record(build(true));
+  const source = {
+    name: 'model',
+    names: () => specs.keys(),
+    entry: (name: string) => ({ shape: specs.get(name)!.shape, dtype: 'bf16' }),
+    stream: () => expect.unreachable('nothing is read before all fits'),
+  };
+  expect(() => new CheckedWeights(source, { build: build(true) })).toThrow(
+    /layers\.1\.self_attention\.linear_qkv\.q\.weight must be f8e4m3fn, got bf16/,
   );
-  expect(() => {
-    checkWeights('model', entries, specs);
-  }).toThrow(/layers\.1\.self_attention\.linear_qkv\.q\.weight must be f8e4m3fn, got bf16/);
 });

@@ -1,0 +1,32 @@
+// Networks described once. A network is a class; its constructor takes `Params` and declares every weight, by checkpoint
+// path and with its shape, where it is used; its `forward` calls kernels. The same constructor runs in several ways:
+//
+//   const build = (p: Params) => new Network(p, config);
+//   Params.record(build)                                      names, shapes and roles of its weights
+//   const checked = new CheckedWeights(checkpoint, { build }) compares a file's table of contents with them
+//   await checked.load(device)                                the network, its weights streamed to a device
+//   checked.onMeta(new MetaDevice({ as: 'wasm' }))            the same for a dry run: bytes and costs, no values
+//   build(Params.meta(metaDevice, () => 'bf16'))              that without a file
+//   build(Params.create(device, (name, spec) => tensor))      with weights of one's own
+//
+// `checkpoint` is what `openCheckpoint` of @magi1/loaders gives. `params.dispose()` frees a network, `observe` shows what
+// its modules compute. Imports tensor and kernels only.
+export { Conv3d } from './conv.ts';
+export { Embedding } from './embedding.ts';
+export { Fp8Linear, Linear } from './linear.ts';
+export type { LinearOptions, LowRankUpdate, OutputRange } from './linear.ts';
+export { CheckedWeights, deviceDType } from './load.ts';
+export type {
+  NetworkDefinition,
+  StreamingOptions,
+  WeightEntry,
+  WeightNames,
+  WeightPart,
+  WeightSource,
+} from './load.ts';
+export { Module, observe } from './module.ts';
+export type { Observer } from './module.ts';
+export { HeadNorm, LayerNorm, RmsNorm } from './norm.ts';
+export type { NormOptions } from './norm.ts';
+export { HostValues, Params } from './params.ts';
+export type { ParamSpec, ParamSpecs } from './params.ts';

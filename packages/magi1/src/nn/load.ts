@@ -1,0 +1,275 @@
+// From a checkpoint to weights on a device: the table of contents is compared with what a network declares before anything
+// is read, then tensors are streamed one at a time.
+import {
+  FileFormatError,
+  Magi1Error,
+  asBytes,
+  bytesPerElement,
+  fromFloat32,
+  elementCount,
+  isFloat,
+  sameShape,
+  toFloat32,
+} from '@magi1/tensor';
+import type { DType, Device, HostArray, HostTensor, MetaDevice, Shape, Tensor } from '@magi1/tensor';
+import { Params } from './params.ts';
+import type { ParamSpec, ParamSpecs } from './params.ts';
+
+/** What a file says it holds under one name. */
+export interface WeightEntry {
+  readonly shape: Shape;
+  readonly dtype: string;
+}
+
+/** Where weights are read from; a `Checkpoint` of @magi1/loaders is one. */
+export interface WeightSource<Progress = unknown> {
+  /** For messages. */
+  readonly name: string;
+  names(): Iterable<string>;
+  entry(name: string): WeightEntry;
+  /** The named tensors, one at a time; each is valid until the next one is asked for. */
+  stream(
+    names: Iterable<string>,
+    options: {
+      readonly reuseBuffer: true;
+      readonly signal?: AbortSignal;
+      readonly onProgress?: (progress: Progress) => void;
+    },
+  ): AsyncIterable<{ readonly name: string; readonly tensor: HostTensor }>;
+}
+
+/** A tensor of a file that is one of several parts of a weight: its rows are taken in turn, `rows` at a time. */
+export interface WeightPart {
+  readonly weight: string;
+  /** Which of the `parts`, from 0. */
+  readonly part: number;
+  readonly parts: number;
+  /** All of a part, then all of the next, when left out. */
+  readonly rows?: number | undefined;
+}
+
+/** How a file's names are read. */
+export interface WeightNames {
+  /** A name in the file (and all names there) -> the model's name, or a part of it; undefined drops the tensor. */
+  readonly rename?: ((name: string, all: ReadonlySet<string>) => string | WeightPart | undefined) | undefined;
+  /** The model's name -> what the file would call it, for messages. */
+  readonly spelling?: ((name: string, all: ReadonlySet<string>) => string) | undefined;
+}
+
+export interface StreamingOptions<Progress = unknown> {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+const WEIGHT_DTYPES: readonly string[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'] satisfies readonly DType[];
+
+/** The dtype a weight takes on the device: vectors f32, matrices `wanted` or as stored. */
+export function deviceDType({ role }: ParamSpec, stored: DType, wanted?: DType): DType {
+  if (role === 'vector') return 'f32';
+  // fp8 matrices carry scales of their own: they are never converted.
+  return stored === 'f8e4m3fn' ? stored : (wanted ?? stored);
+}
+
+/** A network as files hold it. */
+export interface NetworkDefinition<Network> {
+  build(p: Params): Network;
+  /** How files spell its weights; as the network does when left out. */
+  names?(specs: ParamSpecs): WeightNames;
+}
+
+/** A network whose files fit: their table of contents was compared with what it declares, no weight has been read. */
+export class CheckedWeights<Network, Progress = unknown> {
+  /** What the files hold, by the network's names. */
+  readonly entries: ReadonlyMap<string, WeightEntry>;
+  readonly #source: WeightSource<Progress>;
+  readonly #network: NetworkDefinition<Network>;
+  readonly #specs: ParamSpecs;
+  readonly #dtype: DType | undefined;
+  readonly #parts: WeightParts;
+
+  /**
+   * @param dtype of matrices on the device; as stored when left out. Vectors are always f32.
+   * @throws Magi1Error that names every missing name, wrong shape or dtype, and left-over name
+   */
+  constructor(source: WeightSource<Progress>, network: NetworkDefinition<Network>, dtype?: DType) {
+    this.#source = source;
+    this.#network = network;
+    this.#specs = Params.record((p) => network.build(p));
+    this.#dtype = dtype;
+    this.#parts = new WeightParts(source.name);
+    const { rename, spelling } = network.names?.(this.#specs) ?? {};
+    const all = new Set(source.names());
+    for (const fileName of all) {
+      const target = rename ? rename(fileName, all) : fileName;
+      if (target !== undefined) this.#parts.add(fileName, target, source.entry(fileName));
+    }
+    this.entries = this.#parts.entries();
+    checkEntries(source.name, this.entries, this.#specs, (name) => spelling?.(name, all) ?? name);
+  }
+
+  /** Bytes that the weights take on a device. */
+  get deviceBytes(): number {
+    let bytes = 0;
+    for (const [name, { shape }] of this.#specs) bytes += elementCount(shape) * bytesPerElement(this.dtypeOf(name));
+    return bytes;
+  }
+
+  /** The type in which a weight is held on the device. */
+  dtypeOf(name: string): DType {
+    return deviceDType(this.#specs.get(name)!, this.entries.get(name)!.dtype as DType, this.#dtype);
+  }
+
+  /** Streams the weights to a device, one tensor in host memory at a time. Frees what it made when it fails. */
+  async load(device: Device, options: StreamingOptions<Progress> = {}): Promise<Network> {
+    const tensors = new Map<string, Tensor>();
+    try {
+      await this.#stream(this.#parts.fileNames(), device, options, (name) => {
+        let tensor = tensors.get(name);
+        if (tensor === undefined) {
+          tensor = device.empty(this.#specs.get(name)!.shape, this.dtypeOf(name), { weight: true, name });
+          tensors.set(name, tensor);
+        }
+        return tensor;
+      });
+      return this.#network.build(Params.of(device, tensors));
+    } catch (error) {
+      for (const tensor of tensors.values()) tensor.dispose();
+      throw error;
+    }
+  }
+
+  /** The network without values: its weights take their room on a meta device, its forward is counted. */
+  onMeta(device: MetaDevice): Network {
+    return this.#network.build(Params.meta(device, (name) => this.dtypeOf(name)));
+  }
+
+  /** Overwrites the named weights of a loaded network with what the files hold. */
+  async restore(params: Params, names: Iterable<string>, options: StreamingOptions<Progress> = {}): Promise<void> {
+    const files = [...names].flatMap((name) => this.#parts.fileNamesOf(name));
+    if (files.length > 0) await this.#stream(files, params.device, options, (name) => params.get(name));
+  }
+
+  async #stream(
+    names: Iterable<string>,
+    device: Device,
+    { signal, onProgress }: StreamingOptions<Progress>,
+    target: (name: string) => Tensor,
+  ): Promise<void> {
+    const options = {
+      reuseBuffer: true,
+      ...(signal ? { signal } : {}),
+      ...(onProgress ? { onProgress } : {}),
+    } as const;
+    for await (const { name, tensor } of this.#source.stream(names, options)) {
+      const part = this.#parts.of(name);
+      uploadRows(target(part.weight), tensor, part);
+      await device.tick(signal);
+    }
+    await device.sync(signal);
+  }
+}
+
+function checkEntries(
+  source: string,
+  entries: ReadonlyMap<string, WeightEntry>,
+  specs: ParamSpecs,
+  spelling: (name: string) => string,
+): void {
+  const faults: string[] = [];
+  for (const [name, { shape, role }] of specs) {
+    const entry = entries.get(name);
+    if (entry === undefined) {
+      const spelled = spelling(name);
+      faults.push(`${name}${spelled === name ? '' : ` (${spelled})`} is missing`);
+    } else if (!sameShape(entry.shape, shape)) {
+      faults.push(`${name} must be [${shape.join(',')}], got [${entry.shape.join(',')}]`);
+    } else if (!WEIGHT_DTYPES.includes(entry.dtype)) {
+      faults.push(`${name} must be one of ${WEIGHT_DTYPES.join(', ')}, got ${entry.dtype}`);
+    } else if (role === 'quantized' && entry.dtype !== 'f8e4m3fn') {
+      faults.push(`${name} must be f8e4m3fn, got ${entry.dtype}`);
+    }
+  }
+  for (const name of entries.keys()) if (!specs.has(name)) faults.push(`${name} is not a weight of this model`);
+  if (faults.length === 0) return;
+  const more = faults.length > 8 ? `; and ${faults.length - 8} more` : '';
+  throw new Magi1Error(`${source} does not fit its config: ${faults.slice(0, 8).join('; ')}${more}`);
+}
+
+/** Which tensors of the files make up which weight. */
+class WeightParts {
+  readonly #source: string;
+  readonly #files = new Map<string, WeightPart & { readonly entry: WeightEntry }>();
+  readonly #weights = new Map<string, (string | undefined)[]>();
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  add(fileName: string, target: string | WeightPart, entry: WeightEntry): void {
+    const place = typeof target === 'string' ? { weight: target, part: 0, parts: 1 } : target;
+    const files = this.#weights.get(place.weight) ?? new Array<string | undefined>(place.parts).fill(undefined);
+    const other = files[place.part] ?? (files.length === place.parts ? undefined : files.find((name) => name));
+    if (other !== undefined) throw new FileFormatError(`${this.#source}: ${fileName} and ${other} are the same weight`);
+    files[place.part] = fileName;
+    this.#weights.set(place.weight, files);
+    this.#files.set(fileName, { ...place, entry });
+  }
+
+  of(fileName: string): WeightPart {
+    return this.#files.get(fileName)!;
+  }
+
+  fileNames(): Iterable<string> {
+    return this.#files.keys();
+  }
+
+  fileNamesOf(weight: string): string[] {
+    return (this.#weights.get(weight) ?? []).filter((name) => name !== undefined);
+  }
+
+  /** What the files hold by weight. A weight that lacks some of its parts, or whose parts do not go together, is an error. */
+  entries(): Map<string, WeightEntry> {
+    const entries = new Map<string, WeightEntry>();
+    const faults: string[] = [];
+    for (const [weight, files] of this.#weights) {
+      const there = this.fileNamesOf(weight).map((name) => this.#files.get(name)!);
+      const { shape, dtype } = there[0]!.entry;
+      if (there.length < files.length) {
+        faults.push(`of the ${files.length} parts of ${weight} only ${this.fileNamesOf(weight).join(', ')} are there`);
+      } else if (there.some(({ entry }) => entry.dtype !== dtype || !sameShape(entry.shape, shape))) {
+        faults.push(`${this.fileNamesOf(weight).join(' and ')} must be of one shape and type`);
+      } else {
+        const merged = files.length === 1 ? shape : [shape[0]! * files.length, ...shape.slice(1)];
+        entries.set(weight, { shape: merged, dtype });
+      }
+    }
+    if (faults.length > 0) throw new FileFormatError(`${this.#source}: ${faults.slice(0, 8).join('; ')}`);
+    return entries;
+  }
+}
+
+const UPLOAD_PIECE = 1 << 22; // elements converted at a time, so that a conversion never doubles a large tensor
+
+/** Writes a tensor, or one part of it, over the rows of `target` that it stands for. */
+function uploadRows(target: Tensor, source: HostTensor, { part, parts, rows }: WeightPart): void {
+  if (source.dtype !== target.dtype && !isFloat(source.dtype))
+    throw new Magi1Error(`a weight of type ${source.dtype} cannot become ${target.dtype}`);
+  const length = source.data.length;
+  const turn = parts === 1 || rows === undefined ? length : rows * (length / source.shape[0]!);
+  for (let at = 0; at < length; at += turn)
+    upload(target, (at / turn) * parts * turn + part * turn, source.dtype, source.data.subarray(at, at + turn));
+}
+
+function upload(target: Tensor, element: number, dtype: DType, data: HostArray): void {
+  let byte = element * bytesPerElement(target.dtype);
+  if (dtype === target.dtype) {
+    target.writeBytes(asBytes(data), byte);
+    return;
+  }
+  for (let at = 0; at < data.length; at += UPLOAD_PIECE) {
+    const piece: HostArray = data.subarray(at, at + UPLOAD_PIECE);
+    const bytes = asBytes(fromFloat32(target.dtype, toFloat32(dtype, piece)));
+    target.writeBytes(bytes, byte);
+    byte += bytes.byteLength;
+  }
+}
