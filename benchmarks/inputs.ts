@@ -1,5 +1,5 @@
 // Fills the inputs of cases and uploads them. Values repeat a pool of random numbers: only their kind matters for time.
-import { bytesPerElement, elementCount, fromFloat32, hostArray, isFloat } from '@magi1/tensor';
+import { bitsPerElement, elementCount, fromFloat32, hostArray, isFloat } from '@magi1/tensor';
 import type { AnyCase, AnyOp, CaseInput, Device, HostArray, Tensor } from '@magi1/tensor';
 
 /** A prime: rows of common sizes do not come out equal. */
@@ -48,8 +48,7 @@ function pool({ dtype, fill }: CaseInput, count: number, seed: number): HostArra
       normals(count, seed).map((value) => mean + scale * value),
     );
   }
-  const below =
-    fill?.kind === 'integers' ? fill.below : dtype === 'bool' ? 2 : bytesPerElement(dtype) === 1 ? 256 : 100;
+  const below = fill?.kind === 'integers' ? fill.below : dtype === 'bool' ? 2 : bitsPerElement(dtype) === 8 ? 256 : 100;
   const uniform = uniforms(seed);
   return fromFloat32(
     dtype,

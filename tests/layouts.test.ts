@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSafetensors } from '@magi1/loaders';
-import { Device, bytesPerElement } from '@magi1/tensor';
+import { Device, bytesOf } from '@magi1/tensor';
 import type { CheckedCheckpoint } from '../packages/magi1/src/checkpoint.ts';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
 import { openNetwork } from '../packages/magi1/src/checkpoint.ts';
@@ -65,7 +65,7 @@ async function bitsOf(opened: Promise<CheckedCheckpoint<{ readonly params: Param
     const tensor = params.get(name);
     const data = await tensor.read();
     const text = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
-    expect(data.length * bytesPerElement(tensor.dtype)).toBe(data.byteLength);
+    expect(bytesOf(tensor.dtype, data.length)).toBe(data.byteLength);
     bits.set(name, `${tensor.dtype}[${tensor.shape.join(',')}] ${text}`);
   }
   params.dispose();

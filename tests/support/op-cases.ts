@@ -1,6 +1,6 @@
 // Runs the case tables of ops on a device and compares with the op's reference in float64.
 import {
-  bytesPerElement,
+  bitsPerElement,
   elementCount,
   fromFloat32,
   hostOutput,
@@ -165,7 +165,7 @@ export function compareByNorm(
 
 /** Narrow outputs are judged against the reference rounded to their dtype, f32 ones if they must be the same bits. */
 export function asStored(want: HostView, rounded: boolean): NumberArray {
-  if (!isFloat(want.dtype) || !(rounded || bytesPerElement(want.dtype) < 4)) return want.data;
+  if (!isFloat(want.dtype) || !(rounded || bitsPerElement(want.dtype) < 32)) return want.data;
   return toFloat32(want.dtype, fromFloat32(want.dtype, want.data));
 }
 

@@ -2,79 +2,45 @@
 // Types that @magi1/tensor holds come back bit for bit. The others widen without loss (i8, i16 -> i32; u16 -> u32;
 // f8e5m2 -> f16) or narrow under a check: f64 -> f32 (rounded; refused when a finite value overflows), i64 -> i32 and
 // u64 -> u32 (refused unless every value fits). The rest is listed and readable as raw bytes only.
-import { bytesPerElement, FileFormatError, hostArray, viewBytes } from '@magi1/tensor';
+import {
+  bitsPerElement as bitsOf,
+  bytesPerElement,
+  FileFormatError,
+  hostArray,
+  isDType,
+  viewBytes,
+} from '@magi1/tensor';
 import type { DType, HostArray, HostTensor } from '@magi1/tensor';
 import { allocate } from './bytes.ts';
 
-export type FileDType =
-  | DType
-  | 'f64'
-  | 'i64'
-  | 'u64'
-  | 'i16'
-  | 'u16'
-  | 'i8'
-  | 'f8e5m2'
-  | 'f8e4m3fnuz'
-  | 'f8e5m2fnuz'
-  | 'f8e8m0'
-  | 'f6e2m3'
-  | 'f6e3m2'
-  | 'f4'
-  | 'c64'
-  | 'c128';
+/** Types that only files have: their bits, and what they are read as, if anything. */
+const FILE_ONLY = {
+  f64: { bits: 64, host: 'f32' },
+  i64: { bits: 64, host: 'i32' },
+  u64: { bits: 64, host: 'u32' },
+  i16: { bits: 16, host: 'i32' },
+  u16: { bits: 16, host: 'u32' },
+  i8: { bits: 8, host: 'i32' },
+  f8e5m2: { bits: 8, host: 'f16' },
+  f8e4m3fnuz: { bits: 8, host: undefined },
+  f8e5m2fnuz: { bits: 8, host: undefined },
+  f8e8m0: { bits: 8, host: undefined },
+  f6e2m3: { bits: 6, host: undefined },
+  f6e3m2: { bits: 6, host: undefined },
+  f4: { bits: 4, host: undefined },
+  c64: { bits: 64, host: undefined },
+  c128: { bits: 128, host: undefined },
+} as const;
 
-const BITS: Record<FileDType, number> = {
-  f64: 64,
-  f32: 32,
-  f16: 16,
-  bf16: 16,
-  f8e4m3fn: 8,
-  f8e5m2: 8,
-  f8e4m3fnuz: 8,
-  f8e5m2fnuz: 8,
-  f8e8m0: 8,
-  f6e2m3: 6,
-  f6e3m2: 6,
-  f4: 4,
-  i64: 64,
-  i32: 32,
-  i16: 16,
-  i8: 8,
-  u64: 64,
-  u32: 32,
-  u16: 16,
-  u8: 8,
-  bool: 8,
-  c64: 64,
-  c128: 128,
-};
-
-const HOST: Partial<Record<FileDType, DType>> = {
-  f32: 'f32',
-  f16: 'f16',
-  bf16: 'bf16',
-  f8e4m3fn: 'f8e4m3fn',
-  i32: 'i32',
-  u32: 'u32',
-  u8: 'u8',
-  bool: 'bool',
-  f64: 'f32',
-  f8e5m2: 'f16',
-  i64: 'i32',
-  i16: 'i32',
-  i8: 'i32',
-  u64: 'u32',
-  u16: 'u32',
-};
+export type FileDType = DType | keyof typeof FILE_ONLY;
 
 export function bitsPerElement(dtype: FileDType): number {
-  return BITS[dtype];
+  return isDType(dtype) ? bitsOf(dtype) : FILE_ONLY[dtype].bits;
 }
 
 /** The host dtype that a tensor of this file dtype is read as; undefined when only its raw bytes can be had. */
 export function hostDType(dtype: FileDType): DType | undefined {
-  return HOST[dtype];
+  return isDType(dtype) ? dtype : FILE_ONLY[dtype].host;
 }
 
 /** Number of elements, or undefined when it exceeds 2^53. */
@@ -92,7 +58,7 @@ export function elementCount(shape: readonly number[]): number | undefined {
 export function tensorByteLength(dtype: FileDType, shape: readonly number[]): number | undefined {
   const count = elementCount(shape);
   if (count === undefined) return undefined;
-  const bits = count * BITS[dtype];
+  const bits = count * bitsPerElement(dtype);
   return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined;
 }
 
@@ -116,7 +82,7 @@ export async function readHostTensor(
   read: (start: number, length: number, into: Uint8Array) => Promise<unknown>,
   options: ReadOptions = {},
 ): Promise<HostTensor> {
-  const target = HOST[dtype];
+  const target = hostDType(dtype);
   if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
   const count = elementCount(shape) ?? 0;
   const byteLength = count * bytesPerElement(target);
@@ -129,7 +95,7 @@ export async function readHostTensor(
     await read(0, byteLength, memory);
     if (dtype === 'bool') for (let i = 0; i < count; i++) memory[i] = memory[i] === 0 ? 0 : 1;
   } else {
-    const size = BITS[dtype] / 8;
+    const size = bitsPerElement(dtype) / 8;
     const piece = new Uint8Array(Math.min(PIECE, count * size));
     for (let first = 0; first < count;) {
       const elements = Math.min(count - first, PIECE / size);
@@ -149,10 +115,10 @@ export function hostTensorFromBytes(
   shape: readonly number[],
   bytes: Uint8Array,
 ): HostTensor {
-  const target = HOST[dtype];
+  const target = hostDType(dtype);
   if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
   if (dtype === target && dtype !== 'bool') return { dtype: target, shape: [...shape], data: viewBytes(target, bytes) };
-  const data = hostArray(target, (bytes.length * 8) / BITS[dtype]);
+  const data = hostArray(target, (bytes.length * 8) / bitsPerElement(dtype));
   if (dtype === 'bool') for (let i = 0; i < bytes.length; i++) data[i] = bytes[i] === 0 ? 0 : 1;
   else convert(what, dtype, bytes, data, 0);
   return { dtype: target, shape: [...shape], data };
@@ -160,7 +126,7 @@ export function hostTensorFromBytes(
 
 function convert(what: string, dtype: FileDType, bytes: Uint8Array, out: HostArray, first: number): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const size = BITS[dtype] / 8;
+  const size = bitsPerElement(dtype) / 8;
   const count = bytes.length / size;
   for (let i = 0; i < count; i++) {
     const at = i * size;

@@ -1,11 +1,11 @@
 // Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
-import { asBytes, bytesPerElement, checkDType, fromFloat32, hostArray } from './dtype.ts';
+import { asBytes, bytesOf, checkDType, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error, OutOfMemoryError, TensorTooLargeError } from './errors.ts';
 import { damagedByte } from './guard.ts';
 import type { AnyOp, OpCall } from './op.ts';
 import type { Data } from './queue.ts';
-import { checkShape, describeSpec, elementCount } from './shape.ts';
+import { byteLengthOf, checkShape, describeSpec, elementCount } from './shape.ts';
 import type { Shape } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
@@ -98,7 +98,7 @@ export abstract class Device {
     checkShape(`${dtype} tensor`, shape);
     let buffer: DeviceBuffer;
     try {
-      buffer = this.allocate(elementCount(shape) * bytesPerElement(dtype), options);
+      buffer = this.allocate(byteLengthOf({ shape, dtype }), options);
     } catch (error) {
       throw withTensor(error, `${options.name ?? 'a tensor'} ${describeSpec({ shape, dtype })}`);
     }
@@ -120,9 +120,9 @@ export abstract class Device {
     checkDType('tensor', dtype);
     checkShape('tensor', shape);
     const host = Array.isArray(data) ? fromFloat32(dtype, data as readonly number[]) : (data as HostArrays[D]);
-    if (host.length !== elementCount(shape) || host.BYTES_PER_ELEMENT !== bytesPerElement(dtype)) {
+    if (host.length !== elementCount(shape) || host.BYTES_PER_ELEMENT !== bytesOf(dtype, 1)) {
       throw new Magi1Error(
-        `tensor: ${describeSpec({ shape, dtype })} needs ${elementCount(shape)} elements of ${bytesPerElement(dtype)} bytes, ` +
+        `tensor: ${describeSpec({ shape, dtype })} needs ${elementCount(shape)} elements of ${bytesOf(dtype, 1)} bytes, ` +
           `got ${host.length} of ${host.BYTES_PER_ELEMENT}`,
       );
     }

@@ -1,7 +1,7 @@
 // The host codecs against their definitions: every bit pattern, and roundings checked by neighbours.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { bytesPerElement, fromFloat32, hostArray, toFloat32, viewBytes } from './dtype.ts';
+import { bitsPerElement, fromFloat32, hostArray, toFloat32, viewBytes } from './dtype.ts';
 
 // Exponent bits, mantissa bits, bias; whether the top exponent is infinity and NaN, or ordinary numbers.
 const formats = {
@@ -24,7 +24,7 @@ function valueOf(dtype: Narrow, bits: number): number {
   return sign * (1 + m / 2 ** mantissa) * 2 ** (e - bias);
 }
 
-const patterns = (dtype: Narrow) => Array.from({ length: 2 ** (8 * bytesPerElement(dtype)) }, (_, bits) => bits);
+const patterns = (dtype: Narrow) => Array.from({ length: 2 ** bitsPerElement(dtype) }, (_, bits) => bits);
 
 describe.each(Object.keys(formats) as Narrow[])('%s', (dtype) => {
   test('every bit pattern widens to its value and comes back', () => {
@@ -54,7 +54,7 @@ describe.each(Object.keys(formats) as Narrow[])('%s', (dtype) => {
         { value: middle + step, bits: high.bits },
       ];
     });
-    const signBit = 2 ** (8 * bytesPerElement(dtype) - 1);
+    const signBit = 2 ** (bitsPerElement(dtype) - 1);
     const wanted = cases.map(({ bits }) => bits);
     expect([
       ...fromFloat32(

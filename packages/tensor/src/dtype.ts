@@ -3,66 +3,61 @@
 import { Float16Array } from '@petamoriken/float16';
 import { Magi1Error } from './errors.ts';
 
-export type DType = 'f32' | 'f16' | 'bf16' | 'f8e4m3fn' | 'i32' | 'u32' | 'u8' | 'bool';
+/** Bits of an element, what it is, and the array that holds elements on the host: raw bits for floats but f32. */
+const DTYPES = {
+  f32: { bits: 32, kind: 'float', array: Float32Array },
+  f16: { bits: 16, kind: 'float', array: Uint16Array },
+  bf16: { bits: 16, kind: 'float', array: Uint16Array },
+  f8e4m3fn: { bits: 8, kind: 'float', array: Uint8Array },
+  i32: { bits: 32, kind: 'int', array: Int32Array },
+  u32: { bits: 32, kind: 'int', array: Uint32Array },
+  u8: { bits: 8, kind: 'int', array: Uint8Array },
+  bool: { bits: 8, kind: 'bool', array: Uint8Array }, // 0 or 1
+} as const;
+type DTypes = typeof DTYPES;
+
+export type DType = keyof DTypes;
 
 /** Types whose values are real numbers (weights and activations). */
-export type FloatDType = 'f32' | 'f16' | 'bf16' | 'f8e4m3fn';
+export type FloatDType = { [D in DType]: DTypes[D]['kind'] extends 'float' ? D : never }[DType];
 
 /** Host storage of each dtype: f16, bf16 and f8e4m3fn as raw bits, bool as one byte 0 or 1. */
-export interface HostArrays {
-  f32: Float32Array;
-  f16: Uint16Array;
-  bf16: Uint16Array;
-  f8e4m3fn: Uint8Array;
-  i32: Int32Array;
-  u32: Uint32Array;
-  u8: Uint8Array;
-  bool: Uint8Array;
-}
+export type HostArrays = { [D in DType]: DTypes[D]['array']['prototype'] };
 export type HostArray = HostArrays[DType];
 
-const BYTES: Record<DType, number> = { f32: 4, f16: 2, bf16: 2, f8e4m3fn: 1, i32: 4, u32: 4, u8: 1, bool: 1 };
+export const isDType = (dtype: unknown): dtype is DType => typeof dtype === 'string' && Object.hasOwn(DTYPES, dtype);
 
 /** Refuses what is no dtype, and names the argument where it was left out. */
 export function checkDType(what: string, dtype: unknown): void {
-  if (typeof dtype === 'string' && Object.hasOwn(BYTES, dtype)) return;
+  if (isDType(dtype)) return;
   const got = dtype === undefined ? 'it is missing' : `got ${JSON.stringify(dtype)}`;
-  throw new Magi1Error(`${what}: dtype must be one of ${Object.keys(BYTES).join(', ')}, ${got}`);
+  throw new Magi1Error(`${what}: dtype must be one of ${Object.keys(DTYPES).join(', ')}, ${got}`);
 }
 
-export function bytesPerElement(dtype: DType): number {
-  return BYTES[dtype];
-}
+export const bitsPerElement = (dtype: DType): number => DTYPES[dtype].bits;
 
-export function isFloat(dtype: DType): dtype is FloatDType {
-  return dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' || dtype === 'f8e4m3fn';
-}
+/** Bytes of `count` neighbouring elements, such as a row: whole ones, also of a dtype with less than 8 bits. */
+export const bytesOf = (dtype: DType, count: number): number => Math.ceil((count * DTYPES[dtype].bits) / 8);
 
-const CONSTRUCTORS = {
-  f32: Float32Array,
-  f16: Uint16Array,
-  bf16: Uint16Array,
-  f8e4m3fn: Uint8Array,
-  i32: Int32Array,
-  u32: Uint32Array,
-  u8: Uint8Array,
-  bool: Uint8Array,
-} as const;
+/** Bytes of an element, of dtypes with whole ones. */
+export const bytesPerElement = (dtype: DType): number => DTYPES[dtype].bits / 8;
+
+export const isFloat = (dtype: DType): dtype is FloatDType => DTYPES[dtype].kind === 'float';
+
+/** What a matrix may be stored as: kernels decode it. */
+export const weightDTypes: readonly FloatDType[] = (Object.keys(DTYPES) as DType[]).filter(isFloat);
 
 /** A zeroed host array of `length` elements. */
 export function hostArray<D extends DType>(dtype: D, length: number): HostArrays[D] {
-  return new CONSTRUCTORS[dtype](length) as HostArrays[D];
+  return new DTYPES[dtype].array(length) as HostArrays[D];
 }
 
 /** Views `bytes` as elements of `dtype`; copies when the byte offset is not aligned to the element. */
 export function viewBytes<D extends DType>(dtype: D, bytes: Uint8Array): HostArrays[D] {
-  const size = BYTES[dtype];
+  const { array } = DTYPES[dtype];
+  const size = array.BYTES_PER_ELEMENT;
   const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  return new CONSTRUCTORS[dtype](
-    aligned.buffer as ArrayBuffer,
-    aligned.byteOffset,
-    aligned.byteLength / size,
-  ) as HostArrays[D];
+  return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size) as HostArrays[D];
 }
 
 /** The bytes of a host array, without a copy. */

@@ -1,4 +1,6 @@
 // Shape arithmetic: element counts, printing and checking of shapes.
+import { bytesOf } from './dtype.ts';
+import type { DType } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 
 export type Shape = readonly number[];
@@ -6,14 +8,21 @@ export type Shape = readonly number[];
 /** A tensor's shape and element type, without storage. */
 export interface TensorSpec {
   readonly shape: Shape;
-  readonly dtype: import('./dtype.ts').DType;
+  readonly dtype: DType;
 }
 
-/** Number of elements of a shape; a scalar (`[]`) has one. */
+/** Number of elements of a shape; a scalar (`[]`) has one. Of shapes from files: a safe integer, or not one at all. */
 export function elementCount(shape: Shape): number {
-  let count = 1;
+  let count = shape.includes(0) ? 0 : 1;
   for (const dim of shape) count *= dim;
   return count;
+}
+
+/** Bytes of a tensor: every row, along the last axis, takes whole bytes. */
+export function byteLengthOf({ shape, dtype }: TensorSpec): number {
+  let bytes = bytesOf(dtype, shape.at(-1) ?? 1);
+  for (let axis = 0; axis < shape.length - 1; axis++) bytes *= shape[axis]!;
+  return bytes;
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {

@@ -1,8 +1,8 @@
 // Tensor: shape, dtype and contiguous storage on one device. Reshapes and leading-axis slices share storage.
-import { bytesPerElement, hostArray, toFloat32, viewBytes } from './dtype.ts';
+import { hostArray, toFloat32, viewBytes } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
-import { describeSpec, elementCount } from './shape.ts';
+import { byteLengthOf, describeSpec, elementCount } from './shape.ts';
 import type { Shape, TensorSpec } from './shape.ts';
 import type { Device, DeviceBuffer } from './device.ts';
 
@@ -58,7 +58,7 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
     return elementCount(this.shape);
   }
   get byteLength(): number {
-    return this.size * bytesPerElement(this.dtype);
+    return byteLengthOf(this);
   }
   get disposed(): boolean {
     return this.#disposed;

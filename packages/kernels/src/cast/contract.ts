@@ -1,5 +1,5 @@
 // The contract of cast.
-import { bytesPerElement, elementCount, isFloat } from '@magi1/tensor';
+import { byteLengthOf, isFloat } from '@magi1/tensor';
 import type { ContractOf, DType, OpTypes, Tensor } from '@magi1/tensor';
 
 export type Cast = OpTypes<{ x: Tensor }, { readonly to: DType }>;
@@ -14,6 +14,6 @@ export const contract: ContractOf<Cast> = {
     return { shape: x.shape, dtype: to };
   },
   cost({ x }, { to }) {
-    return { flops: 0, bytes: elementCount(x.shape) * (bytesPerElement(x.dtype) + bytesPerElement(to)) };
+    return { flops: 0, bytes: byteLengthOf(x) + byteLengthOf({ shape: x.shape, dtype: to }) };
   },
 };

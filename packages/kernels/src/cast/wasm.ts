@@ -1,5 +1,5 @@
 // wasm cast; an item is four elements. The last may lie partly in the padding of both buffers.
-import { bytesPerElement, isFloat, wasmKernel } from '@magi1/tensor';
+import { bytesOf, isFloat, wasmKernel } from '@magi1/tensor';
 import type { DType, F32x4, FloatDType, I32, KernelBuilder, WasmOf } from '@magi1/tensor';
 import { loadFloats, storeFloats } from '../support/wasm/floats.ts';
 import type { Cast } from './contract.ts';
@@ -17,7 +17,7 @@ const kernel = wasmKernel({
   name: 'cast',
   args: { x: 'ptr', y: 'ptr' },
   body(k, { begin, end, x, y }, { source, target }: CastVariant) {
-    const [sourceBytes, targetBytes] = [4 * bytesPerElement(source), 4 * bytesPerElement(target)];
+    const [sourceBytes, targetBytes] = [bytesOf(source, 4), bytesOf(target, 4)];
     if (source === target) {
       k.copy(y.add(begin.mul(targetBytes)), x.add(begin.mul(sourceBytes)), end.sub(begin).mul(sourceBytes));
       return;

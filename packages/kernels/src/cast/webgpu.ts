@@ -1,5 +1,5 @@
 // WGSL of cast: four elements per invocation. The last four may lie partly in the padding of both buffers.
-import { bytesPerElement, isFloat } from '@magi1/tensor';
+import { bytesOf, isFloat } from '@magi1/tensor';
 import type { DType, FloatDType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeFour } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
@@ -14,18 +14,19 @@ interface Four {
   readonly code: string;
 }
 
-const WORDS: Readonly<Record<number, string>> = { 1: 'u32', 2: 'vec2u', 4: 'vec4u' };
+/** What holds four elements, by their bytes. */
+const WORDS: Readonly<Record<number, string>> = { 4: 'u32', 8: 'vec2u', 16: 'vec4u' };
 
 function decoder(dtype: DType): Four {
   if (isFloat(dtype)) return decodeFour(dtype);
-  const type = dtype === 'i32' ? 'vec4i' : WORDS[bytesPerElement(dtype)]!;
+  const type = dtype === 'i32' ? 'vec4i' : WORDS[bytesOf(dtype, 4)]!;
   const value = type === 'u32' ? '(vec4u(v) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(255u)' : 'v';
   return { type, code: `fn decode4(v: ${type}) -> vec4f { return vec4f(${value}); }` };
 }
 
 function codes({ source, target }: CastVariant): { decode: Four; encode: Four; value: string } {
   if (source === target) {
-    const same = { type: WORDS[bytesPerElement(source)]!, code: '' };
+    const same = { type: WORDS[bytesOf(source, 4)]!, code: '' };
     return { decode: same, encode: same, value: 'x[i]' };
   }
   const [decode, encode] = [decoder(source), encodeFour(target as FloatDType)];
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 };
 
 export const webgpu: WebGpuOf<Cast> = ({ inputs: { x }, y, params: { to } }, capabilities) => {
-  const [sourceBytes, targetBytes] = [4 * bytesPerElement(x.dtype), 4 * bytesPerElement(to)];
+  const [sourceBytes, targetBytes] = [bytesOf(x.dtype, 4), bytesOf(to, 4)];
   return rowRanges('cast', Math.ceil(x.size / 4), [sourceBytes, targetBytes], capabilities).map((range) => ({
     program,
     variant: { source: x.dtype, target: to },

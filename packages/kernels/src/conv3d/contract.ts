@@ -1,5 +1,5 @@
 // The contract of conv3d, and how filters are grouped.
-import { bytesPerElement, elementCount } from '@magi1/tensor';
+import { byteLengthOf, elementCount } from '@magi1/tensor';
 import type { ContractOf, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
 
 export type Triple = readonly [t: number, h: number, w: number];
@@ -53,7 +53,6 @@ export const contract: ContractOf<Conv3d> = {
   cost({ x, weight }, params) {
     const out = elementCount(outputShape(x, weight, params));
     const taps = elementCount(weight.shape.slice(1));
-    const weightBytes = elementCount(weight.shape) * bytesPerElement(weight.dtype);
-    return { flops: 2 * out * taps, bytes: 4 * (out + elementCount(x.shape)) + weightBytes };
+    return { flops: 2 * out * taps, bytes: 4 * (out + elementCount(x.shape)) + byteLengthOf(weight) };
   },
 };

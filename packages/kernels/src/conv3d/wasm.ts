@@ -1,5 +1,5 @@
 // wasm conv3d; an item is one row of the output for up to four filters, eight positions at a time.
-import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
+import { F32x4, I32x4, bytesOf, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder, Var, WasmOf } from '@magi1/tensor';
 import { loadFloats } from '../support/wasm/floats.ts';
 import { storeLanes } from '../support/wasm/vectors.ts';
@@ -29,7 +29,7 @@ const kernel = wasmKernel({
   name: 'conv3d',
   args: { x: 'ptr', weight: 'ptr', bias: 'ptr', y: 'ptr', ...sizeArgs },
   body(k, a, { dtype, bias, filters, unitStride, columns }: ConvVariant) {
-    const bytes = bytesPerElement(dtype);
+    const bytes = bytesOf(dtype, 1);
     const kernelSize = k.let(a.kernelT.mul(a.kernelH).mul(a.kernelW));
     const filterSize = k.let(a.channels.mul(kernelSize));
     const blocks = k.let(a.filters.divU(filters));

@@ -1,3 +1,4 @@
+import { weightDTypes } from '@magi1/tensor';
 import type { CaseOf, DType } from '@magi1/tensor';
 import type { Embedding } from './contract.ts';
 
@@ -23,6 +24,6 @@ export const cases: readonly CaseOf<Embedding>[] = [
 ];
 
 export function randomCase(random: (below: number) => number): CaseOf<Embedding> {
-  const dtype = (['f32', 'f16', 'bf16', 'f8e4m3fn'] as const)[random(4)]!;
+  const dtype = weightDTypes[random(weightDTypes.length)]!;
   return lookup('random', dtype, 1 + random(20), 1 + random(30), 1 + random(50));
 }

@@ -1,5 +1,5 @@
 // The contract of embedding.
-import { bytesPerElement, elementCount } from '@magi1/tensor';
+import { bytesOf, elementCount, weightDTypes } from '@magi1/tensor';
 import type { ContractOf, OpTypes, Tensor } from '@magi1/tensor';
 
 export type Embedding = OpTypes<{ ids: Tensor; table: Tensor }>;
@@ -9,12 +9,12 @@ export const contract: ContractOf<Embedding> = {
   infer({ ids, table }, _, check) {
     check.dtype('ids', 'i32', 'u32');
     check.rank('ids', 1);
-    check.dtype('table', 'f32', 'f16', 'bf16', 'f8e4m3fn');
+    check.dtype('table', ...weightDTypes);
     check.rank('table', 2);
     return { shape: [ids.shape[0]!, table.shape[1]!], dtype: 'f32' };
   },
   cost({ ids, table }) {
-    const elements = elementCount(ids.shape) * table.shape[1]!;
-    return { flops: 0, bytes: elements * (4 + bytesPerElement(table.dtype)) };
+    const width = table.shape[1]!;
+    return { flops: 0, bytes: elementCount(ids.shape) * (4 * width + bytesOf(table.dtype, width)) };
   },
 };

@@ -1,6 +1,6 @@
 // wasm embedding. The table may be too large for the heap and pass by in pieces, so an item is a row of the table, which
 // looks for the ids that ask for it; a step before fills the rows of ids outside the table with NaN.
-import { I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
+import { I32x4, bytesOf, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, WasmOf } from '@magi1/tensor';
 import { loadFloats } from '../support/wasm/floats.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
@@ -23,7 +23,7 @@ const lookup = wasmKernel({
   name: 'embedding',
   args: { table: 'ptr', ids: 'ptr', y: 'ptr', count: 'i32', width: 'i32' },
   body(k, { begin, end, table, ids, y, count, width }, { dtype }: { readonly dtype: FloatDType }) {
-    const bytes = bytesPerElement(dtype);
+    const bytes = bytesOf(dtype, 1);
     const rowBytes = k.let(width.mul(bytes));
     k.forRange(begin, end, 1, (row) => {
       const from = k.let(table.add(row.mul(rowBytes)));
@@ -60,7 +60,7 @@ export const wasm: WasmOf<Embedding> = ({ inputs: { ids, table }, y }) => {
       args: { table, ids, y, count, width },
       items: rows,
       itemCost: 2 * count,
-      streamed: { arg: 'table', bytesPerItem: width * bytesPerElement(table.dtype) },
+      streamed: { arg: 'table', bytesPerItem: bytesOf(table.dtype, width) },
     },
   ];
 };

@@ -1,6 +1,6 @@
 // WGSL of embedding: one element of the output per invocation; a table larger than one binding takes several dispatches,
 // each for the ids in its rows.
-import { bytesPerElement } from '@magi1/tensor';
+import { bytesOf } from '@magi1/tensor';
 import type { DType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 
 export const webgpu: WebGpuOf<Embedding> = ({ inputs: { ids, table }, y }, capabilities) => {
   const [rows, width] = table.shape as [number, number];
-  const rowBytes = width * bytesPerElement(table.dtype);
+  const rowBytes = bytesOf(table.dtype, width);
   return rowRanges('embedding', rows, [rowBytes], capabilities).map((range) => ({
     program,
     variant: { dtype: table.dtype },

@@ -1,8 +1,6 @@
 // The contract of linear.
-import { bytesPerElement, describeSpec, elementCount } from '@magi1/tensor';
-import type { ContractOf, DType, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
-
-export const weightDTypes: readonly DType[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'];
+import { byteLengthOf, describeSpec, elementCount, weightDTypes } from '@magi1/tensor';
+import type { ContractOf, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
 
 export type Linear = OpTypes<{ x: Tensor; weight: Tensor; bias?: Tensor }>;
 
@@ -29,7 +27,7 @@ export const contract: ContractOf<Linear> = {
   },
   cost({ x, weight, bias }) {
     const { rows, outputs, inputs } = linearSizes(x, weight);
-    const weightBytes = outputs * inputs * bytesPerElement(weight.dtype) + (bias === undefined ? 0 : 4 * outputs);
+    const weightBytes = byteLengthOf(weight) + (bias === undefined ? 0 : 4 * outputs);
     return {
       flops: rows * outputs * (2 * inputs + (bias ? 1 : 0)),
       bytes: weightBytes + 4 * rows * (inputs + outputs),

@@ -1,5 +1,5 @@
 // The reference device: every op's plain TypeScript reference, run directly. Slow, and the oracle of all tests.
-import { asBytes, bytesPerElement, fromFloat32, hostArray, isFloat, toFloat32, viewBytes } from '../dtype.ts';
+import { asBytes, fromFloat32, hostArray, isFloat, toFloat32, viewBytes } from '../dtype.ts';
 import type { DType, HostArray } from '../dtype.ts';
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
@@ -7,7 +7,7 @@ import { DeviceLostError, OutOfMemoryError, TensorTooLargeError } from '../error
 import { buffersOf } from '../op.ts';
 import type { AnyOp, HostView, OpCall } from '../op.ts';
 import { JobQueue } from '../queue.ts';
-import { elementCount } from '../shape.ts';
+import { byteLengthOf, elementCount } from '../shape.ts';
 import type { Shape, TensorSpec } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 
@@ -140,7 +140,7 @@ export function hostOutput(spec: TensorSpec): HostView {
 
 function narrow(output: HostView): HostArray {
   const host = isFloat(output.dtype) ? fromFloat32(output.dtype, output.data) : (output.data as HostArray);
-  if (host.byteLength !== elementCount(output.shape) * bytesPerElement(output.dtype)) {
+  if (host.byteLength !== byteLengthOf(output)) {
     throw new RangeError('a reference replaced its output array');
   }
   return host;

@@ -1,5 +1,5 @@
 // The narrow floats on lanes against the host codecs: every pattern decoded, all binades encoded.
-import { Device, defineOp, elementCount, runOp, wasmKernel } from '@magi1/tensor';
+import { Device, bytesOf, defineOp, elementCount, runOp, wasmKernel } from '@magi1/tensor';
 import type { DType, FloatDType, OpTypes, Tensor } from '@magi1/tensor';
 import { expect, test } from 'vitest';
 import { loadFloats, storeFloats } from './floats.ts';
@@ -13,7 +13,6 @@ const kernel = wasmKernel({
     });
   },
 });
-const BYTES: Record<FloatDType, number> = { f32: 4, bf16: 2, f16: 2, f8e4m3fn: 1 };
 const convert = defineOp<OpTypes<{ x: Tensor }, { to: FloatDType }>>({
   name: 'convert',
   infer: ({ x }, { to }) => ({ shape: x.shape, dtype: to }),
@@ -23,7 +22,7 @@ const convert = defineOp<OpTypes<{ x: Tensor }, { to: FloatDType }>>({
     {
       kernel,
       variant: { from: x.dtype, to },
-      args: { x, y, xBytes: 4 * BYTES[x.dtype as FloatDType], yBytes: 4 * BYTES[to] },
+      args: { x, y, xBytes: bytesOf(x.dtype, 4), yBytes: bytesOf(to, 4) },
       items: elementCount(x.shape) / 4,
       itemCost: 40,
     },

@@ -1,6 +1,6 @@
 // Gemm in wasm for few rows, where packing b would cost more than it saves: every output is a dot product of two rows
 // where they lie, 3 x 3 of them at a time, narrow weights decoded in registers.
-import { F32x4, I32x4, bytesPerElement, wasmKernel } from '@magi1/tensor';
+import { F32x4, I32x4, bytesOf, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
 import { loadFloats } from '../../wasm/floats.ts';
 import { scaledOffset } from './wasm-tiles.ts';
@@ -67,7 +67,7 @@ export const fewGemm = wasmKernel({
     const sizes = Array.from({ length: TILE }, (_, i) => i + 1);
     const tiles = sizes.map((r) => sizes.map((c) => tileFunction(k, r, c, variant)));
     const [aBytes, yBytes] = [k.let(depth.shl(2)), k.let(columns.shl(2))];
-    const bBytes = k.let(depth.mul(bytesPerElement(variant.dtype)));
+    const bBytes = k.let(depth.mul(bytesOf(variant.dtype, 1)));
     k.forRange(begin, end, 1, (item) => {
       const column0 = k.let(item.mul(itemColumns));
       const width = k.let(columns.sub(column0).minU(itemColumns));

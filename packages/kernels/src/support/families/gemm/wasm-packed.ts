@@ -1,6 +1,6 @@
 // Gemm in wasm for many rows. An item is a panel group of b's columns and a block of a's rows; for each slice of the
 // depth, b's columns are packed (decoded, transposed) to panels of 12 in scratch, then a's rows three at a time.
-import { bytesPerElement, wasmKernel } from '@magi1/tensor';
+import { bytesOf, wasmKernel } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
 import {
   PANEL_STEP,
@@ -79,7 +79,7 @@ export const packedGemm = wasmKernel({
     const packColumns = packColumnsFunction(k, PANEL_BYTES);
     const copyRows = copyRowsFunction(k, A_STRIDE);
     const [aBytes, yBytes] = [k.let(depth.shl(2)), k.let(columns.shl(2))];
-    const bBytes = k.let(byColumns ? yBytes : depth.mul(bytesPerElement(dtype)));
+    const bBytes = k.let(byColumns ? yBytes : depth.mul(bytesOf(dtype, 1)));
     const zeros = k.let(scratch.add(A_BYTES));
     const edge = k.let(zeros.add(PANEL_STEP));
     const panels = k.let(edge.add(EDGE_BYTES));
@@ -101,7 +101,7 @@ export const packedGemm = wasmKernel({
           k.call(packColumns, { from: b0.add(slice.mul(bBytes)), stride: bBytes, width, to: panels, depth: length });
         } else {
           k.forRange(0, width, TILE_COLUMNS, (c) => {
-            const from = b0.add(c.mul(bBytes)).add(slice.mul(bytesPerElement(dtype)));
+            const from = b0.add(c.mul(bBytes)).add(slice.mul(bytesOf(dtype, 1)));
             const to = panels.add(c.mul(PANEL_BYTES / TILE_COLUMNS));
             k.call(packRows, { from, stride: bBytes, rows: width.sub(c).minU(TILE_COLUMNS), to, depth: length });
           });

@@ -2,7 +2,7 @@
 // where the rows lie) keeps 3 x 12 sums in registers and adds the outer product of 3 values of a and 12 of b at each step
 // of the depth. Larger tiles spill in V8; all addresses but two are constant offsets, which takes a's rows a constant
 // distance apart.
-import { F32x4, bytesPerElement } from '@magi1/tensor';
+import { F32x4, bitsPerElement } from '@magi1/tensor';
 import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
 import { loadFloats } from '../../wasm/floats.ts';
 
@@ -47,7 +47,7 @@ export function outerProducts(
 
 /** Byte offset along a row of a dtype for the byte offset `at` of f32. */
 export function scaledOffset(at: I32, dtype: FloatDType): I32 {
-  return dtype === 'f32' ? at : at.shrU(bytesPerElement(dtype) === 2 ? 1 : 2);
+  return dtype === 'f32' ? at : at.shrU(Math.log2(32 / bitsPerElement(dtype)));
 }
 
 /**

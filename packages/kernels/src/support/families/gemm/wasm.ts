@@ -1,5 +1,5 @@
 // Chooses a wasm gemm kernel and cuts a call into items.
-import { bytesPerElement } from '@magi1/tensor';
+import { bytesOf } from '@magi1/tensor';
 import type { FloatDType, WasmStep } from '@magi1/tensor';
 import type { Gemm } from './call.ts';
 import { fewGemm } from './wasm-few.ts';
@@ -24,9 +24,7 @@ export function gemmStep({ a, b, layout, bias, y, rows, columns, depth }: Gemm):
   const itemColumns = Math.min(ITEM_COLUMNS, Math.max(TILE_COLUMNS, ceilTo(columns / ITEMS, TILE_COLUMNS)));
   const groups = Math.ceil(columns / itemColumns);
   const operands = { a, b, bias: bias ?? 0, y, rows, columns, depth, itemColumns };
-  const streamed = isStreamed
-    ? { streamed: { arg: 'b', bytesPerItem: itemColumns * depth * bytesPerElement(dtype) } }
-    : {};
+  const streamed = isStreamed ? { streamed: { arg: 'b', bytesPerItem: itemColumns * bytesOf(dtype, depth) } } : {};
   // The weights are read again for every three rows: up to twelve where decoding costs next to nothing.
   const few = dtype === 'f32' || dtype === 'bf16' ? 12 : 3;
   if (layout === 'rows' && rows <= few) {

@@ -1,5 +1,5 @@
 // Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
-import { OpError, bytesPerElement, describeSpec } from '@magi1/tensor';
+import { OpError, bytesOf, describeSpec } from '@magi1/tensor';
 import type { WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { rowRanges } from '../../wgsl/row-ranges.ts';
 import { foldWorkgroups, softwareLanes } from '../../wgsl/dispatch.ts';
@@ -9,7 +9,7 @@ import type { Gemm } from './call.ts';
 
 export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;
-  const weightBytes = depth * bytesPerElement(b.dtype);
+  const weightBytes = bytesOf(b.dtype, depth);
   if (layout === 'columns' && b.byteLength > capabilities.maxBindingBytes) {
     throw new OpError(op, `b ${describeSpec(b)} exceeds one binding of ${capabilities.maxBindingBytes} bytes`);
   }
