@@ -1,10 +1,13 @@
-// The op of examples/custom-op, held to what the ops of @magi1/kernels are held to.
+// The ops of examples/custom-op, held to what the ops of @magi1/kernels are held to.
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Device, OpError } from '@magi1/tensor';
-import { prelu, preluOp } from '../examples/custom-op/index.ts';
+import type { AnyOp } from '@magi1/tensor';
+import { prelu, preluOp, softArgmax, softArgmaxOp } from '../examples/custom-op/index.ts';
 import { testDevices } from './support/devices.ts';
 import { checkCase } from './support/op-cases.ts';
+
+const ops: readonly AnyOp[] = [preluOp, softArgmaxOp];
 
 for (const { name, open } of testDevices()) {
   describe(name, () => {
@@ -14,23 +17,25 @@ for (const { name, open } of testDevices()) {
     });
     afterAll(() => device.dispose());
 
-    for (const opCase of preluOp.cases.filter(({ benchmarkOnly }) => benchmarkOnly !== true)) {
-      test(opCase.name, () => checkCase(preluOp, opCase, device));
-    }
+    for (const op of ops) {
+      for (const opCase of op.cases.filter(({ benchmarkOnly }) => benchmarkOnly !== true)) {
+        test(`${op.name} ${opCase.name}`, () => checkCase(op, opCase, device));
+      }
 
-    test('random cases', async () => {
-      await fc.assert(
-        fc.asyncProperty(fc.array(fc.nat(), { minLength: 8, maxLength: 8 }), async (source) => {
-          let next = 0;
-          await checkCase(
-            preluOp,
-            preluOp.randomCase!((below) => source[next++]! % below),
-            device,
-          );
-        }),
-        { numRuns: 6, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
-      );
-    });
+      test(`${op.name} random cases`, async () => {
+        await fc.assert(
+          fc.asyncProperty(fc.array(fc.nat(), { minLength: 8, maxLength: 8 }), async (source) => {
+            let next = 0;
+            await checkCase(
+              op,
+              op.randomCase!((below) => source[next++]! % below),
+              device,
+            );
+          }),
+          { numRuns: 6, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
+        );
+      });
+    }
   });
 }
 
@@ -41,6 +46,8 @@ test('refuses what breaks its contract', async () => {
     [() => prelu(device.zeros([2], 'i32'), x), /prelu: x must be f32, got i32\[2\]/],
     [() => prelu(x, device.zeros([2], 'f32')), /prelu: slope must be \[3\], got f32\[2\]/],
     [() => prelu(device.zeros([], 'f32'), x), /prelu: x must have at least one axis/],
+    [() => softArgmax(device.zeros([2, 0], 'f32'), { sharpness: 1 }), /softArgmax: x must have at least one feature/],
+    [() => softArgmax(x, { sharpness: NaN }), /softArgmax: sharpness must be a finite number, got NaN/],
   ] as const;
   for (const [call, message] of calls) {
     expect(call).toThrow(OpError);

@@ -1,2 +1,3 @@
-// The export line: all that the rest of the program sees of the room.
-export * from './prelu/index.ts';
+// All that the rest of the program sees of the rooms.
+export { prelu, preluOp } from './prelu/index.ts';
+export { softArgmax, softArgmaxOp } from './soft-argmax/index.ts';
