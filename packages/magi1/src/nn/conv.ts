@@ -1,7 +1,7 @@
 // The convolution over time, height and width with a kernel of 3 on each side.
 import { conv3d } from '@magi1/kernels';
 import type { Tensor } from '@magi1/tensor';
-import { Module } from './module.ts';
+import { Module } from './params.ts';
 import type { Params } from './params.ts';
 
 /** x [B, inputs, T, H, W] -> [B, outputs, T, H, W]: 3x3x3, zeros around. */

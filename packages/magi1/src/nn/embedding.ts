@@ -1,7 +1,7 @@
 // Rows looked up by token.
 import { embedding } from '@magi1/kernels';
 import type { Tensor } from '@magi1/tensor';
-import { Module } from './module.ts';
+import { Module } from './params.ts';
 import type { Params } from './params.ts';
 
 /** ids i32 [length] -> f32 [length, width]. */

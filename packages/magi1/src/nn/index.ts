@@ -24,9 +24,11 @@ export type {
   WeightPart,
   WeightSource,
 } from './load.ts';
-export { Module, observe } from './module.ts';
-export type { Observer } from './module.ts';
 export { HeadNorm, LayerNorm, RmsNorm } from './norm.ts';
 export type { NormOptions } from './norm.ts';
-export { HostValues, Params } from './params.ts';
+export { observe } from './observe.ts';
+export type { Observer } from './observe.ts';
+export { HostValues, Module, Params } from './params.ts';
 export type { ParamSpec, ParamSpecs } from './params.ts';
+export { keepView, runStage } from './stage.ts';
+export type { RunOptions } from './stage.ts';

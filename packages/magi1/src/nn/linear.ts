@@ -3,7 +3,7 @@
 import { add, affine, cast, linear, mul, quantize } from '@magi1/kernels';
 import { elementCount, scope } from '@magi1/tensor';
 import type { Shape, Tensor } from '@magi1/tensor';
-import { Module } from './module.ts';
+import { Module } from './params.ts';
 import type { Params } from './params.ts';
 
 /** A change of a linear layer: y += scale b (a x). */

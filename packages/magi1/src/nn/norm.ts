@@ -1,7 +1,7 @@
 // The norms that carry weights. Weights and results are f32, whatever the type of the matrices.
 import { layerNorm, qkNorm, rmsNorm } from '@magi1/kernels';
 import type { Tensor } from '@magi1/tensor';
-import { Module } from './module.ts';
+import { Module } from './params.ts';
 import type { Params } from './params.ts';
 
 export interface NormOptions {

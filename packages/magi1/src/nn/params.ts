@@ -2,7 +2,6 @@
 // from makes the same constructor give a table of weights, a model on the meta device, or a loaded model.
 import { Magi1Error, MetaDevice, describeSpec, isFloat, sameShape } from '@magi1/tensor';
 import type { DType, Device, Shape, Tensor } from '@magi1/tensor';
-import type { Module } from './module.ts';
 
 /**
  * What a network expects under one name. `matrix`: the weight of a linear layer; `table`: rows that are looked up; both stay
@@ -118,6 +117,18 @@ export class Params {
 
   #join(name: string): string {
     return this.#path === '' ? name : `${this.#path}.${name}`;
+  }
+}
+
+/** A part of a network. Its main method is called `forward`; its fields are named as in the checkpoint. */
+export abstract class Module {
+  constructor(p: Params) {
+    p.register(this);
+  }
+
+  /** Frees what it holds beside its weights; called when the network is disposed. */
+  free(): void {
+    // Most hold nothing.
   }
 }
 

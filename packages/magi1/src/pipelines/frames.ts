@@ -8,12 +8,12 @@ import type { NotFinitePlace } from '../not-finite.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
-import { runStage } from '../run-options.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { describe } from '../describe.ts';
 import type { OutputType } from './settings.ts';
 import type { FrameValues } from './result.ts';
+import { runStage } from '../nn/index.ts';
 
 /** Latents of a video on the host, as the sampler has them: times scale_factor. */
 export interface Latents {

@@ -4,12 +4,12 @@ import { Magi1Error, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { MagnitudeReading } from '../not-finite.ts';
 import { latentChannels } from '../config/latents.ts';
-import type { RunOptions } from '../run-options.ts';
 import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import type { DitChunk, DitForward, TextReading, VideoDiT } from '../transformer/video-dit.ts';
 import { LatentWatch } from './latent-watch.ts';
 import type { ForwardChunk, SamplingPlan, SamplingStep } from './schedule.ts';
+import type { RunOptions } from '../nn/index.ts';
 
 export interface SampleInput {
   readonly model: VideoDiT;

@@ -2,10 +2,8 @@
 import { add, attention, geluTanh, mul } from '@magi1/kernels';
 import { Magi1Error, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { Embedding, HostValues, Linear, Module, RmsNorm } from '../nn/index.ts';
-import type { NetworkDefinition, Params } from '../nn/index.ts';
-import { runStage } from '../run-options.ts';
-import type { RunOptions } from '../run-options.ts';
+import { Embedding, HostValues, Linear, Module, RmsNorm, runStage } from '../nn/index.ts';
+import type { NetworkDefinition, Params, RunOptions } from '../nn/index.ts';
 import type { T5Config } from './config.ts';
 import { relativeBiasTable } from './relative-position.ts';
 

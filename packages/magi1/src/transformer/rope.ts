@@ -2,9 +2,8 @@
 import { Magi1Error, keep, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
-import { HostValues, Module } from '../nn/index.ts';
+import { HostValues, keepView, Module } from '../nn/index.ts';
 import type { Params } from '../nn/index.ts';
-import { keepView } from '../run-options.ts';
 
 export interface RopeTables<Table> {
   /** [tokens, 3 bands] each, columns all t bands, then h, then w. */

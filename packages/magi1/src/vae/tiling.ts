@@ -2,11 +2,11 @@
 import { blendEdges, concat, narrow } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { keepView } from '../run-options.ts';
-import type { RunOptions } from '../run-options.ts';
 import { planTiles, tileExtent } from './tile-plan.ts';
 import type { AxisPlan, TilePlan, TileSettings } from './tile-plan.ts';
 import type { ViTVae } from './vit-vae.ts';
+import { keepView } from '../nn/index.ts';
+import type { RunOptions } from '../nn/index.ts';
 
 const [T, H, W] = [2, 3, 4];
 

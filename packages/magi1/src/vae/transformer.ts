@@ -2,10 +2,8 @@
 import { add, attention, concat, geluErf, narrow, qkNorm, resizeTrilinear } from '@magi1/kernels';
 import { elementCount, sameShape } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { LayerNorm, Linear, Module } from '../nn/index.ts';
-import type { Params } from '../nn/index.ts';
-import { runStage } from '../run-options.ts';
-import type { RunOptions } from '../run-options.ts';
+import { LayerNorm, Linear, Module, runStage } from '../nn/index.ts';
+import type { Params, RunOptions } from '../nn/index.ts';
 import { nativeGrid } from './config.ts';
 import type { VaeConfig } from './config.ts';
 

@@ -1,18 +1,7 @@
-// Module: a part of a network, known by its path in the checkpoint; and `observe`, which shows what modules compute.
+// Shows what the modules of a network compute, without the network knowing of it.
 import { Tensor } from '@magi1/tensor';
+import { Module } from './params.ts';
 import type { Params } from './params.ts';
-
-/** A part of a network. Its main method is called `forward`; its fields are named as in the checkpoint. */
-export abstract class Module {
-  constructor(p: Params) {
-    p.register(this);
-  }
-
-  /** Frees what it holds beside its weights; called when the network is disposed. */
-  free(): void {
-    // Most hold nothing.
-  }
-}
 
 /** Called with what a module has computed; the tensor is valid during the call only (`keepView` to hold it). */
 export type Observer = (path: string, tensor: Tensor) => void;

@@ -1,4 +1,4 @@
-// Options that every model's forward takes.
+// How a forward runs: stage by stage, so that memory is freed, the device works and the caller can cancel.
 import { keep, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 
@@ -12,8 +12,8 @@ export function keepView(tensor: Tensor): Tensor {
 }
 
 /**
- * Runs one stage of a forward: intermediates and `x` are freed, also where it fails; the result stays. Gives the device a chance to work
- * and the caller one to cancel.
+ * Runs one stage of a forward: intermediates and `x` are freed, also where it fails; the result stays. Gives the device a
+ * chance to work and the caller one to cancel.
  */
 export async function runStage(x: Tensor, stage: (x: Tensor) => Tensor, { signal }: RunOptions): Promise<Tensor> {
   const device = x.device;
