@@ -1,0 +1,93 @@
+// `npm pack` in each package gives what a project of its own can install, import and type-check.
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PACKAGES = { tensor: 'tensor', kernels: 'kernels', loaders: 'loaders', magi1: 'core' };
+
+interface Manifest {
+  readonly name: string;
+  readonly dependencies: Record<string, string>;
+  readonly optionalDependencies?: Record<string, string>;
+}
+
+let project: string;
+const files: Record<string, readonly string[]> = {};
+const manifests: Manifest[] = [];
+
+// As an installer would: every tarball unpacked to node_modules, and what it depends on beside it.
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), 'magi1-packing-'));
+  const modules = join(project, 'node_modules');
+  await mkdir(join(modules, '@magi1'), { recursive: true });
+  for (const [folder, name] of Object.entries(PACKAGES)) {
+    const from = join(ROOT, 'packages', folder);
+    const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', project], { cwd: from });
+    await run('tar', ['-xzf', join(project, stdout.trim().split('\n').at(-1)!), '-C', project]);
+    await rename(join(project, 'package'), join(modules, '@magi1', name));
+    files[name] = await readdir(join(modules, '@magi1', name), { recursive: true });
+    const manifest = JSON.parse(await readFile(join(modules, '@magi1', name, 'package.json'), 'utf8')) as Manifest;
+    manifests.push(manifest);
+    for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
+      if (dependency.startsWith('@magi1/')) continue;
+      await mkdir(dirname(join(modules, dependency)), { recursive: true });
+      await symlink(join(from, 'node_modules', dependency), join(modules, dependency));
+    }
+  }
+  await writeFile(join(project, 'package.json'), '{ "type": "module" }');
+}, 300_000);
+
+afterAll(() => rm(project, { recursive: true, force: true }));
+
+test('hold licence, notice and code, but neither tests nor maps', () => {
+  for (const list of Object.values(files)) {
+    expect(list).toEqual(expect.arrayContaining(['LICENSE', 'NOTICE', 'README.md', join('dist', 'index.d.ts')]));
+    expect(list.filter((file) => /\.test\.|testing|\.map$|tsbuildinfo|^src/.test(file))).toEqual([]);
+  }
+});
+
+test('name their dependencies by versions that any installer knows', () => {
+  for (const { name, dependencies, optionalDependencies } of manifests) {
+    for (const [dependency, version] of Object.entries({ ...dependencies, ...optionalDependencies })) {
+      expect(version, `${name}: ${dependency}`).toMatch(/^\d+\.\d+\.\d+$/);
+    }
+  }
+});
+
+test('type-check in a strict project that checks declarations as well', { timeout: 120_000 }, async () => {
+  await writeFile(
+    join(project, 'consumer.ts'),
+    `import { Magi1Pipeline, POCKET_MODEL, exportToVideo } from '@magi1/core';
+import { Device, Tensor } from '@magi1/tensor';
+import { linear } from '@magi1/kernels';
+import { openCheckpoint } from '@magi1/loaders';
+
+await using device = await Device.open({ backend: 'wasm' });
+const pipe = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
+await exportToVideo(await pipe({ prompt: 'a red circle moves left' }), 'circle.mp4');
+export const used = [Tensor, linear, openCheckpoint];
+`,
+  );
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
+  const options = ['--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', '--skipLibCheck', 'false'];
+  const lib = ['--lib', 'es2023,dom,esnext.disposable'];
+  await run(process.execPath, [tsc, ...options, ...lib, 'consumer.ts'], { cwd: project }).catch((error: unknown) => {
+    expect.fail((error as { stdout: string }).stdout);
+  });
+});
+
+test('run, the command line among them', async () => {
+  const cli = join(project, 'node_modules', '@magi1', 'core', 'bin', 'magi1.js');
+  const { stdout } = await run(process.execPath, [cli, '--version'], { cwd: project });
+  const core = await run(process.execPath, ['-e', "import('@magi1/core').then((m) => console.log(m.VERSION))"], {
+    cwd: project,
+  });
+  expect(stdout).toContain(core.stdout.trim());
+});
