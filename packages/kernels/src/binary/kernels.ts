@@ -3,7 +3,7 @@ import { wasmKernel } from '@magi1/tensor';
 import type { F32x4, I32, WasmOf, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { elementwise } from '../support/families/elementwise.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { broadcastPlan } from './broadcast.ts';
 import type { Binary, BinaryKind } from './contract.ts';
 
@@ -29,9 +29,7 @@ const program: WgslProgram<{ readonly kind: BinaryKind }> = {
   params: { size: 'u32', rank: 'u32' },
   source: ({ kind }) => /* wgsl */ `
 ${WORKGROUP_INDEX}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.size) { return; }
   var rest = i;
   var from_a = 0u;
@@ -101,7 +99,7 @@ export const webgpu: WebGpuOf<Binary> = (call, capabilities) => {
       variant: { kind },
       bindings: { a, b, loops: loopTable(dims, aStrides, bStrides), y },
       params: { size: y.size, rank: dims.length },
-      workgroups: foldWorkgroups('binary', Math.ceil(y.size / 64), capabilities),
+      workgroups: gridOf('binary', y.size, capabilities),
     },
   ];
 };

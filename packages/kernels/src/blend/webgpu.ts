@@ -1,7 +1,7 @@
 // WGSL of blendEdges: one element of the output per invocation.
 import { elementCount } from '@magi1/tensor';
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { blendExtent } from './contract.ts';
 import type { BlendEdges } from './contract.ts';
 
@@ -15,9 +15,7 @@ const program: WgslProgram = {
   params: { size: 'u32', inner: 'u32', length: 'u32', length_before: 'u32', extent: 'u32' },
   source: () => /* wgsl */ `
 ${WORKGROUP_INDEX}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.size) { return; }
   let run = i / params.inner;
   let outer = run / params.length;
@@ -47,7 +45,7 @@ export const webgpu: WebGpuOf<BlendEdges> = ({ inputs: { previous, current }, y,
         length_before: previous.shape[axis]!,
         extent: blendExtent(previous, current, params),
       },
-      workgroups: foldWorkgroups('blendEdges', Math.ceil(current.size / 64), capabilities),
+      workgroups: gridOf('blendEdges', current.size, capabilities),
     },
   ];
 };

@@ -2,7 +2,7 @@
 import { bytesOf, isFloat } from '@magi1/tensor';
 import type { DType, FloatDType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeFour } from '../support/wgsl/decode.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { encodeFour } from '../support/wgsl/encode.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Cast } from './contract.ts';
@@ -49,9 +49,7 @@ const program: WgslProgram<CastVariant> = {
 ${WORKGROUP_INDEX}
 ${decode.code}
 ${encode.code}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i < params.quads) { y[i] = ${value}; }
 }
 `;
@@ -65,6 +63,6 @@ export const webgpu: WebGpuOf<Cast> = ({ inputs: { x }, y, params: { to } }, cap
     variant: { source: x.dtype, target: to },
     bindings: { x: range.window(x, sourceBytes), y: range.window(y, targetBytes) },
     params: { quads: range.count },
-    workgroups: foldWorkgroups('cast', Math.ceil(range.count / 64), capabilities),
+    workgroups: gridOf('cast', range.count, capabilities),
   }));
 };

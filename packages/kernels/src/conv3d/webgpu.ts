@@ -1,7 +1,7 @@
 // WGSL of conv3d: an invocation computes eight neighbouring positions along the width for up to four filters.
 import type { DType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import { filtersTogether } from './contract.ts';
 import type { Conv3d } from './contract.ts';
@@ -87,9 +87,7 @@ fn store(row: i32, w: i32, values: vec4f) {
   for (var n = 0; n < min(4, params.out_width - w); n++) { y[row + w + n] = values[n]; }
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.invocations) { return; }
   let out_row = i32(i / params.groups);
   let w = i32(i % params.groups) * ${POSITIONS};
@@ -146,7 +144,7 @@ export const webgpu: WebGpuOf<Conv3d> = (
       variant: { weight: weight.dtype, bias: bias !== undefined, filters: together, unitStride: stride[2] === 1 },
       bindings: { x: range.window(x, xBytes), weight, ...(bias && { bias }), y: range.window(y, yBytes) },
       params: { invocations, groups, zero: 0, ...Object.fromEntries(SIZES.map((name, i) => [name, sizes[i]!])) },
-      workgroups: foldWorkgroups('conv3d', Math.ceil(invocations / 64), capabilities),
+      workgroups: gridOf('conv3d', invocations, capabilities),
     };
   });
 };

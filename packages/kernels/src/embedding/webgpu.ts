@@ -3,7 +3,7 @@
 import { bytesOf } from '@magi1/tensor';
 import type { DType, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { decodeOne } from '../support/wgsl/decode.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Embedding } from './contract.ts';
 
@@ -18,9 +18,7 @@ const program: WgslProgram<{ readonly dtype: DType }> = {
   source: ({ dtype }) => /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${decodeOne(dtype, 'table').code}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.size) { return; }
   // A negative id is a large number here.
   let row = ids[i / params.width];
@@ -42,6 +40,6 @@ export const webgpu: WebGpuOf<Embedding> = ({ inputs: { ids, table }, y }, capab
     variant: { dtype: table.dtype },
     bindings: { ids, table: range.window(table, rowBytes), y },
     params: { size: y.size, width, all_rows: rows, first_row: range.start, rows: range.count },
-    workgroups: foldWorkgroups('embedding', Math.ceil(y.size / 64), capabilities),
+    workgroups: gridOf('embedding', y.size, capabilities),
   }));
 };

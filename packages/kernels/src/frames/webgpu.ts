@@ -1,11 +1,7 @@
 // WGSL between video tensors and packed frames.
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import type { FramesToUint8, Uint8ToVideo } from './contract.ts';
-
-const MAIN = /* wgsl */ `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32)`;
 
 /** One word of the output per invocation. */
 const toUint8: WgslProgram = {
@@ -26,8 +22,8 @@ fn level(byte: u32) -> u32 {
   // clamp need not make 0 of NaN.
   return select(u32(clamp(bitcast<f32>(scaled) + 127.5, 0.0, 255.0)), 0u, (scaled & 0x7fffffffu) > 0x7f800000u);
 }
-${MAIN} {
-  let i = workgroup_index(id, count) * 64u + lane;
+
+${MAIN}
   if (i >= params.words) { return; }
   var word = 0u;
   for (var k = 0u; k < 4u; k++) { word |= level(4u * i + k) << (8u * k); }
@@ -47,8 +43,8 @@ const toVideo: WgslProgram = {
   params: { pixels: 'u32', most: 'f32' },
   source: () => /* wgsl */ `
 ${WORKGROUP_INDEX}
-${MAIN} {
-  let i = workgroup_index(id, count) * 64u + lane;
+
+${MAIN}
   if (i >= params.pixels) { return; }
   for (var c = 0u; c < 3u; c++) {
     let byte = 3u * i + c;
@@ -69,7 +65,7 @@ export const framesToUint8WebGpu: WebGpuOf<FramesToUint8> = ({ inputs: { y: vide
       variant: {},
       bindings: { y: video, frames: y },
       params: { words, pixels, plane: pixels / video.shape[0]!, zero: 0 },
-      workgroups: foldWorkgroups('framesToUint8', Math.ceil(words / 64), capabilities),
+      workgroups: gridOf('framesToUint8', words, capabilities),
     },
   ];
 };
@@ -82,7 +78,7 @@ export const uint8ToVideoWebGpu: WebGpuOf<Uint8ToVideo> = ({ inputs: { frames },
       variant: {},
       bindings: { frames, y },
       params: { pixels, most: 255 },
-      workgroups: foldWorkgroups('uint8ToVideo', Math.ceil(pixels / 64), capabilities),
+      workgroups: gridOf('uint8ToVideo', pixels, capabilities),
     },
   ];
 };

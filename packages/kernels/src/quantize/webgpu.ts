@@ -1,7 +1,7 @@
 // WGSL of quantize: four elements per invocation. WGSL lets a division be 2.5 units off in the last place and flush
 // subnormals, so the quotient is computed in integers.
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { encodeFour } from '../support/wgsl/encode.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Quantize } from './contract.ts';
@@ -71,9 +71,7 @@ fn to_bf16(bits: vec4u) -> vec4u {
   return (bits + 0x7fffu + ((bits >> vec4u(16u)) & vec4u(1u))) & vec4u(0xffff0000u);
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.quads) { return; }
   let a = x[i];
   let b = scales(i);
@@ -92,6 +90,6 @@ export const webgpu: WebGpuOf<Quantize> = ({ inputs: { x, scale }, y }, capabili
     variant: { wide },
     bindings: { x: range.window(x, 16), scale, y: range.window(y, 4) },
     params: { quads: range.count, scales, first: (wide ? range.start : 4 * range.start) % scales },
-    workgroups: foldWorkgroups('quantize', Math.ceil(range.count / 64), capabilities),
+    workgroups: gridOf('quantize', range.count, capabilities),
   }));
 };

@@ -1,7 +1,7 @@
 // WGSL of resizeTrilinear: one element or quad of the output per invocation.
 import { rowMajorStrides } from '@magi1/tensor';
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
 import type { ResizeTrilinear } from './contract.ts';
 import { tapTables } from './taps.ts';
@@ -24,9 +24,7 @@ ${valueType(wide)}
 fn between(a: T, b: T, weight: f32) -> T { return a * (1.0 - weight) + b * weight; }
 fn row_at(start: u32, w: vec2u, weight: f32) -> T { return between(x[start + w.x], x[start + w.y], weight); }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i >= params.size) { return; }
   let position = i / params.channels;
   let row = position / params.width;
@@ -58,7 +56,7 @@ export const webgpu: WebGpuOf<ResizeTrilinear> = ({ inputs: { x }, y, params: { 
       variant: { wide },
       bindings: { x, y, ...tapTables(x.shape, size, strides) },
       params: { size: elements, channels: x.shape[3]! / unit, frames, height, width },
-      workgroups: foldWorkgroups('resizeTrilinear', Math.ceil(elements / 64), capabilities),
+      workgroups: gridOf('resizeTrilinear', elements, capabilities),
     },
   ];
 };

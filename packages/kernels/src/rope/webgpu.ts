@@ -1,11 +1,9 @@
 // WGSL of rope: an invocation makes one quad of the output, or one element where rows are not made of quads.
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Rope } from './contract.ts';
-
-const LANES = 64;
 
 const program: WgslProgram<{ readonly wide: boolean }> = {
   name: 'rope',
@@ -23,9 +21,7 @@ const program: WgslProgram<{ readonly wide: boolean }> = {
   source: ({ wide }) => /* wgsl */ `
 ${WORKGROUP_INDEX}
 ${valueType(wide)}
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * ${LANES}u + lane;
+${MAIN}
   if (i >= params.size) { return; }
   let row = i / params.features;
   let feature = i - row * params.features;
@@ -64,7 +60,7 @@ export const webgpu: WebGpuOf<Rope> = ({ inputs: { x, cos, sin }, y }, capabilit
         y: range.window(y, tokenBytes),
       },
       params: { size, heads, features: features / unit, columns: columns / unit },
-      workgroups: foldWorkgroups('rope', Math.ceil(size / LANES), capabilities),
+      workgroups: gridOf('rope', size, capabilities),
     };
   });
 };

@@ -1,6 +1,6 @@
 // WGSL of SwiGLU: one quad (or one element, when rows do not consist of whole quads) per invocation.
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { SILU, valueType } from '../support/wgsl/functions.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Swiglu } from './contract.ts';
@@ -16,9 +16,7 @@ const program: WgslProgram<{ readonly wide: boolean }> = {
 ${WORKGROUP_INDEX}
 ${valueType(wide)}
 ${SILU}
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * 64u + lane;
+${MAIN}
   if (i < params.size) {
     let gate = i + i / params.features * params.features;
     y[i] = silu(x[gate]) * x[gate + params.features];
@@ -36,6 +34,6 @@ export const webgpu: WebGpuOf<Swiglu> = ({ inputs: { x }, y }, capabilities) => 
     variant: { wide },
     bindings: { x: range.window(x, 8 * features), y: range.window(y, 4 * features) },
     params: { size: range.count * step, features: step },
-    workgroups: foldWorkgroups('swiglu', Math.ceil((range.count * step) / 64), capabilities),
+    workgroups: gridOf('swiglu', range.count * step, capabilities),
   }));
 };

@@ -13,7 +13,7 @@ import type {
   WasmKernel,
   WgslProgram,
 } from '@magi1/tensor';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../wgsl/dispatch.ts';
 import { valueType } from '../wgsl/functions.ts';
 import { rowRanges } from '../wgsl/row-ranges.ts';
 
@@ -57,7 +57,7 @@ export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<R
         variant,
         bindings: Object.fromEntries(tensors.map(([name, tensor]) => [name, range.window(tensor, 16)])),
         params: { quads: range.count, ...op.scalarValues?.(params) },
-        workgroups: foldWorkgroups(op.name, Math.ceil(range.count / LANES), capabilities),
+        workgroups: gridOf(op.name, range.count, capabilities),
       }));
     },
     wasm({ inputs, y, params }) {
@@ -81,8 +81,6 @@ function inputsOf<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>
   return op.inputs.filter((name) => op.reads?.(variant, name) ?? true);
 }
 
-const LANES = 64;
-
 function wgslProgram<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>): WgslProgram<V> {
   return {
     name: op.name,
@@ -99,9 +97,7 @@ ${valueType(true)}
 ${op.functions?.(variant) ?? ''}
 fn apply(${inputs.map((name) => `${name}: T`).join(', ')}) -> T { return ${op.wgsl(variant)}; }
 
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * ${LANES}u + lane;
+${MAIN}
   if (i < params.quads) { output[i] = apply(${inputs.map((name) => `${name}[i]`).join(', ')}); }
 }
 `;

@@ -21,6 +21,18 @@ export const WORKGROUP_INDEX = /* wgsl */ `
 fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
 `;
 
+/** Invocations of a workgroup of `MAIN`. */
+const LANES = 64;
+
+/** Begins `main` of a program in which every invocation does the same: `i` is its number, from 0 to past the last. */
+export const MAIN = /* wgsl */ `@compute @workgroup_size(${LANES})
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * ${LANES}u + lane;`;
+
+/** Workgroups for so many invocations of `MAIN`. */
+export const gridOf = (op: string, invocations: number, capabilities: WebGpuCapabilities): [number, number, number] =>
+  foldWorkgroups(op, Math.ceil(invocations / LANES), capabilities);
+
 /**
  * Lanes of a subgroup on a software adapter whose subgroups all have 4 or 8; else 0. There, programs without barriers were
  * measured 3 to 5 times as fast as tiled ones; on GPUs the opposite holds.

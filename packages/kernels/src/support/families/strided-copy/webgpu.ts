@@ -2,7 +2,7 @@
 import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
 import { MOST_LOOPS } from './loops.ts';
 import type { CopyLoop, StridedCopy } from './loops.ts';
-import { WORKGROUP_INDEX, foldWorkgroups } from '../../wgsl/dispatch.ts';
+import { MAIN, WORKGROUP_INDEX, gridOf } from '../../wgsl/dispatch.ts';
 import { rowRanges } from '../../wgsl/row-ranges.ts';
 import type { StridedRows } from '../../wgsl/row-ranges.ts';
 
@@ -11,8 +11,6 @@ type CopyVariant = { readonly loops: number; readonly wide: boolean };
 
 /** Most positions that an invocation copies. On software adapters finding the first takes longer than copying some. */
 const RUN = { software: 16, hardware: 4 };
-const LANES = 64;
-
 /** Loops by number, the innermost is 0. */
 const numbers = Array.from({ length: MOST_LOOPS }, (_, i) => i);
 
@@ -42,9 +40,7 @@ const program: WgslProgram<CopyVariant> = {
     const outerLoops = numbers.slice(1, loops).map(outerLoop).join('');
     return /* wgsl */ `
 ${WORKGROUP_INDEX}
-@compute @workgroup_size(${LANES})
-fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * ${LANES}u + lane;
+${MAIN}
   if (i >= params.invocations) { return; }
   var rest = i / params.runs;
   let first = i - rest * params.runs;
@@ -130,6 +126,6 @@ function dispatch(
         }),
       ),
     },
-    workgroups: foldWorkgroups(op, Math.ceil(invocations / LANES), capabilities),
+    workgroups: gridOf(op, invocations, capabilities),
   };
 }
