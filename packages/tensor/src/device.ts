@@ -52,12 +52,33 @@ export interface DeviceInfo {
   readonly memoryBudget?: number | undefined;
 }
 
+export interface DeviceOptions {
+  /** `auto`: a real GPU if there is one, else wasm. */
+  readonly backend?: 'auto' | Backend;
+  /** WebGPU only: part of the adapter's name; opening fails when no adapter has it. */
+  readonly adapter?: string;
+  /** wasm only: number of threads; all cores when left out. */
+  readonly threads?: number;
+  /** Bytes that tensors may take on the device. */
+  readonly memoryBudget?: number;
+  /** For tests, WebGPU and wasm: allocations start as NaN and are followed by this many guard bytes. */
+  readonly guardBytes?: number;
+  /** For tests, WebGPU only: a software adapter gets the kernels meant for hardware. */
+  readonly assumeHardware?: boolean;
+}
+
 export abstract class Device {
   abstract readonly backend: Backend;
   abstract readonly info: DeviceInfo;
   #inUse = 0;
   #peak = 0;
   #tensors = new Set<Tensor>();
+
+  /** Opens the backend that is asked for; with `auto`, a real GPU or else wasm. Throws Magi1Error. */
+  static async open(options: DeviceOptions = {}): Promise<Device> {
+    const { openDevice } = await import('./open.ts');
+    return openDevice(options);
+  }
 
   /**
    * A fresh buffer of at least `byteLength` bytes, contents undefined. Throws TensorTooLargeError where no empty device

@@ -1,5 +1,5 @@
 // How much memory this machine has left, as the system and a container's limits say it.
-import { isNode } from './wasm/features.ts';
+import { isNode } from './is-node.ts';
 
 export interface MachineMemory {
   /** Bytes that can be taken now. */

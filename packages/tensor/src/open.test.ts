@@ -1,8 +1,8 @@
 // What Device.open and the makers of tensors refuse, and in which words.
 import { availableParallelism } from 'node:os';
 import { describe, expect, test, vi } from 'vitest';
-import { Device } from './open.ts';
-import type { DeviceOptions } from './open.ts';
+import { Device } from './device.ts';
+import type { DeviceOptions } from './device.ts';
 
 describe('Device.open refuses', () => {
   test.each<[unknown, RegExp]>([
@@ -60,7 +60,7 @@ test('a page without SharedArrayBuffer can load every device and run wasm', asyn
   vi.resetModules();
   try {
     await import('./webgpu/device.ts');
-    const { Device } = await import('./open.ts');
+    const { Device } = await import('./device.ts');
     const device = await Device.open({ backend: 'wasm' });
     expect(device.info.limits['threads']).toBe(1);
     const x = device.tensor([1, 2], [2], 'f32');

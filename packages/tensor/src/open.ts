@@ -1,24 +1,7 @@
-// Device.open: chooses a backend. A real GPU first, then wasm; the reference only when asked for.
-import type { Backend, Device as AbstractDevice } from './device.ts';
+// Behind Device.open: chooses a backend. A real GPU first, then wasm; the reference only when asked for.
+import type { Device, DeviceOptions } from './device.ts';
 import { Magi1Error } from './errors.ts';
 import type { FoundAdapter } from './webgpu/adapter.ts';
-
-export interface DeviceOptions {
-  /** `auto`: a real GPU if there is one, else wasm. */
-  readonly backend?: 'auto' | Backend;
-  /** WebGPU only: part of the adapter's name; opening fails when no adapter has it. */
-  readonly adapter?: string;
-  /** wasm only: number of threads; all cores when left out. */
-  readonly threads?: number;
-  /** Bytes that tensors may take on the device. */
-  readonly memoryBudget?: number;
-  /** For tests, WebGPU and wasm: allocations start as NaN and are followed by this many guard bytes. */
-  readonly guardBytes?: number;
-  /** For tests, WebGPU only: a software adapter gets the kernels meant for hardware. */
-  readonly assumeHardware?: boolean;
-}
-
-export type Device = AbstractDevice;
 
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'];
 
@@ -60,7 +43,7 @@ function checkOptions(options: DeviceOptions): void {
   }
 }
 
-async function open(options: DeviceOptions = {}): Promise<Device> {
+export async function openDevice(options: DeviceOptions): Promise<Device> {
   checkOptions(options);
   const budget = options.memoryBudget === undefined ? {} : { memoryBudget: options.memoryBudget };
   switch (options.backend ?? 'auto') {
@@ -91,7 +74,7 @@ async function openWebGpu(found: FoundAdapter, reason: string, options: DeviceOp
   const { WebGpuDevice } = await import('./webgpu/device.ts');
   const { memoryBudget, guardBytes, assumeHardware } = options;
   const software = found.software && assumeHardware !== true;
-  return WebGpuDevice.open({ ...found, software }, { reason, memoryBudget, guardBytes });
+  return WebGpuDevice.create({ ...found, software }, { reason, memoryBudget, guardBytes });
 }
 
 async function openWasm(reason: string, options: DeviceOptions): Promise<Device> {
@@ -99,5 +82,3 @@ async function openWasm(reason: string, options: DeviceOptions): Promise<Device>
   const { threads, memoryBudget, guardBytes } = options;
   return new WasmDevice({ reason, threads, memoryBudget, guardBytes });
 }
-
-export const Device = { open };

@@ -1,5 +1,5 @@
 // What the operating system counts for this process.
-import { isNode } from './wasm/features.ts';
+import { isNode } from './is-node.ts';
 
 /**
  * Bytes: the most physical memory that this process has held since it started, host buffers, the wasm heap, a software

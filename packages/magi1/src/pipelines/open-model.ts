@@ -66,8 +66,8 @@ export async function openModel<Request extends GenerationOptions>(
   const parts = await openParts(source, options.dtype);
   await requireSpecialTokens(parts, request ?? {}, settings.specialTokens);
   options.signal?.throwIfAborted();
-  const ownsDevice = !isDevice(options.device);
-  const device = isDevice(options.device) ? options.device : await Device.open(options.device);
+  const ownsDevice = !(options.device instanceof Device);
+  const device = options.device instanceof Device ? options.device : await Device.open(options.device);
   let networks: Networks | undefined;
   try {
     networks = new Networks(
@@ -131,8 +131,4 @@ export function defaultsOf(source: ModelSource) {
   const { settings, plan } = planRequest({}, NO_PREFIX, contextOf(source));
   const { height, width } = settings;
   return { settings, plan, size: { height, width, prefixFrames: 0, texts: countTexts(settings, 1), loras: 0 } };
-}
-
-function isDevice(device: Device | DeviceOptions | undefined): device is Device {
-  return device !== undefined && 'execute' in device;
 }

@@ -5,7 +5,7 @@ import { scope } from '../scope.ts';
 import { HEAP_ALIGNMENT, HeapAllocator, alignUp } from '../wasm/heap.ts';
 import { ExternalBuffer, HEAP_BASE, HEAP_WEIGHT_LIMIT, HeapBuffer, PAGE } from '../wasm/memory.ts';
 import { SMALLEST_EXTERNAL, heapGrowth } from '../wasm/memory.ts';
-import { prepareStep } from '../wasm/step.ts';
+import { planStep } from '../wasm/plan.ts';
 import type { WebGpuCapabilities } from '../webgpu/kernel.ts';
 import { Memory } from '../webgpu/memory.ts';
 import type { GpuBuffer } from '../webgpu/memory.ts';
@@ -74,7 +74,7 @@ export class WasmRules implements Rules {
   }
   execute(op: AnyOp, call: OpCall): void {
     for (const step of op.wasm!(call)) {
-      const { heapBytes } = prepareStep(op.name, step, this.#threads);
+      const { heapBytes } = planStep(op.name, step, this.#threads);
       if (heapBytes > 0) this.#heap.free(this.#heap.allocate(heapBytes)!);
     }
   }

@@ -9,7 +9,7 @@ import { afterEach, expect, test } from 'vitest';
 import { DeviceLostError, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
 import { defineOp, runOp } from '../op.ts';
 import type { OpTypes } from '../op.ts';
-import { Device } from '../open.ts';
+import { Device } from '../device.ts';
 import type { Tensor } from '../tensor.ts';
 import { WasmDevice } from './device.ts';
 import type { WasmDeviceOptions } from './device.ts';
@@ -411,7 +411,7 @@ test('a program that forgets to dispose ends by itself', async () => {
     await writeFile(join(out, 'package.json'), '{ "type": "module" }');
     await writeFile(
       join(out, 'main.js'),
-      `import { Device } from './open.js';
+      `import { Device } from './device.js';
        const device = await Device.open({ backend: 'wasm', threads: 3 });
        const x = device.tensor([1, 2, 3], [3], 'f32');
        console.log([...(await x.read())].join());

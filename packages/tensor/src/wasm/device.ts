@@ -2,17 +2,18 @@
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { DeviceLostError, Magi1Error, OpError, OutOfMemoryError, TensorTooLargeError } from '../errors.ts';
+import { isNode } from '../is-node.ts';
 import { buffersOf } from '../op.ts';
 import type { AnyOp, OpCall } from '../op.ts';
 import { poison } from '../guard.ts';
 import { JobQueue } from '../queue.ts';
 import { Executor } from './executor.ts';
-import { describeFeatures, hasSharedMemory, hasSimd, isNode, relaxedSimdSupport } from './features.ts';
+import { describeFeatures, enableRelaxedSimd, hasSharedMemory, hasSimd } from './features.ts';
 import { HEAP_ALIGNMENT, alignUp } from './heap.ts';
 import type { WasmFeatures, WasmKernel, WasmStep } from './kernel.ts';
 import { ExternalBuffer, HeapBuffer, HEAP_WEIGHT_LIMIT, SMALLEST_EXTERNAL, WasmHeap } from './memory.ts';
-import { prepareStep } from './step.ts';
-import type { StepPlan } from './step.ts';
+import { planStep } from './plan.ts';
+import type { StepPlan } from './plan.ts';
 
 export interface WasmDeviceOptions {
   readonly reason: string;
@@ -48,7 +49,7 @@ export class WasmDevice extends Device {
     if (!hasSimd()) throw new Magi1Error('wasm: this engine has no WebAssembly SIMD');
     this.#shared = hasSharedMemory();
     const features: WasmFeatures = {
-      relaxedSimd: options.relaxedSimd !== false && relaxedSimdSupport(),
+      relaxedSimd: options.relaxedSimd !== false && enableRelaxedSimd(),
       sharedMemory: this.#shared,
     };
     const threads = threadCount(options.threads, this.#shared);
@@ -156,7 +157,7 @@ export class WasmDevice extends Device {
 
   #record(op: string, step: WasmStep, buffers: ReturnType<typeof buffersOf>): void {
     const compiled = this.#executor.kernel(step.kernel as WasmKernel, step.variant);
-    const plan = prepareStep(op, step, this.#executor.threads);
+    const plan = planStep(op, step, this.#executor.threads);
     // Tables, copies and scratch are taken and given back while recording: the queue's order keeps them apart.
     const address = plan.heapBytes === 0 ? 0 : this.#heap.allocator.allocate(plan.heapBytes);
     if (address === undefined) throw this.#heapFull(`${op} needs ${plan.heapBytes} bytes for tables and scratch`);

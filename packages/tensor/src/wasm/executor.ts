@@ -1,4 +1,5 @@
-// Runs prepared steps over their work items: on this thread, and on workers when there are any.
+// The last of three, after plan.ts and prepared.ts: runs prepared steps over their work items, on this thread and on
+// workers when there are any.
 import { DeviceLostError, Magi1Error } from '../errors.ts';
 import type { Variant } from '../kernel.ts';
 import { yieldToEventLoop } from '../queue.ts';

@@ -1,4 +1,5 @@
 // What the engine's wasm can do, found by validating tiny modules.
+import { isNode } from '../is-node.ts';
 import { section, sized, vector } from './encode.ts';
 import type { WasmFeatures } from './kernel.ts';
 
@@ -24,15 +25,11 @@ function hasRelaxedSimd(): boolean {
 }
 
 /** Turns relaxed SIMD on where the engine hides it behind a flag (Node 20), and says whether it is there. */
-export function relaxedSimdSupport(): boolean {
+export function enableRelaxedSimd(): boolean {
   if (hasRelaxedSimd()) return true;
   if (!isNode()) return false;
   process.getBuiltinModule('node:v8').setFlagsFromString('--experimental-wasm-relaxed-simd');
   return hasRelaxedSimd();
-}
-
-export function isNode(): boolean {
-  return typeof process === 'object' && typeof process.versions?.node === 'string';
 }
 
 /** Threads need memory that can be shared: in browsers only pages that are cross-origin isolated have it. */

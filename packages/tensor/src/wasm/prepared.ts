@@ -1,4 +1,4 @@
-// A step ready to run: a compiled kernel and plain numbers.
+// The second of three, between plan.ts and executor.ts: a step ready to run, a compiled kernel and plain numbers.
 import type { ExternalBuffer } from './memory.ts';
 
 /** A kernel that is ready to run on this thread. */

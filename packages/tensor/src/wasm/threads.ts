@@ -6,8 +6,8 @@
 // nobody waits for slow starters. Modules and external buffers arrive as messages; a worker that sees more messages
 // `posted` than it has handled goes back to its event loop to receive them.
 import { DeviceLostError, Magi1Error } from '../errors.ts';
+import { isNode } from '../is-node.ts';
 import { yieldToEventLoop } from '../queue.ts';
-import { isNode } from './features.ts';
 import type { ExternalBuffer } from './memory.ts';
 import { CONTROL_BYTES, FAULT_TEXT_BYTE, MAX_ARGS, WORD, WORKER_PROGRAM } from './worker-program.ts';
 import type { PreparedStep } from './prepared.ts';

@@ -1,5 +1,6 @@
 // Finds a WebGPU adapter and opens it: Dawn (npm `webgpu`) in Node, `navigator.gpu` in browsers.
 import { Magi1Error } from '../errors.ts';
+import { isNode } from '../is-node.ts';
 import type { WebGpuCapabilities } from './kernel.ts';
 
 /** WebGPU's numeric flags: their global objects do not exist in Node. */
@@ -42,7 +43,7 @@ const SOFTWARE = /swiftshader|llvmpipe|lavapipe|software|\bcpu\b|basic render/i;
 const SWIFTSHADER = '/usr/lib/chromium/vk_swiftshader_icd.json';
 
 function listingHint(names: readonly string[]): string {
-  if (!isNode) return 'The browser chooses the adapter';
+  if (!isNode()) return 'The browser chooses the adapter';
   const hint =
     '`magi1 info` lists adapters; on Linux VK_ADD_DRIVER_FILES=FILE.json adds a Vulkan driver to those of the system';
   const hidden =
@@ -62,8 +63,6 @@ export interface FoundAdapter {
 interface DawnModule {
   create(flags: string[]): GPU;
 }
-
-const isNode = typeof process !== 'undefined' && typeof process.versions?.node === 'string';
 
 const browserGpu = (): GPU | undefined =>
   typeof navigator !== 'undefined' && 'gpu' in navigator ? navigator.gpu : undefined;
@@ -89,7 +88,7 @@ async function gpuObject(adapter: string | undefined, zeroByLoop: boolean): Prom
   return instance;
 }
 
-const usesDawn = (): boolean => isNode && browserGpu() === undefined;
+const usesDawn = (): boolean => isNode() && browserGpu() === undefined;
 
 async function createDawn(flags: string[]): Promise<GPU> {
   // Not a literal: bundlers for browsers must not follow it.

@@ -52,7 +52,7 @@ export class WebGpuDevice extends Device {
   readonly #end: End = { disposed: false };
   #underWay: Promise<undefined>[] = [];
 
-  static async open(found: FoundAdapter, options: WebGpuOptions): Promise<WebGpuDevice> {
+  static async create(found: FoundAdapter, options: WebGpuOptions): Promise<WebGpuDevice> {
     return new WebGpuDevice(await openAdapter(found), found, options);
   }
 

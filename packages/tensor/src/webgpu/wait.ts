@@ -1,8 +1,8 @@
 // Waiting for the GPU. Dawn in Node polls on every turn of the event loop as long as a promise is pending, which costs
 // a core that a software adapter needs: the wait sleeps between turns, the longer the longer it lasts.
+import { isNode } from '../is-node.ts';
 import { yieldToEventLoop } from '../queue.ts';
 
-const canSleep = typeof process !== 'undefined' && typeof process.versions?.node === 'string';
 const LONGEST_SLEEP_MS = 1;
 /** Made when it is needed: pages that are not isolated have no shared memory, and do not sleep. */
 let sleeper: Int32Array<SharedArrayBuffer> | undefined;
@@ -24,7 +24,7 @@ export async function waitFor<T>(promise: Promise<T>, lost: Promise<never>, sign
     signal?.removeEventListener('abort', stop);
   });
   outcome.catch(() => undefined);
-  if (!canSleep) return outcome;
+  if (!isNode()) return outcome;
   const start = performance.now();
   while (!settled) {
     await yieldToEventLoop();

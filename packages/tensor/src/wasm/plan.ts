@@ -1,4 +1,5 @@
-// Turns an op's step into plain numbers: addresses, grain, and what the step needs of the heap while it runs.
+// The first of three: a step as an op gives it (WasmStep, kernel.ts) becomes a StepPlan while it is recorded: numbers, the
+// grain, and what it needs of the heap. When its turn comes, it is a PreparedStep (prepared.ts); the executor runs that.
 import { OpError } from '../errors.ts';
 import { describeSpec } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
@@ -40,7 +41,7 @@ const GRAINS_PER_THREAD = 8;
 /** Most bytes of a streamed argument in a thread's scratch, unless one item alone has more. */
 const STREAM_BYTES = 2 * 2 ** 20;
 
-export function prepareStep(op: string, step: WasmStep, threads: number): StepPlan {
+export function planStep(op: string, step: WasmStep, threads: number): StepPlan {
   const { items } = step;
   if (!Number.isInteger(items) || items < 0 || items > 0x3fffffff) throw new OpError(op, `${items} work items`);
   let heapBytes = 0;
