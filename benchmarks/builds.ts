@@ -11,7 +11,7 @@ export interface Build {
   readonly ops: readonly AnyOp[];
 }
 
-/** Throws Error where the folder is no built clone. */
+/** Throws Error where the folder is not a built clone. */
 export async function loadBuild(folder: string): Promise<Build> {
   const root = resolve(folder);
   const [tensorFile, kernelsFile] = ['tensor', 'kernels'].map((name) => join(root, 'packages', name, 'dist/index.js'));

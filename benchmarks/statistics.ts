@@ -44,7 +44,7 @@ export function medianInterval(values: readonly number[]): readonly [low: number
   return [sorted[k - 1]!, sorted[n - k]!];
 }
 
-/** Throws RangeError without values or with one that is no time. */
+/** Throws RangeError without values or with one that is not a time. */
 export function summarise(values: readonly number[]): Summary {
   if (values.some((value) => !(value >= 0 && Number.isFinite(value)))) {
     throw new RangeError(`summarise: not times: ${values.join(', ')}`);

@@ -138,7 +138,7 @@ export const BACKPORTS_FILE = '/etc/apt/sources.list.d/magi1-backports.sources';
  * @returns {{ steps: Step[] } | { impossible: string }}
  */
 export function planInstall({ osRelease, sources, mesaPolicy, missing, forceBackports = false }) {
-  if (!isDebianLike(osRelease)) return { impossible: 'this is no Debian system' };
+  if (!isDebianLike(osRelease)) return { impossible: 'this is not a Debian system' };
   /** @type {Step[]} */
   const before = [];
   /** @type {Step[]} */

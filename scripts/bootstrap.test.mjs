@@ -171,7 +171,7 @@ describe('planInstall', () => {
       impossible: 'no package source of this machine holds virginia',
     });
     expect(planInstall({ osRelease: { ID: 'fedora' }, sources: [], mesaPolicy: '', missing })).toEqual({
-      impossible: 'this is no Debian system',
+      impossible: 'this is not a Debian system',
     });
   });
 

@@ -9,7 +9,7 @@ import { foreground, ROOT, say, Stop } from './processes.mjs';
 const tool = (name, ...args) => foreground(process.execPath, [join(ROOT, 'node_modules', ...name.split('/')), ...args]);
 
 /**
- * The checks that are no tests; each counts as one.
+ * The checks other than tests; each counts as one.
  * @returns {{ name: string, run: () => Promise<boolean>, reuse?: RegExp }[]}
  */
 function checks() {

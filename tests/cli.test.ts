@@ -245,11 +245,11 @@ describe('--lora', () => {
       () => Promise.resolve(out('no.safetensors:0.5')),
       /no\.safetensors: .*(ENOENT|not exist|no such)/,
     ],
-    ['a weight that is no number', () => Promise.resolve(out('no.safetensors:half')), /no\.safetensors:half/],
+    ['a weight that is not a number', () => Promise.resolve(out('no.safetensors:half')), /no\.safetensors:half/],
     [
       'a layer that is not there',
       () => writeLora(out('stray.safetensors'), 'blocks.9.attn1.to_q'),
-      /stray\.safetensors: transformer\.blocks\.9\.attn1\.to_q is no linear layer of this model/,
+      /stray\.safetensors: transformer\.blocks\.9\.attn1\.to_q is not a linear layer of this model/,
     ],
     [
       'the wrong width',
@@ -327,7 +327,7 @@ describe('bad input ends with one line and a status that is not 0', () => {
     ['no output folder', () => generate(join(folder, 'none', 'x.mp4')), 1, /does not exist; create it first/],
     ['another format', () => generate(out('x.gif')), 1, /\.gif is not written/],
     ['no picture', () => generate(out('x.mp4'), '--contact-sheet', out('x.jpg')), 1, /a name ending in \.png expected/],
-    ['a taken name', () => generate(out('taken.mp4')), 1, /it exists and is no regular file/],
+    ['a taken name', () => generate(out('taken.mp4')), 1, /it exists and is not a regular file/],
     [
       'an odd size',
       () => ['generate', '--model', TINY_MODEL, '--prompt', 'x', '--output', out('x.mp4'), '--height', '100'],

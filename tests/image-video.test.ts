@@ -106,7 +106,7 @@ describe('image to video', () => {
     ['something else', { image: new Uint8Array(100).fill(7) }, /JPEG, PNG or WebP expected/],
     ['too few bytes', { image: { ...clip(1), data: new Uint8Array(5) } }, /got 5 bytes/],
     ['a clip', { image: clip(2) }, /image: .*2/],
-    ['a video too', { image: clip(1), video: clip(1) }, /video is no option here/],
+    ['a video too', { image: clip(1), video: clip(1) }, /unknown option video/],
   ];
   for (const [what, change, message] of bad) {
     it(`${what} is refused before any work`, async () => {
@@ -253,7 +253,7 @@ describe('video to video', () => {
     ['a prefix of none', { prefixFrames: 0 }, /prefixFrames: a whole number above 0 expected, got 0/],
     ['half a frame', { prefixFrames: 4.5 }, /prefixFrames: a whole number above 0 expected, got 4.5/],
     ['a prefix that fills no tile', { prefixFrames: 14 }, /prefixFrames: .*nearest valid: 12 and 16/],
-    ['an image too', { image: clip(1) }, /image is no option here/],
+    ['an image too', { image: clip(1) }, /unknown option image/],
     ['no end of it', { videoFrom: 'middle' }, /videoFrom: one of end, start expected, got "middle"/],
     ['no fit', { fit: 'squeeze' }, /fit: one of stretch, pad, crop expected, got "squeeze"/],
     ['no scaler', { scaler: 'fast' }, /scaler: one of accurate, original expected, got "fast"/],

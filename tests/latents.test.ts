@@ -42,7 +42,7 @@ describe('decodeLatents', () => {
   it('refuses values that fill no such shape', async () => {
     const values = new Float32Array(5);
     await expect(pipe.decodeLatents({ values, latentFrames: 1, height: 4, width: 4 })).rejects.toThrow(
-      /5 values are no latents of shape \[16, 1, 4, 4\]/,
+      /5 values are not latents of shape \[16, 1, 4, 4\]/,
     );
   });
 });

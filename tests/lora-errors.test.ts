@@ -44,7 +44,7 @@ describe('refused, with what is wrong', () => {
   it.each<[string, RegExp, Record<string, HostTensor>]>([
     [
       'modules that match nothing',
-      /text_encoder\.q is no linear layer.*transformer\.blocks\.0\.attn3\.to_q is no linear layer/,
+      /text_encoder\.q is not a linear layer.*transformer\.blocks\.0\.attn3\.to_q is not a linear layer/,
       {
         'transformer.blocks.0.attn3.to_q.lora_A.weight': factor(2, 192),
         'transformer.blocks.0.attn3.to_q.lora_B.weight': factor(192, 2),
@@ -54,7 +54,7 @@ describe('refused, with what is wrong', () => {
     ],
     [
       'a block that the model has not',
-      /transformer\.blocks\.99\.attn1\.to_q is no linear layer/,
+      /transformer\.blocks\.99\.attn1\.to_q is not a linear layer/,
       {
         'transformer.blocks.99.attn1.to_q.lora_A.weight': factor(2, 192),
         'transformer.blocks.99.attn1.to_q.lora_B.weight': factor(192, 2),
@@ -62,7 +62,7 @@ describe('refused, with what is wrong', () => {
     ],
     [
       'a norm',
-      /final_layernorm is no linear layer/,
+      /final_layernorm is not a linear layer/,
       {
         'videodit_blocks.final_layernorm.lora_A.weight': factor(2, 192),
         'videodit_blocks.final_layernorm.lora_B.weight': factor(192, 2),
@@ -84,8 +84,8 @@ describe('refused, with what is wrong', () => {
       { [`${q}.lora_A.weight`]: factor(2, 192), [`${q}.lora_B.weight`]: factor(192, 3) },
     ],
     ['half of a pair', /linear_qkv\.q has only lora_B/, { [`${q}.lora_B.weight`]: factor(192, 2) }],
-    ['other tensors', /dora_scale \[192,1\] is no factor of a LoRA/, { [`${q}.dora_scale`]: factor(192, 1) }],
-    ['a checkpoint', /x_embedder\.weight \[192\] is no factor/, { 'x_embedder.weight': factor(192) }],
+    ['other tensors', /dora_scale \[192,1\] is not a LoRA factor/, { [`${q}.dora_scale`]: factor(192, 1) }],
+    ['a checkpoint', /x_embedder\.weight \[192\] is not a LoRA factor/, { 'x_embedder.weight': factor(192) }],
   ])('%s', async (_, message, tensors) => {
     await expect(load(new Map([...good, ...Object.entries(tensors)]))).rejects.toThrow(message);
   });

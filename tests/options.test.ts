@@ -270,14 +270,14 @@ describe('bad requests', () => {
     [{ chunkPrompts: [{ prompt: 'rain' }] }, /chunkPrompts\[0\]: say the chunk or the second/],
     [{ chunkPrompts: [{ chunk: 1 }] }, /chunkPrompts\[0\]: give prompt or promptEmbeds/],
     [{ chunkPrompts: [{ chunk: -1, prompt: 'rain' }] }, /chunk: a whole number from 0 up expected, got -1/],
-    [{ chunkPrompts: [{ chunk: 1, prompt: 'rain', at: 3 }] }, /at is no option here/],
+    [{ chunkPrompts: [{ chunk: 1, prompt: 'rain', at: 3 }] }, /unknown option at/],
     [
       { chunkPrompts: [{ chunk: 0, prompt: 'rain' }] },
       /chunk 0 lies in the first chunk, which prompt describes; the video has no other/,
     ],
     [{ chunkPrompts: [{ chunk: 1, prompt: 'rain' }] }, /chunk 1 is past the end of the video, which has 1 chunk /],
     [{ chunkPrompts: [{ second: 1, prompt: 'rain' }] }, /second 1 is past the end/],
-    [{ image: 'x.png' }, /image is no option here/],
+    [{ image: 'x.png' }, /unknown option image/],
   ];
   for (const [change, message] of bad) {
     it(`${JSON.stringify(change, (_, value: unknown) => (value instanceof Float32Array ? '[...]' : value))} is refused`, async () => {

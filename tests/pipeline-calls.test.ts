@@ -239,7 +239,7 @@ describe('bad input is refused before any work', () => {
         [() => pipe.encodePrompt('a', null as never), /encodePrompt: an object of options expected, got null/],
         [() => pipe.encodePrompt('a', { maxSequenceLength: 1e9 }), /maxSequenceLength: a whole number from 1 to 128/],
         [() => pipe.encodePrompt('a', { signal: 5 } as never), /signal: an AbortSignal expected/],
-        [() => pipe.encodePrompt('a', { length: 5 } as never), /length is no option here/],
+        [() => pipe.encodePrompt('a', { length: 5 } as never), /unknown option length/],
         [() => pipe.decodeLatents(undefined as never), /decodeLatents: .* expected, got nothing/],
         [() => pipe.decodeLatents({ ...latents, values: [1] } as never), /decodeLatents: \{ values: Float32Array/],
         [() => pipe.decodeLatents(latents, { onProgress: 1 } as never), /onProgress: a function expected/],
@@ -254,7 +254,7 @@ describe('bad input is refused before any work', () => {
 
   const options: [options: unknown, message: RegExp][] = [
     [null, /options: an object expected, got null/],
-    [{ memoryBudget: 5 }, /memoryBudget is no option here \(device, dtype, loras, environment, request/],
+    [{ memoryBudget: 5 }, /unknown option memoryBudget \(known: device, dtype, loras, environment, request/],
     [{ device: null }, /device: an open device, or an object .* expected, got null/],
     [{ device: 'wasm' }, /device: an open device, .* got "wasm"/],
     [{ signal: true }, /signal: an AbortSignal expected, got true/],
@@ -263,7 +263,7 @@ describe('bad input is refused before any work', () => {
     [{ environment: {} }, /environment: what readEnvironment gives expected/],
     [{ loras: 'x' }, /loras: a list expected/],
     [{ loras: [{ path: 'x' }] }, /loras\[0\]: source: a path or bytes expected, got nothing/],
-    [{ loras: [{ source: 'x', scale: 2 }] }, /loras\[0\]: scale is no option here/],
+    [{ loras: [{ source: 'x', scale: 2 }] }, /loras\[0\]: unknown option scale/],
   ];
   it.each(options)('by fromPretrained: %j', async (given, message) => {
     await expect(Magi1Pipeline.fromPretrained(POCKET_MODEL, given as never)).rejects.toThrow(message);

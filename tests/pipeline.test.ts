@@ -293,7 +293,7 @@ describe('bad requests', () => {
     [{ seed: 1.5 }, /seed: a whole number expected, got 1.5/],
     [{ latents: new Float32Array(3) }, /latents: 1536 values expected, \[1, 16, 6, 4, 4\], got 3/],
     [{ specialTokens: { loud: true } }, /specialTokens: an object of static, /],
-    [{ guidance: 3 }, /guidance is no option here/],
+    [{ guidance: 3 }, /unknown option guidance/],
     [{ signal: 'now' }, /signal: an AbortSignal expected/],
   ];
   for (const [change, message] of bad) {

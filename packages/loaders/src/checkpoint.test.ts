@@ -101,7 +101,7 @@ describe('shards and index', () => {
     ],
     ['an empty index', { 'model.safetensors.index.json': index({}) }, /names no tensors/],
     ['an index without a map', { 'model.safetensors.index.json': '{}' }, /'weight_map'/],
-    ['an index that is no JSON', { 'model.safetensors.index.json': '{' }, /invalid JSON/],
+    ['an index that is not JSON', { 'model.safetensors.index.json': '{' }, /invalid JSON/],
     ['shards without an index', { 'model.safetensors.index.json': undefined }, /no index file/],
     ['two indices', { 'other.safetensors.index.json': index(MAP) }, /more than one index/],
     ['a corrupt compressed shard', { [`${SHARD_2}.zst`]: 'not zstd' }, /no zstd frame/],

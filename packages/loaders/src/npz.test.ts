@@ -100,7 +100,7 @@ test.each<[string, Uint8Array, RegExp]>([
   ['too much data', npy(header('<f4', '(1,)'), Float32Array.of(1, 2)), /needs 4 bytes, found 8/],
   ['a huge shape', npy(header('<f4', '(99999999999, 99999999999)'), new Uint8Array(0)), /needs too many bytes/],
   ['a negative shape', npy(header('<f4', '(-1,)'), Float32Array.of(1)), /unsupported/],
-  ['a shape that is no tuple', npy(header('<f4', '(1)'), Float32Array.of(1)), /no tuple/],
+  ['a shape that is not a tuple', npy(header('<f4', '(1)'), Float32Array.of(1)), /not a tuple/],
   [
     'code in the header',
     npy(`{'descr': __import__('os').system('x'), 'fortran_order': False, 'shape': (1,)}`, Float32Array.of(1)),

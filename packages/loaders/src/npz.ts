@@ -139,7 +139,7 @@ function parseHeader(bytes: Uint8Array, what: string, bf16: boolean): NpyHeader 
   if (!descriptor?.startsWith("'") || (order !== 'True' && order !== 'False') || !dims?.startsWith('(')) {
     return fail(`bad .npy header ${quote(text)}`);
   }
-  if (/^\(\s*[0-9]+\s*\)$/.test(dims)) fail(`bad .npy header, shape ${dims} is no tuple`);
+  if (/^\(\s*[0-9]+\s*\)$/.test(dims)) fail(`bad .npy header, shape ${dims} is not a tuple`);
   const [, byteOrder = '', type = ''] = /^'([<>|])(\w+)'$/.exec(descriptor) ?? [];
   const dtype = bf16 && type === 'V2' ? 'bf16' : TYPES.get(type);
   // Only single bytes, and opaque ones, have no order.

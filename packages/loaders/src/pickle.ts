@@ -294,7 +294,7 @@ export function readPickle(bytes: Uint8Array, hooks: PickleHooks, what: string):
         // STACK_GLOBAL
         const name = pop();
         const module = pop();
-        if (typeof name !== 'string' || typeof module !== 'string') return fail('global whose name is no string');
+        if (typeof name !== 'string' || typeof module !== 'string') return fail('global whose name is not a string');
         stack.push(hooks.global(`${module}.${name}`));
         break;
       }

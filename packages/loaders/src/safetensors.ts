@@ -116,7 +116,7 @@ function parseEntry(name: string, key: string, value: JsonValue): SafetensorsEnt
   }
   if (end < start) fail(`data_offsets end before they begin: [${start}, ${end}]`);
   const byteLength = tensorByteLength(dtype, shape);
-  if (byteLength === undefined) return fail(`shape [${shape}] of ${dtype} is no valid size`);
+  if (byteLength === undefined) return fail(`shape [${shape}] of ${dtype} is not a valid size`);
   if (byteLength !== end - start) {
     fail(`shape [${shape}] of ${dtype} needs ${byteLength} bytes, data_offsets give ${end - start}`);
   }

@@ -18,7 +18,7 @@ import { openZip, readZipEntry, zipEntrySource } from './zip.ts';
 export interface TorchOptions {
   /**
    * Check every record against the archive's CRC-32 (default; storages when they are read from start to end). PyTorch
-   * can be told to write no checksums; files of which none has one are read without.
+   * can be told to write no checksums; files without any are accepted.
    */
   readonly crc?: boolean;
 }
@@ -44,7 +44,7 @@ const MAX_PICKLE = 64 << 20;
 const PIECE = 1 << 20;
 
 /**
- * Opens a torch checkpoint. Names of nested containers are joined with dots; values that are no tensors are ignored.
+ * Opens a torch checkpoint. Names of nested containers are joined with dots; values other than tensors are ignored.
  * @throws FileFormatError when the file is neither format, is corrupt, or its pickle asks for anything but tensors.
  */
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TensorFile> {

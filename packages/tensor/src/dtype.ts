@@ -27,7 +27,7 @@ export type HostArray = HostArrays[DType];
 
 export const isDType = (dtype: unknown): dtype is DType => typeof dtype === 'string' && Object.hasOwn(DTYPES, dtype);
 
-/** Refuses what is no dtype, and names the argument where it was left out. */
+/** Refuses what is not a dtype, and names the argument where it was left out. */
 export function checkDType(what: string, dtype: unknown): void {
   if (isDType(dtype)) return;
   const got = dtype === undefined ? 'it is missing' : `got ${JSON.stringify(dtype)}`;

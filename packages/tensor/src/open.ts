@@ -20,7 +20,7 @@ const wholeNumber = (value: unknown, low: number, high: number): boolean =>
 
 const shown = (value: unknown): string => (typeof value === 'string' ? `"${value}"` : String(value));
 
-/** Throws Magi1Error for what is no option, for a value that is none of its option's, and for options that exclude each other. */
+/** Throws Magi1Error for unknown options, for values that an option does not take, and for options that exclude each other. */
 function checkOptions(options: DeviceOptions): void {
   if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
     throw new Magi1Error(`Device.open: an object of options expected, got ${shown(options)}`);

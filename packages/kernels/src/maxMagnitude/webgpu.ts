@@ -1,4 +1,4 @@
-// WGSL of maxMagnitude: an invocation has a stretch to itself. Bound as words, since NaN is no number to a shader.
+// WGSL of maxMagnitude: an invocation has a stretch to itself. Bound as words, since shaders may assume that there is no NaN.
 import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX, foldWorkgroups } from '../support/wgsl/dispatch.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';

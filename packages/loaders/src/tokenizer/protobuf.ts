@@ -14,7 +14,7 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
-/** Reads the fields of one message in file order. @throws FileFormatError naming `file` where the bytes are no message. */
+/** Reads the fields of one message in file order. @throws FileFormatError naming `file` where the bytes are not a message. */
 export function* protobufFields(bytes: Uint8Array, file: string): Generator<ProtobufField> {
   let at = 0;
   const fail = (what: string): never => {

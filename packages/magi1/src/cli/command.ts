@@ -106,7 +106,7 @@ function joinValues(args: readonly string[], options: Readonly<Record<string, Op
   return joined;
 }
 
-/** `--output_path=x` -> `--output=x`; what is no option stays as it was typed. */
+/** `--output_path=x` -> `--output=x`; what is not an option stays as it was typed. */
 function modernName(arg: string, options: Readonly<Record<string, OptionSpec>>): string {
   const match = /^--([a-z0-9_-]+)(=[^]*)?$/.exec(arg);
   if (match === null) return arg;

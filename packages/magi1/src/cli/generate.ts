@@ -42,7 +42,7 @@ export const generate: Command = {
       help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',
     },
     overwrite: { help: 'replace an output that exists, once the new one is whole' },
-    'contact-sheet': { value: 'FILE.png', help: 'also a picture of up to 12 frames, for a look' },
+    'contact-sheet': { value: 'FILE.png', help: 'also write up to 12 frames as one picture' },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
     lora: {

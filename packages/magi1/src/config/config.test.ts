@@ -148,7 +148,7 @@ describe('readEnvironment', () => {
     ]);
   });
 
-  it('refuses a scale that is no number', () => {
+  it('refuses a scale that is not a number', () => {
     expect(readEnvironment({ prev_chunks_scale: '0.4', SPECIAL_TOKEN_PATH: 'a.npz' })).toMatchObject({
       prevChunksScale: 0.4,
       specialTokenPath: 'a.npz',

@@ -39,7 +39,7 @@ const TRUE_WORDS = new Set(['1', 'true', 'yes', 'y', 'on', 'enabled']);
 
 /**
  * Reads PAD_*, NEG_PROMPT, SPECIAL_TOKEN_PATH, prev_chunks_scale and OFFLOAD_*; everything else is left alone.
- * @throws ConfigError if prev_chunks_scale is no number
+ * @throws ConfigError if prev_chunks_scale is not a number
  */
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
   const on = (name: string): boolean => TRUE_WORDS.has((env[name] ?? '').trim().toLowerCase());

@@ -16,7 +16,7 @@ export interface Magi1Config {
   readonly engine_config: EngineConfig;
   /** Keys of the file that no one reads, as dotted paths. */
   readonly unknownKeys: readonly string[];
-  /** What a user should be told once: unknown keys, settings without effect here. */
+  /** Warnings, shown once: unknown keys, settings without effect here. */
   readonly notes: readonly string[];
 }
 

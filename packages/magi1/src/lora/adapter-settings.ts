@@ -12,7 +12,7 @@ interface PatternRow {
 }
 
 const MAX_KEYS = 10_000;
-/** Initialisations that take the first factors out of the base weights: these factors go with those other weights. */
+/** Initialisations that take the first factors out of the base weights: these factors belong to those other weights. */
 const CHANGES_BASE = /^(pissa(_niter_\d+)?|corda|olora|loftq|lora_ga)$/i;
 /** Settings under which the factors alone are not what the adapter does. */
 const OTHER_METHODS = [
@@ -51,7 +51,7 @@ export class AdapterSettings {
    * What B A of a module is multiplied by: alpha / rank (its root where the adapter was trained so); alpha is the rank
    * where nothing is said.
    * @param own alpha among the tensors
-   * @returns the fault, as text, where that is no finite number
+   * @returns the fault, as text, where that is not a finite number
    */
   strength(module: string, rank: number, own: number | undefined): number | string {
     const declared = this.#find(this.#ranks, module) ?? this.#number('r');
@@ -59,7 +59,7 @@ export class AdapterSettings {
     const alpha =
       own ?? this.#find(this.#alphas, module) ?? this.#number('lora_alpha') ?? this.#number('ss_network_alpha') ?? rank;
     const scale = this.#setting('use_rslora') === true ? alpha / Math.sqrt(rank) : alpha / rank;
-    return Number.isFinite(scale) ? scale : `${module}: alpha ${alpha} is no finite number`;
+    return Number.isFinite(scale) ? scale : `${module}: alpha ${alpha} is not a finite number`;
   }
 
   notes(): string[] {

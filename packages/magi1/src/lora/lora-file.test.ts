@@ -99,7 +99,7 @@ describe('refused', () => {
     ['no object', { rank_pattern: [1] }, /rank_pattern: an object expected, got a list/],
     ['an infinite alpha', { lora_alpha: Infinity }, /lora_alpha: a finite number expected, got Infinity/],
     ['an alpha that is a word', { lora_alpha: 'much' }, /lora_alpha: a finite number expected, got "much"/],
-    ['a broken expression', { alpha_pattern: { '(q': 3 } }, /alpha_pattern "\(q": no regular expression/],
+    ['a broken expression', { alpha_pattern: { '(q': 3 } }, /alpha_pattern "\(q": not a regular expression/],
     ['another method', { peft_type: 'LOHA' }, /peft_type is "LOHA", "LORA" expected/],
     ['DoRA', { use_dora: true }, /use_dora is set/],
     ['activated LoRA', { alora_invocation_tokens: [1, 2] }, /alora_invocation_tokens is set/],
@@ -109,7 +109,7 @@ describe('refused', () => {
 
   it.each([Number.NaN, Infinity])('tensors with %d, by name', (value) => {
     const alpha: HostTensor = { dtype: 'f32', shape: [], data: Float32Array.of(value) };
-    expect(() => parse({ q: 2 }, {}, [['q.alpha', alpha]])).toThrow(/q: alpha (NaN|Infinity) is no finite number/);
+    expect(() => parse({ q: 2 }, {}, [['q.alpha', alpha]])).toThrow(/q: alpha (NaN|Infinity) is not a finite number/);
     const b = factor(8, 2);
     b.data[5] = value;
     expect(() => parse({ q: 2 }, {}, [['q.lora_B.weight', b]])).toThrow(/q\.lora_B\.weight is not finite.*at index 5/);

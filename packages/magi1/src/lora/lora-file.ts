@@ -45,7 +45,7 @@ export interface ParsedLora {
 }
 
 /**
- * @throws FileFormatError naming the tensors that are no LoRA's, lone factors, factors of different rank, values that are
+ * @throws FileFormatError naming tensors that do not belong to a LoRA, lone factors, factors of different rank, values that are
  * not finite, and settings that are malformed or ask for more than the factors
  */
 export function parseLora({ name: source, tensors, settings, settingsFrom }: LoraSource): ParsedLora {
@@ -70,7 +70,7 @@ export function parseLora({ name: source, tensors, settings, settingsFrom }: Lor
     } else if (alpha !== null && tensor.data.length === 1) {
       module(alpha[1]!).alpha = isFloat(tensor.dtype) ? toFloat32(tensor.dtype, tensor.data)[0]! : tensor.data[0]!;
     } else {
-      faults.push(`${name} [${tensor.shape.join(',')}] is no factor of a LoRA`);
+      faults.push(`${name} [${tensor.shape.join(',')}] is not a LoRA factor`);
     }
   }
   const modules: LoraModule[] = [];

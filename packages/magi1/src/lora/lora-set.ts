@@ -138,7 +138,7 @@ export class LoraSet {
 
   /**
    * Reads a LoRA: a safetensors or torch file, a folder with one, or the bytes of a safetensors file.
-   * @throws Magi1Error naming modules that are no linear layer of the model, and factors of the wrong width
+   * @throws Magi1Error naming modules that are not linear layers of the model, and factors of the wrong width
    */
   async load(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
     const { name = 'default', weight = 1 } = options;

@@ -46,7 +46,9 @@ describe('modulePattern', () => {
   it.each(['(', ')', 'a**', '[a', '*', 'a{3,2}', '\\', '(?i)q', '(a)\\1', '(?P=a)', 'a*+', '\\y', 'a{9999}'])(
     'refuses %s, naming it',
     (key) => {
-      expect(() => modulePattern(key, 'alpha_pattern "k"')).toThrow(/^alpha_pattern "k": no regular expression that/);
+      expect(() => modulePattern(key, 'alpha_pattern "k"')).toThrow(
+        /^alpha_pattern "k": not a regular expression that/,
+      );
     },
   );
 

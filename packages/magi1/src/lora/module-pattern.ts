@@ -44,7 +44,7 @@ const MAX_REPEATS = 1000;
  * Whether PEFT takes a key of `rank_pattern` or `alpha_pattern` for a module of this name.
  * @param what names the key in messages
  * @returns a function of `moduleName(name)`
- * @throws FileFormatError for what is no regular expression of Python, or one with references or inline flags
+ * @throws FileFormatError for what is not a regular expression of Python, or one with references or inline flags
  */
 export function modulePattern(key: string, what: string): (name: ModuleName) => boolean {
   const whole = new Parser(`(.*\\.)?(${key})$`, what).parse();
@@ -158,7 +158,7 @@ class Parser {
   }
 
   #fail(problem: string): never {
-    throw new FileFormatError(`${this.#what}: no regular expression that is understood here: ${problem}`);
+    throw new FileFormatError(`${this.#what}: not a regular expression that is supported: ${problem}`);
   }
 
   #take(text: string): boolean {
@@ -202,13 +202,13 @@ class Parser {
     if (this.#take('*')) return [0, Infinity];
     if (this.#take('+')) return [1, Infinity];
     if (this.#take('?')) return [0, 1];
-    // A brace that is no count stands for itself.
+    // A brace that is not a count stands for itself.
     const found = /^\{(\d*)(,?)(\d*)\}/.exec(this.#chars.slice(this.#at, this.#at + 20).join(''));
     if (found === null || found[0] === '{}') return undefined;
     this.#at += found[0].length;
     const least = Number(found[1]);
     const most = found[2] === '' ? least : found[3] === '' ? Infinity : Number(found[3]);
-    if (most < least) this.#fail(`${found[0]} is no range`);
+    if (most < least) this.#fail(`${found[0]} is not a range`);
     if (least > MAX_REPEATS || (most !== Infinity && most > MAX_REPEATS))
       this.#fail(`more than ${MAX_REPEATS} repeats`);
     return [least, most];

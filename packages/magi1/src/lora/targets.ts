@@ -17,7 +17,7 @@ export interface LoraLayer {
 
 /**
  * The layers that the modules of a LoRA stand for.
- * @throws Magi1Error naming every module that is no linear layer here, and every factor of the wrong width
+ * @throws Magi1Error naming every module that is not a linear layer of the model, and every factor of the wrong width
  */
 export function resolveLora(
   source: string,
@@ -31,7 +31,7 @@ export function resolveLora(
   for (const { name, a, b, scale } of modules) {
     const target = findTarget(name, linears);
     if (target === undefined) {
-      faults.push(`${name} is no linear layer of this model`);
+      faults.push(`${name} is not a linear layer of this model`);
       continue;
     }
     const part = typeof target === 'string' ? { weight: target, part: 0, parts: 1 } : target;

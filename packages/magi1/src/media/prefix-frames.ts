@@ -41,7 +41,7 @@ export function usablePrefixFrames(count: number, fps: number, from: 'start' | '
     );
   if (lostInTiles > 0 && whole > 0)
     notes.push(
-      `the last ${lostInTiles} of every ${tile} prefix frames are not seen: at ${fps} frames per second a tile is no multiple of ${PER_LATENT} frames`,
+      `the last ${lostInTiles} of every ${tile} prefix frames are not seen: at ${fps} frames per second a tile is not a multiple of ${PER_LATENT} frames`,
     );
   return { used, latentFrames, ...(notes.length > 0 ? { note: notes.join('; ') } : {}) };
 }

@@ -17,7 +17,7 @@ export const MAX_SIDE = 16384;
 /** Of one picture: beyond it, it is refused before it is decoded. */
 export const MAX_PIXELS = MAX_SIDE * MAX_SIDE;
 
-/** Whether an input is decoded frames; refuses what is no input at all. */
+/** Whether an input is decoded frames; refuses what is not an input at all. */
 export function isRgbFrames(what: string, input: MediaInput): input is RgbFrames {
   if (typeof input === 'object' && input !== null) {
     if ('data' in input) return true;

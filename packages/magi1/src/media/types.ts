@@ -60,7 +60,7 @@ export interface LoadedFrames extends RgbFrames {
   readonly shape?: Size | undefined;
   /** Frames of the whole clip at the rate it was read at, where it was read to its end. */
   readonly clipFrames?: number;
-  /** What a user should be told. */
+  /** Warnings. */
   readonly notes: readonly string[];
 }
 

@@ -29,7 +29,7 @@ export interface CheckedRequest {
   readonly prefix: Prefix;
   /** Runs that the request asks for. */
   readonly videos: number;
-  /** What a user should be told once. */
+  /** Warnings, shown once. */
   readonly notes: readonly string[];
 }
 

@@ -51,7 +51,7 @@ export function checkLatents(latents: Latents, channels: number): number[] {
   const whole = shape.every((extent) => Number.isInteger(extent) && extent > 0);
   if (!whole || values.length !== shape.reduce((product, extent) => product * extent, 1))
     throw new Magi1Error(
-      `decodeLatents: ${values.length} values are no latents of shape [${shape.slice(1).join(', ')}] (C, t, h, w)`,
+      `decodeLatents: ${values.length} values are not latents of shape [${shape.slice(1).join(', ')}] (C, t, h, w)`,
     );
   const fault = magnitudeFault(largestMagnitude(values));
   if (fault !== undefined) throw new Magi1Error(`decodeLatents: the values ${fault}`);

@@ -30,7 +30,7 @@ export interface ModelSource {
   readonly asOriginal: boolean;
 }
 
-/** Settings that are accepted and change nothing, and what else a user should be told once about config and environment. */
+/** Warnings about config and environment, shown once: settings that are accepted and change nothing, and others. */
 export function modelNotes({ config, environment }: ModelSource): string[] {
   const offload =
     'OFFLOAD_VAE_CACHE is without effect here: the VAE stays loaded, as each chunk is decoded when it is done';

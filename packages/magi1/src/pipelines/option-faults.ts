@@ -61,7 +61,7 @@ export function expected(name: string, what: string, value: unknown): Wording {
 export function unknownNames(given: object, known: readonly string[]): Wording[] {
   return Object.keys(given)
     .filter((name) => !known.includes(name))
-    .map((name) => worded`${name} is no option here (${known.join(', ')})`);
+    .map((name) => worded`unknown option ${name} (known: ${known.join(', ')})`);
 }
 
 /** Signal, listeners and the like, wherever they are taken. */

@@ -237,7 +237,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /**
    * Frames through the VAE, as a prefix is encoded: in tiles of half a second, times scale_factor.
-   * @throws Magi1Error for sides that are no multiples of 8, and where frames would be left over
+   * @throws Magi1Error for sides that are not multiples of 8, and where frames would be left over
    */
   async encodeFrames(pictures: RgbFrames, options: CallOptions = {}): Promise<Latents> {
     refuse('encodeFrames', optionFaults(options, []));

@@ -62,7 +62,7 @@ export interface Facts {
   readonly peakProcessBytes?: number;
   /** Passes of one chunk through the transformer: run, and what they would be if no pass were left out. */
   readonly chunkForwards: { readonly run: number; readonly full: number };
-  /** What a user should be told once. */
+  /** Warnings, shown once. */
   readonly notes: readonly string[];
 }
 

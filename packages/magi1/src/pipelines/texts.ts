@@ -194,7 +194,7 @@ function chunkPromptFault(part: unknown, limits: TextLimits): string | undefined
   if (typeof part !== 'object' || part === null) return `{ prompt, chunk or second } expected, got ${describe(part)}`;
   const { prompt, promptEmbeds, chunk, second } = part as ChunkPrompt;
   const unknown = Object.keys(part).filter((name) => !CHUNK_PROMPT_FIELDS.includes(name));
-  if (unknown.length > 0) return `${unknown.join(', ')} is no option here (${CHUNK_PROMPT_FIELDS.join(', ')})`;
+  if (unknown.length > 0) return `unknown option ${unknown.join(', ')} (known: ${CHUNK_PROMPT_FIELDS.join(', ')})`;
   if ((prompt === undefined) === (promptEmbeds === undefined)) return 'give prompt or promptEmbeds';
   if ((chunk === undefined) === (second === undefined)) return 'say the chunk or the second it starts at';
   if (chunk !== undefined && !(Number.isSafeInteger(chunk) && chunk >= 0))

@@ -1,4 +1,4 @@
-// trained.json beside a model's config: what a small model was trained on, so that users can be told what it knows.
+// trained.json beside a model's config: what a small model was trained on, so that messages can say what it knows.
 import { Magi1Error } from '@magi1/tensor';
 import { z } from 'zod';
 import { readJson } from '../checkpoint.ts';

@@ -37,7 +37,7 @@ export interface VerifyOptions {
 export interface Goldens {
   /** In the order of their paths. */
   readonly cases: readonly VerifyCase[];
-  /** Files that are no case, belong to none, and are no text, index, config or model file. */
+  /** Files that are neither a case nor part of one, nor a text, index, config or model file. */
   readonly unaccounted: readonly string[];
 }
 

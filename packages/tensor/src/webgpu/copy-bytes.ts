@@ -1,4 +1,4 @@
-// Copies bytes between buffers at offsets that are no multiples of four, which WebGPU's own copies refuse.
+// Copies bytes between buffers at offsets that are not multiples of four, which WebGPU's own copies refuse.
 import type { WgslProgram } from './kernel.ts';
 
 export const INVOCATIONS = 64;

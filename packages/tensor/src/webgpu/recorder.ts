@@ -153,7 +153,7 @@ export class Recorder {
 }
 
 export function translate(error: GPUError): Magi1Error {
-  // Not instanceof: Dawn's error classes are no globals in Node.
+  // Not instanceof: Dawn's error classes are not globals in Node.
   return error.constructor.name === 'GPUOutOfMemoryError'
     ? new OutOfMemoryError(`WebGPU: the adapter is out of memory: ${error.message}`)
     : new Magi1Error(`WebGPU: ${error.message}`);

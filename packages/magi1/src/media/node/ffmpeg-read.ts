@@ -28,7 +28,7 @@ export interface FrameSource {
 export interface SourceFacts {
   /** Of its pictures as they are meant to be seen: turned upright, with square pixels. */
   readonly shape: Size | undefined;
-  /** What a user should be told. */
+  /** Warnings. */
   readonly notes: readonly string[];
 }
 
@@ -102,7 +102,7 @@ export async function* decodeFrames(
       throw new Magi1Error(
         `${what}: ffmpeg gave ${frames * frameBytes + filled} bytes, no multiple of ${frameBytes} for ${size.width}x${size.height}`,
       );
-    // It reports damage and goes on where a decoder can conceal it; within what was asked for that is no good picture.
+    // It reports damage and goes on where a decoder can conceal it; within the requested range a concealed frame is not good enough.
     if (log.damage !== undefined && frames < (maxFrames ?? Infinity))
       throw new FileFormatError(`${what}: it is damaged or truncated after ${frames} frames: ${log.damage}`);
     return { shape: log.shape, notes: log.startNotes };

@@ -11,6 +11,6 @@ export interface FrameSink {
   finish(): Promise<number>;
   /** The run is given up: an encoder that hangs is not waited for as long as before. */
   hurry?(): void;
-  /** Ends early, also after an error; gives the frames that can be played. Rejects only where none can be told. */
+  /** Ends early, also after an error; gives the frames that can be played. Rejects only where that is unknown. */
   stop(): Promise<number>;
 }

@@ -134,7 +134,7 @@ export function readSidecar(path: string): Sidecar | undefined {
 function checkExisting({ kind, what, real, sidecar, overwrite, earlier }: Target): void {
   const there = statOf(real);
   if (there !== undefined && kind !== 'png' && !there.isFile())
-    throw new Magi1Error(`${what}: it exists and is no regular file; name another file`);
+    throw new Magi1Error(`${what}: it exists and is not a regular file; name another file`);
   if (there !== undefined && kind === 'png' && !there.isDirectory())
     throw new Magi1Error(`${what}: a file of that name exists; name a folder, or a file ending in .mp4`);
   const facts = kind !== 'picture' && exists(sidecar);

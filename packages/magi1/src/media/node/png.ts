@@ -1,4 +1,4 @@
-// Frames as PNG files: a folder of single frames, and a contact sheet for a look at many at once.
+// Frames as PNG files: a folder of single frames, and a contact sheet that shows many at once.
 import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';

@@ -32,7 +32,7 @@ export async function checkFile(what: string, path: string): Promise<number> {
   try {
     const facts = await stat(path);
     if (!facts.isFile())
-      throw new FileFormatError(`${what}: it is ${facts.isDirectory() ? 'a folder' : 'no regular file'}`);
+      throw new FileFormatError(`${what}: it is ${facts.isDirectory() ? 'a folder' : 'not a regular file'}`);
     size = facts.size;
     await (await open(path, 'r')).close();
   } catch (error) {
