@@ -7,11 +7,20 @@ import { Device, hostArray, scope, toFloat32 } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
 import { loadNetwork, openNetwork } from '../packages/magi1/src/checkpoint.ts';
-import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
+import { VAE_LAYOUTS, transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
+import type { Layout } from '../packages/magi1/src/layouts/index.ts';
 import { LoraSet, loraNotes } from '../packages/magi1/src/lora/index.ts';
 import { keepView, observe, Params } from '../packages/magi1/src/nn/index.ts';
+import type { NetworkDefinition } from '../packages/magi1/src/nn/index.ts';
+import { parseT5Config } from '../packages/magi1/src/t5/config.ts';
+import { t5Network } from '../packages/magi1/src/t5/encoder.ts';
+import type { T5Encoder } from '../packages/magi1/src/t5/encoder.ts';
+import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
+import { vaeNetwork } from '../packages/magi1/src/vae/vit-vae.ts';
+import type { ViTVae } from '../packages/magi1/src/vae/vit-vae.ts';
 import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
 import { VideoDiT, transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
+import { TINY_MODEL } from './support/cli.ts';
 import { readSafetensors } from './support/safetensors-lite.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
 
@@ -389,6 +398,71 @@ describe('a LoRA', () => {
     await loras.attach(dit, restoreFrom(TINY));
     expect(await forward(dit)).toEqual(plain);
     dit.dispose();
+  });
+});
+
+describe('on the other networks', () => {
+  const read = (path: string): unknown => JSON.parse(readFileSync(join(TINY_MODEL, path, 'config.json'), 'utf8'));
+
+  /** Plain, at run time and fused; what `module` names is [outputs, inputs]. */
+  async function forwards<N extends { readonly params: Params; dispose(): void }>(
+    folder: string,
+    definition: NetworkDefinition<N>,
+    layouts: readonly Layout[],
+    [module, outputs, inputs]: readonly [string, number, number],
+    run: (network: N) => Promise<Tensor>,
+  ): Promise<Float32Array[]> {
+    const network = await loadNetwork(folder, definition, device, f32);
+    const restore = () => Promise.reject(new Error('nothing was fused'));
+    const loras = new LoraSet(
+      Params.record((p) => definition.build(p)),
+      layouts,
+    );
+    const tensors = new Map([
+      [`${module}.lora_A.weight`, random(0.2, 2, inputs)],
+      [`${module}.lora_B.weight`, random(0.2, outputs, 2)],
+    ]);
+    const results: Float32Array[] = [];
+    const step = async () => {
+      await loras.attach(network, restore);
+      using out = await run(network);
+      results.push(await out.toFloat32());
+    };
+    await step();
+    await loras.load(await encodeSafetensors(tensors));
+    await step();
+    loras.fuse();
+    await step();
+    network.dispose();
+    return results;
+  }
+
+  const expectAlike = ([plain, atRunTime, fused]: readonly Float32Array[]) => {
+    expect(relativeL2(atRunTime!, plain!)).toBeGreaterThan(1e-3);
+    expect(relativeL2(fused!, atRunTime!)).toBeLessThan(1e-5);
+  };
+
+  it.each([
+    ['decoder.blocks.0.attn.qkv', 3],
+    ['decoder.blocks.0.attn.to_k', 1],
+  ])('the VAE: %s', async (module, parts) => {
+    const vae = parseVaeConfig(read('vae'), 'vae');
+    const latent = device.tensor(seededNoise(3, vae.z_chans * 2 * 4 * 4, 0), [1, vae.z_chans, 2, 4, 4], 'f32');
+    const layer = [module, parts * vae.embed_dim, vae.embed_dim] as const;
+    const decode = (network: ViTVae) => network.decode(latent);
+    expectAlike(await forwards(join(TINY_MODEL, 'vae'), vaeNetwork(vae), VAE_LAYOUTS, layer, decode));
+    latent.dispose();
+  });
+
+  it('the text encoder', async () => {
+    const folder = 't5/t5-v1_1-xxl';
+    const t5 = parseT5Config(read(folder), 't5');
+    const name = 'encoder';
+    const layer = [`${name}.block.1.layer.1.DenseReluDense.wo`, t5.d_model, t5.d_ff] as const;
+    const ids = Int32Array.of(3, 1, 4, 1, 5);
+    const encode = (network: T5Encoder) => network.encode(ids, new Int32Array(5).fill(1));
+    const layouts = [{ name, rows: [[name, name]] }] as const;
+    expectAlike(await forwards(join(TINY_MODEL, folder), t5Network(t5), layouts, layer, encode));
   });
 });
 
