@@ -41,10 +41,10 @@ export { copyRows } from './copyRows/index.ts';
 
 // Video and sampler.
 export { framesToUint8, framesToUint8Op, uint8ToVideo, uint8ToVideoOp } from './frames/index.ts';
-export { resizeOp, resizeTrilinear } from './resize/index.ts';
-export type { ResizeParams } from './resize/contract.ts';
-export { blendEdges, blendOp } from './blend/index.ts';
-export type { BlendParams } from './blend/contract.ts';
+export { resizeOp, resizeTrilinear } from './resizeTrilinear/index.ts';
+export type { ResizeParams } from './resizeTrilinear/contract.ts';
+export { blendEdges, blendOp } from './blendEdges/index.ts';
+export type { BlendParams } from './blendEdges/contract.ts';
 export { eulerStep, eulerStepOp } from './eulerStep/index.ts';
 export type { EulerStepParams } from './eulerStep/index.ts';
 export { guidance, guidanceOp } from './guidance/index.ts';
