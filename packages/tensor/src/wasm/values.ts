@@ -1,11 +1,72 @@
 // Typed wasm expressions. A value is the code that computes it: it runs at every place where it is used, so a result
 // that is used twice, or must be taken before something changes, goes through `k.let` or `k.var` (emitter.ts).
+// What an instruction does stands in a table per kind of value: the operands beside the value itself, the kind of the
+// result, the opcode. The classes below get their methods from these tables.
 import { float32Bytes, float64Bytes, int32Bytes, signed, unsigned } from './encode.ts';
 
 export type Code = readonly number[];
 
-/** 16 lane or byte numbers of `i8x16.shuffle`: 0..15 from the first operand, 16..31 from the second. */
-export type Shuffle = readonly number[];
+interface Kinds {
+  i32: I32;
+  f32: F32;
+  f64: F64;
+  f32x4: F32x4;
+  i32x4: I32x4;
+  i16x8: I16x8;
+  i8x16: I8x16;
+}
+export type ValueKind = keyof Kinds;
+export type ValueOf<K extends ValueKind> = Kinds[K];
+export type AnyVector = F32x4 | I32x4 | I16x8 | I8x16;
+export type AnyValue = I32 | F32 | F64 | AnyVector;
+
+interface Unary<K> {
+  readonly form: 'unary';
+  readonly to: K;
+  readonly opcode: Code;
+}
+interface Binary<O, K> {
+  readonly form: 'binary';
+  readonly other: O;
+  readonly to: K;
+  readonly opcode: Code;
+  /** With this constant the value stays what it is. */
+  readonly neutral: number | undefined;
+}
+interface Load<K> {
+  readonly form: 'load';
+  readonly to: K;
+  readonly opcode: Code;
+}
+interface Lane<K> {
+  readonly form: 'lane';
+  readonly to: K;
+  readonly opcode: Code;
+}
+type Instruction = Unary<ValueKind> | Binary<ValueKind, ValueKind> | Load<ValueKind> | Lane<ValueKind>;
+
+type Method<I> =
+  I extends Unary<infer K extends ValueKind>
+    ? () => ValueOf<K>
+    : I extends Binary<infer O extends ValueKind, infer K extends ValueKind>
+      ? (other: ValueOf<O> | number) => ValueOf<K>
+      : I extends Load<infer K extends ValueKind>
+        ? (offset?: number) => ValueOf<K>
+        : I extends Lane<infer K extends ValueKind>
+          ? (index: number) => ValueOf<K>
+          : never;
+type Methods<T> = { readonly [N in keyof T]: Method<T[N]> };
+
+const unary = <K extends ValueKind>(to: K, ...opcode: number[]): Unary<K> => ({ form: 'unary', to, opcode });
+const binary = <O extends ValueKind, K extends ValueKind>(
+  other: O,
+  to: K,
+  opcode: Code,
+  neutral?: number,
+): Binary<O, K> => ({ form: 'binary', other, to, opcode, neutral });
+/** From the value as an address; `offset` is a constant number of bytes, not negative. Any alignment. */
+const load = <K extends ValueKind>(to: K, ...opcode: number[]): Load<K> => ({ form: 'load', to, opcode });
+const lane = <K extends ValueKind>(to: K, ...opcode: number[]): Lane<K> => ({ form: 'lane', to, opcode });
 
 const simd = (opcode: number): number[] => [0xfd, ...unsigned(opcode)];
 /** Alignment hint 0 (any) and offset of a memory access. */
@@ -18,93 +79,106 @@ abstract class Value {
   }
 }
 
+/** The code of a method's call. */
+function codeOf(value: Value, instruction: Instruction, argument: Value | number | undefined): Code {
+  const { form, opcode } = instruction;
+  switch (form) {
+    case 'unary':
+      return [...value.code, ...opcode];
+    case 'binary': {
+      const other = argument instanceof Value ? argument : KINDS[instruction.other].of(argument!);
+      return [...value.code, ...other.code, ...opcode];
+    }
+    case 'load':
+      return [...value.code, ...opcode, ...access((argument as number | undefined) ?? 0)];
+    case 'lane':
+      return [...value.code, ...opcode, argument as number];
+  }
+}
+
+/** A class of values with a method per instruction. */
+function valuesWith<T extends Readonly<Record<string, Instruction>>>(
+  instructions: T,
+): abstract new (code: Code) => Value & Methods<T> {
+  abstract class WithInstructions extends Value {}
+  for (const [name, instruction] of Object.entries(instructions)) {
+    const value = function (this: Value, argument?: Value | number): Value {
+      if (instruction.form === 'binary' && argument !== undefined && argument === instruction.neutral) return this;
+      return new KINDS[instruction.to](codeOf(this, instruction, argument));
+    };
+    Object.defineProperty(WithInstructions.prototype, name, { value });
+  }
+  return WithInstructions as unknown as abstract new (code: Code) => Value & Methods<T>;
+}
+
+const i32 = (opcode: number, neutral?: number) => binary('i32', 'i32', [opcode], neutral);
+
 /** 32-bit integers, addresses and conditions (0 or 1). Comparisons and divisions name their signedness. */
-export class I32 extends Value {
+export class I32 extends valuesWith({
+  add: i32(0x6a, 0),
+  sub: i32(0x6b),
+  mul: i32(0x6c, 1),
+  // Divisions trap on 0.
+  divS: i32(0x6d),
+  divU: i32(0x6e),
+  remS: i32(0x6f),
+  remU: i32(0x70),
+  and: i32(0x71),
+  or: i32(0x72),
+  xor: i32(0x73),
+  shl: i32(0x74),
+  shrS: i32(0x75),
+  shrU: i32(0x76),
+  eqz: unary('i32', 0x45),
+  eq: i32(0x46),
+  ne: i32(0x47),
+  ltS: i32(0x48),
+  ltU: i32(0x49),
+  gtS: i32(0x4a),
+  gtU: i32(0x4b),
+  leS: i32(0x4c),
+  leU: i32(0x4d),
+  geS: i32(0x4e),
+  geU: i32(0x4f),
+  clz: unary('i32', 0x67),
+  toF32S: unary('f32', 0xb2),
+  toF32U: unary('f32', 0xb3),
+  /** The float with these bits. */
+  asF32: unary('f32', 0xbe),
+  splat: unary('i32x4', ...simd(17)),
+  splatI16x8: unary('i16x8', ...simd(16)),
+  splatI8x16: unary('i8x16', ...simd(15)),
+  loadI32: load('i32', 0x28),
+  loadF32: load('f32', 0x2a),
+  loadF64: load('f64', 0x2b),
+  loadS8: load('i32', 0x2c),
+  loadU8: load('i32', 0x2d),
+  loadS16: load('i32', 0x2e),
+  loadU16: load('i32', 0x2f),
+  loadF32x4: load('f32x4', ...simd(0)),
+  loadI32x4: load('i32x4', ...simd(0)),
+  loadI16x8: load('i16x8', ...simd(0)),
+  loadI8x16: load('i8x16', ...simd(0)),
+  /** Eight bytes, zero-extended to 16 bits each. */
+  loadU8x8: load('i16x8', ...simd(2)),
+  /** Four 16-bit numbers, sign-extended to 32 bits each. */
+  loadS16x4: load('i32x4', ...simd(3)),
+  /** Four 16-bit numbers, zero-extended to 32 bits each. */
+  loadU16x4: load('i32x4', ...simd(4)),
+  /** One f32 in all four lanes. */
+  loadF32x4Splat: load('f32x4', ...simd(9)),
+  /** One 32-bit number in all four lanes. */
+  loadI32x4Splat: load('i32x4', ...simd(9)),
+  /** Four bytes in lanes 0..3 of sixteen, the rest 0. */
+  load32Zero: load('i8x16', ...simd(92)),
+  /** Eight bytes in lanes 0..7 of sixteen, the rest 0. */
+  load64Zero: load('i8x16', ...simd(93)),
+}) {
   static readonly type = 0x7f;
   readonly kind = 'i32';
 
   static of(value: I32 | number): I32 {
     return typeof value === 'number' ? new I32([0x41, ...signed(value)]) : value;
-  }
-  #binary(opcode: number, other: I32 | number): I32 {
-    return new I32([...this.code, ...I32.of(other).code, opcode]);
-  }
-
-  add(other: I32 | number): I32 {
-    return other === 0 ? this : this.#binary(0x6a, other);
-  }
-  sub(other: I32 | number): I32 {
-    return this.#binary(0x6b, other);
-  }
-  mul(other: I32 | number): I32 {
-    return other === 1 ? this : this.#binary(0x6c, other);
-  }
-  /** Traps on division by zero. */
-  divS(other: I32 | number): I32 {
-    return this.#binary(0x6d, other);
-  }
-  divU(other: I32 | number): I32 {
-    return this.#binary(0x6e, other);
-  }
-  remS(other: I32 | number): I32 {
-    return this.#binary(0x6f, other);
-  }
-  remU(other: I32 | number): I32 {
-    return this.#binary(0x70, other);
-  }
-  and(other: I32 | number): I32 {
-    return this.#binary(0x71, other);
-  }
-  or(other: I32 | number): I32 {
-    return this.#binary(0x72, other);
-  }
-  xor(other: I32 | number): I32 {
-    return this.#binary(0x73, other);
-  }
-  shl(other: I32 | number): I32 {
-    return this.#binary(0x74, other);
-  }
-  shrS(other: I32 | number): I32 {
-    return this.#binary(0x75, other);
-  }
-  shrU(other: I32 | number): I32 {
-    return this.#binary(0x76, other);
-  }
-  eqz(): I32 {
-    return new I32([...this.code, 0x45]);
-  }
-  eq(other: I32 | number): I32 {
-    return this.#binary(0x46, other);
-  }
-  ne(other: I32 | number): I32 {
-    return this.#binary(0x47, other);
-  }
-  ltS(other: I32 | number): I32 {
-    return this.#binary(0x48, other);
-  }
-  ltU(other: I32 | number): I32 {
-    return this.#binary(0x49, other);
-  }
-  gtS(other: I32 | number): I32 {
-    return this.#binary(0x4a, other);
-  }
-  gtU(other: I32 | number): I32 {
-    return this.#binary(0x4b, other);
-  }
-  leS(other: I32 | number): I32 {
-    return this.#binary(0x4c, other);
-  }
-  leU(other: I32 | number): I32 {
-    return this.#binary(0x4d, other);
-  }
-  geS(other: I32 | number): I32 {
-    return this.#binary(0x4e, other);
-  }
-  geU(other: I32 | number): I32 {
-    return this.#binary(0x4f, other);
-  }
-  clz(): I32 {
-    return new I32([...this.code, 0x67]);
   }
   /** The smaller of two unsigned numbers. */
   minU(other: I32 | number): I32 {
@@ -119,240 +193,115 @@ export class I32 extends Value {
   maxS(other: I32 | number): I32 {
     return select(this.gtS(other), this, I32.of(other));
   }
-
-  toF32S(): F32 {
-    return new F32([...this.code, 0xb2]);
-  }
-  toF32U(): F32 {
-    return new F32([...this.code, 0xb3]);
-  }
-  /** The float with these bits. */
-  asF32(): F32 {
-    return new F32([...this.code, 0xbe]);
-  }
-  splat(): I32x4 {
-    return new I32x4([...this.code, ...simd(17)]);
-  }
-  splatI16x8(): I16x8 {
-    return new I16x8([...this.code, ...simd(16)]);
-  }
-  splatI8x16(): I8x16 {
-    return new I8x16([...this.code, ...simd(15)]);
-  }
-
-  // Loads from this address; `offset` is a constant number of bytes, not negative. Any alignment.
-  loadI32(offset = 0): I32 {
-    return new I32([...this.code, 0x28, ...access(offset)]);
-  }
-  loadF32(offset = 0): F32 {
-    return new F32([...this.code, 0x2a, ...access(offset)]);
-  }
-  loadF64(offset = 0): F64 {
-    return new F64([...this.code, 0x2b, ...access(offset)]);
-  }
-  loadS8(offset = 0): I32 {
-    return new I32([...this.code, 0x2c, ...access(offset)]);
-  }
-  loadU8(offset = 0): I32 {
-    return new I32([...this.code, 0x2d, ...access(offset)]);
-  }
-  loadS16(offset = 0): I32 {
-    return new I32([...this.code, 0x2e, ...access(offset)]);
-  }
-  loadU16(offset = 0): I32 {
-    return new I32([...this.code, 0x2f, ...access(offset)]);
-  }
-  loadF32x4(offset = 0): F32x4 {
-    return new F32x4([...this.code, ...simd(0), ...access(offset)]);
-  }
-  loadI32x4(offset = 0): I32x4 {
-    return new I32x4([...this.code, ...simd(0), ...access(offset)]);
-  }
-  loadI16x8(offset = 0): I16x8 {
-    return new I16x8([...this.code, ...simd(0), ...access(offset)]);
-  }
-  loadI8x16(offset = 0): I8x16 {
-    return new I8x16([...this.code, ...simd(0), ...access(offset)]);
-  }
-  /** Eight bytes, zero-extended to 16 bits each. */
-  loadU8x8(offset = 0): I16x8 {
-    return new I16x8([...this.code, ...simd(2), ...access(offset)]);
-  }
-  /** Four 16-bit numbers, sign-extended to 32 bits each. */
-  loadS16x4(offset = 0): I32x4 {
-    return new I32x4([...this.code, ...simd(3), ...access(offset)]);
-  }
-  /** Four 16-bit numbers, zero-extended to 32 bits each. */
-  loadU16x4(offset = 0): I32x4 {
-    return new I32x4([...this.code, ...simd(4), ...access(offset)]);
-  }
-  /** One f32 in all four lanes. */
-  loadF32x4Splat(offset = 0): F32x4 {
-    return new F32x4([...this.code, ...simd(9), ...access(offset)]);
-  }
-  /** One 32-bit number in all four lanes. */
-  loadI32x4Splat(offset = 0): I32x4 {
-    return new I32x4([...this.code, ...simd(9), ...access(offset)]);
-  }
-  /** Four bytes in lanes 0..3 of sixteen, the rest 0. */
-  load32Zero(offset = 0): I8x16 {
-    return new I8x16([...this.code, ...simd(92), ...access(offset)]);
-  }
-  /** Eight bytes in lanes 0..7 of sixteen, the rest 0. */
-  load64Zero(offset = 0): I8x16 {
-    return new I8x16([...this.code, ...simd(93), ...access(offset)]);
-  }
 }
 
-export class F32 extends Value {
+const f32 = (opcode: number) => binary('f32', 'f32', [opcode]);
+const f32Compare = (opcode: number) => binary('f32', 'i32', [opcode]);
+
+export class F32 extends valuesWith({
+  add: f32(0x92),
+  sub: f32(0x93),
+  mul: f32(0x94),
+  div: f32(0x95),
+  min: f32(0x96),
+  max: f32(0x97),
+  copysign: f32(0x98),
+  abs: unary('f32', 0x8b),
+  neg: unary('f32', 0x8c),
+  ceil: unary('f32', 0x8d),
+  floor: unary('f32', 0x8e),
+  trunc: unary('f32', 0x8f),
+  /** To the nearest integer, ties to even. */
+  nearest: unary('f32', 0x90),
+  sqrt: unary('f32', 0x91),
+  eq: f32Compare(0x5b),
+  ne: f32Compare(0x5c),
+  lt: f32Compare(0x5d),
+  gt: f32Compare(0x5e),
+  le: f32Compare(0x5f),
+  ge: f32Compare(0x60),
+  /** Truncated; saturates, NaN gives 0. */
+  toI32S: unary('i32', 0xfc, 0),
+  toI32U: unary('i32', 0xfc, 1),
+  asI32: unary('i32', 0xbc),
+  toF64: unary('f64', 0xbb),
+  splat: unary('f32x4', ...simd(19)),
+}) {
   static readonly type = 0x7d;
   readonly kind = 'f32';
 
   static of(value: F32 | number): F32 {
     return typeof value === 'number' ? new F32([0x43, ...float32Bytes(value)]) : value;
   }
-  #binary(opcode: number, other: F32 | number): F32 {
-    return new F32([...this.code, ...F32.of(other).code, opcode]);
-  }
-  #compare(opcode: number, other: F32 | number): I32 {
-    return new I32([...this.code, ...F32.of(other).code, opcode]);
-  }
-  #unary(opcode: number): F32 {
-    return new F32([...this.code, opcode]);
-  }
-
-  add(other: F32 | number): F32 {
-    return this.#binary(0x92, other);
-  }
-  sub(other: F32 | number): F32 {
-    return this.#binary(0x93, other);
-  }
-  mul(other: F32 | number): F32 {
-    return this.#binary(0x94, other);
-  }
-  div(other: F32 | number): F32 {
-    return this.#binary(0x95, other);
-  }
-  min(other: F32 | number): F32 {
-    return this.#binary(0x96, other);
-  }
-  max(other: F32 | number): F32 {
-    return this.#binary(0x97, other);
-  }
-  copysign(sign: F32 | number): F32 {
-    return this.#binary(0x98, sign);
-  }
-  abs(): F32 {
-    return this.#unary(0x8b);
-  }
-  neg(): F32 {
-    return this.#unary(0x8c);
-  }
-  ceil(): F32 {
-    return this.#unary(0x8d);
-  }
-  floor(): F32 {
-    return this.#unary(0x8e);
-  }
-  trunc(): F32 {
-    return this.#unary(0x8f);
-  }
-  /** To the nearest integer, ties to even. */
-  nearest(): F32 {
-    return this.#unary(0x90);
-  }
-  sqrt(): F32 {
-    return this.#unary(0x91);
-  }
-  eq(other: F32 | number): I32 {
-    return this.#compare(0x5b, other);
-  }
-  ne(other: F32 | number): I32 {
-    return this.#compare(0x5c, other);
-  }
-  lt(other: F32 | number): I32 {
-    return this.#compare(0x5d, other);
-  }
-  gt(other: F32 | number): I32 {
-    return this.#compare(0x5e, other);
-  }
-  le(other: F32 | number): I32 {
-    return this.#compare(0x5f, other);
-  }
-  ge(other: F32 | number): I32 {
-    return this.#compare(0x60, other);
-  }
-  /** Truncated; saturates, NaN gives 0. */
-  toI32S(): I32 {
-    return new I32([...this.code, 0xfc, 0]);
-  }
-  toI32U(): I32 {
-    return new I32([...this.code, 0xfc, 1]);
-  }
-  asI32(): I32 {
-    return new I32([...this.code, 0xbc]);
-  }
-  toF64(): F64 {
-    return new F64([...this.code, 0xbb]);
-  }
-  splat(): F32x4 {
-    return new F32x4([...this.code, ...simd(19)]);
-  }
 }
 
+const f64 = (opcode: number) => binary('f64', 'f64', [opcode]);
+
 /** For the few sums that need it. */
-export class F64 extends Value {
+export class F64 extends valuesWith({
+  add: f64(0xa0),
+  sub: f64(0xa1),
+  mul: f64(0xa2),
+  div: f64(0xa3),
+  sqrt: unary('f64', 0x9f),
+  toF32: unary('f32', 0xb6),
+}) {
   static readonly type = 0x7c;
   readonly kind = 'f64';
 
   static of(value: F64 | number): F64 {
     return typeof value === 'number' ? new F64([0x44, ...float64Bytes(value)]) : value;
   }
-  #binary(opcode: number, other: F64 | number): F64 {
-    return new F64([...this.code, ...F64.of(other).code, opcode]);
-  }
-  add(other: F64 | number): F64 {
-    return this.#binary(0xa0, other);
-  }
-  sub(other: F64 | number): F64 {
-    return this.#binary(0xa1, other);
-  }
-  mul(other: F64 | number): F64 {
-    return this.#binary(0xa2, other);
-  }
-  div(other: F64 | number): F64 {
-    return this.#binary(0xa3, other);
-  }
-  sqrt(): F64 {
-    return new F64([...this.code, 0x9f]);
-  }
-  toF32(): F32 {
-    return new F32([...this.code, 0xb6]);
-  }
 }
 
-abstract class Vector extends Value {
-  static readonly type = 0x7b;
+const VECTOR_TYPE = 0x7b;
 
-  asF32x4(): F32x4 {
-    return new F32x4(this.code);
-  }
-  asI32x4(): I32x4 {
-    return new I32x4(this.code);
-  }
-  asI16x8(): I16x8 {
-    return new I16x8(this.code);
-  }
-  asI8x16(): I8x16 {
-    return new I8x16(this.code);
-  }
+/** What all vectors have: their bits as other lanes. */
+const bits = {
+  asF32x4: unary('f32x4'),
+  asI32x4: unary('i32x4'),
+  asI16x8: unary('i16x8'),
+  asI8x16: unary('i8x16'),
   /** 1 when any bit is set. */
-  anyTrue(): I32 {
-    return new I32([...this.code, ...simd(83)]);
-  }
-}
+  anyTrue: unary('i32', ...simd(83)),
+};
 
-export class F32x4 extends Vector {
+const f32x4 = (opcode: number) => binary('f32x4', 'f32x4', simd(opcode));
+const f32x4Compare = (opcode: number) => binary('f32x4', 'i32x4', simd(opcode));
+
+export class F32x4 extends valuesWith({
+  ...bits,
+  add: f32x4(228),
+  sub: f32x4(229),
+  mul: f32x4(230),
+  div: f32x4(231),
+  /** NaN if either is; several instructions on x86: `pmin` is one. */
+  min: f32x4(232),
+  max: f32x4(233),
+  /** `other < this ? other : this`. */
+  pmin: f32x4(234),
+  /** `this < other ? other : this`. */
+  pmax: f32x4(235),
+  abs: unary('f32x4', ...simd(224)),
+  neg: unary('f32x4', ...simd(225)),
+  sqrt: unary('f32x4', ...simd(227)),
+  ceil: unary('f32x4', ...simd(103)),
+  floor: unary('f32x4', ...simd(104)),
+  trunc: unary('f32x4', ...simd(105)),
+  nearest: unary('f32x4', ...simd(106)),
+  // Comparisons give a mask of all ones or zeros per lane.
+  eq: f32x4Compare(65),
+  ne: f32x4Compare(66),
+  lt: f32x4Compare(67),
+  gt: f32x4Compare(68),
+  le: f32x4Compare(69),
+  ge: f32x4Compare(70),
+  lane: lane('f32', ...simd(31)),
+  /** Truncated; saturates, NaN gives 0. */
+  toI32x4S: unary('i32x4', ...simd(248)),
+  toI32x4U: unary('i32x4', ...simd(249)),
+}) {
+  static readonly type = VECTOR_TYPE;
   readonly kind = 'f32x4';
 
   static of(value: F32x4 | number): F32x4 {
@@ -361,141 +310,60 @@ export class F32x4 extends Vector {
   static lanes(a: number, b: number, c: number, d: number): F32x4 {
     return new F32x4([...simd(12), ...[a, b, c, d].flatMap(float32Bytes)]);
   }
-  #binary(opcode: number, other: F32x4 | number): F32x4 {
-    return new F32x4([...this.code, ...F32x4.of(other).code, ...simd(opcode)]);
-  }
-  #compare(opcode: number, other: F32x4 | number): I32x4 {
-    return new I32x4([...this.code, ...F32x4.of(other).code, ...simd(opcode)]);
-  }
-  #unary(opcode: number): F32x4 {
-    return new F32x4([...this.code, ...simd(opcode)]);
-  }
-
-  add(other: F32x4 | number): F32x4 {
-    return this.#binary(228, other);
-  }
-  sub(other: F32x4 | number): F32x4 {
-    return this.#binary(229, other);
-  }
-  mul(other: F32x4 | number): F32x4 {
-    return this.#binary(230, other);
-  }
-  div(other: F32x4 | number): F32x4 {
-    return this.#binary(231, other);
-  }
-  /** NaN if either is; several instructions on x86: `pmin` is one. */
-  min(other: F32x4 | number): F32x4 {
-    return this.#binary(232, other);
-  }
-  max(other: F32x4 | number): F32x4 {
-    return this.#binary(233, other);
-  }
-  /** `other < this ? other : this`. */
-  pmin(other: F32x4 | number): F32x4 {
-    return this.#binary(234, other);
-  }
-  /** `this < other ? other : this`. */
-  pmax(other: F32x4 | number): F32x4 {
-    return this.#binary(235, other);
-  }
-  abs(): F32x4 {
-    return this.#unary(224);
-  }
-  neg(): F32x4 {
-    return this.#unary(225);
-  }
-  sqrt(): F32x4 {
-    return this.#unary(227);
-  }
-  ceil(): F32x4 {
-    return this.#unary(103);
-  }
-  floor(): F32x4 {
-    return this.#unary(104);
-  }
-  trunc(): F32x4 {
-    return this.#unary(105);
-  }
-  nearest(): F32x4 {
-    return this.#unary(106);
-  }
-  /** Comparisons give a mask of all ones or zeros per lane. */
-  eq(other: F32x4 | number): I32x4 {
-    return this.#compare(65, other);
-  }
-  ne(other: F32x4 | number): I32x4 {
-    return this.#compare(66, other);
-  }
-  lt(other: F32x4 | number): I32x4 {
-    return this.#compare(67, other);
-  }
-  gt(other: F32x4 | number): I32x4 {
-    return this.#compare(68, other);
-  }
-  le(other: F32x4 | number): I32x4 {
-    return this.#compare(69, other);
-  }
-  ge(other: F32x4 | number): I32x4 {
-    return this.#compare(70, other);
-  }
-  lane(index: number): F32 {
-    return new F32([...this.code, ...simd(31), index]);
-  }
   withLane(index: number, value: F32 | number): F32x4 {
     return new F32x4([...this.code, ...F32.of(value).code, ...simd(32), index]);
   }
   /** Four lanes out of this (0..3) and `other` (4..7). */
   shuffle(other: F32x4, lanes: readonly [number, number, number, number]): F32x4 {
-    return new F32x4([
-      ...this.code,
-      ...other.code,
-      ...simd(13),
-      ...lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte)),
-    ]);
-  }
-  /** Truncated; saturates, NaN gives 0. */
-  toI32x4S(): I32x4 {
-    return new I32x4([...this.code, ...simd(248)]);
-  }
-  toI32x4U(): I32x4 {
-    return new I32x4([...this.code, ...simd(249)]);
+    const bytes = lanes.flatMap((lane) => [0, 1, 2, 3].map((byte) => 4 * lane + byte));
+    return new F32x4([...this.code, ...other.code, ...simd(13), ...bytes]);
   }
 }
 
-abstract class IntVector<Self> extends Vector {
-  protected abstract make(code: Code): Self;
-  protected abstract constant(value: number): Code;
-
-  protected binary(opcode: number, other: IntVector<Self> | number): Self {
-    return this.make([
-      ...this.code,
-      ...(typeof other === 'number' ? this.constant(other) : other.code),
-      ...simd(opcode),
-    ]);
-  }
-  protected shift(opcode: number, count: I32 | number): Self {
-    return this.make([...this.code, ...I32.of(count).code, ...simd(opcode)]);
-  }
-
-  not(): Self {
-    return this.make([...this.code, ...simd(77)]);
-  }
-  and(other: IntVector<Self> | number): Self {
-    return this.binary(78, other);
-  }
+/** What all vectors of integers have. */
+const bitwise = <K extends ValueKind>(kind: K) => ({
+  ...bits,
+  not: unary(kind, ...simd(77)),
+  and: binary(kind, kind, simd(78)),
   /** `this & ~other`. */
-  andNot(other: IntVector<Self> | number): Self {
-    return this.binary(79, other);
-  }
-  or(other: IntVector<Self> | number): Self {
-    return this.binary(80, other);
-  }
-  xor(other: IntVector<Self> | number): Self {
-    return this.binary(81, other);
-  }
-}
+  andNot: binary(kind, kind, simd(79)),
+  or: binary(kind, kind, simd(80)),
+  xor: binary(kind, kind, simd(81)),
+});
 
-export class I32x4 extends IntVector<I32x4> {
+const i32x4 = (opcode: number) => binary('i32x4', 'i32x4', simd(opcode));
+const i32x4Shift = (opcode: number) => binary('i32', 'i32x4', simd(opcode));
+
+export class I32x4 extends valuesWith({
+  ...bitwise('i32x4'),
+  add: i32x4(174),
+  sub: i32x4(177),
+  mul: i32x4(181),
+  shl: i32x4Shift(171),
+  shrS: i32x4Shift(172),
+  shrU: i32x4Shift(173),
+  minS: i32x4(182),
+  minU: i32x4(183),
+  maxS: i32x4(184),
+  maxU: i32x4(185),
+  eq: i32x4(55),
+  ne: i32x4(56),
+  ltS: i32x4(57),
+  gtS: i32x4(59),
+  gtU: i32x4(60),
+  leS: i32x4(61),
+  geS: i32x4(63),
+  lane: lane('i32', ...simd(27)),
+  allTrue: unary('i32', ...simd(163)),
+  /** The lanes' top bits as bits 0..3. */
+  bitmask: unary('i32', ...simd(164)),
+  toF32x4S: unary('f32x4', ...simd(250)),
+  toF32x4U: unary('f32x4', ...simd(251)),
+  /** Eight 16-bit lanes out of this and `other`, each saturated as unsigned. */
+  narrowU: binary('i32x4', 'i16x8', simd(134)),
+  narrowS: binary('i32x4', 'i16x8', simd(133)),
+}) {
+  static readonly type = VECTOR_TYPE;
   readonly kind = 'i32x4';
 
   static of(value: I32x4 | number): I32x4 {
@@ -504,162 +372,64 @@ export class I32x4 extends IntVector<I32x4> {
   static lanes(a: number, b: number, c: number, d: number): I32x4 {
     return new I32x4([...simd(12), ...[a, b, c, d].flatMap(int32Bytes)]);
   }
-  protected override make(code: Code): I32x4 {
-    return new I32x4(code);
-  }
-  protected override constant(value: number): Code {
-    return I32x4.of(value).code;
-  }
-
-  add(other: I32x4 | number): I32x4 {
-    return this.binary(174, other);
-  }
-  sub(other: I32x4 | number): I32x4 {
-    return this.binary(177, other);
-  }
-  mul(other: I32x4 | number): I32x4 {
-    return this.binary(181, other);
-  }
-  shl(count: I32 | number): I32x4 {
-    return this.shift(171, count);
-  }
-  shrS(count: I32 | number): I32x4 {
-    return this.shift(172, count);
-  }
-  shrU(count: I32 | number): I32x4 {
-    return this.shift(173, count);
-  }
-  minS(other: I32x4 | number): I32x4 {
-    return this.binary(182, other);
-  }
-  minU(other: I32x4 | number): I32x4 {
-    return this.binary(183, other);
-  }
-  maxS(other: I32x4 | number): I32x4 {
-    return this.binary(184, other);
-  }
-  maxU(other: I32x4 | number): I32x4 {
-    return this.binary(185, other);
-  }
-  eq(other: I32x4 | number): I32x4 {
-    return this.binary(55, other);
-  }
-  ne(other: I32x4 | number): I32x4 {
-    return this.binary(56, other);
-  }
-  ltS(other: I32x4 | number): I32x4 {
-    return this.binary(57, other);
-  }
-  gtS(other: I32x4 | number): I32x4 {
-    return this.binary(59, other);
-  }
-  gtU(other: I32x4 | number): I32x4 {
-    return this.binary(60, other);
-  }
-  leS(other: I32x4 | number): I32x4 {
-    return this.binary(61, other);
-  }
-  geS(other: I32x4 | number): I32x4 {
-    return this.binary(63, other);
-  }
-  lane(index: number): I32 {
-    return new I32([...this.code, ...simd(27), index]);
-  }
   withLane(index: number, value: I32 | number): I32x4 {
     return new I32x4([...this.code, ...I32.of(value).code, ...simd(28), index]);
-  }
-  allTrue(): I32 {
-    return new I32([...this.code, ...simd(163)]);
-  }
-  /** The lanes' top bits as bits 0..3. */
-  bitmask(): I32 {
-    return new I32([...this.code, ...simd(164)]);
-  }
-  toF32x4S(): F32x4 {
-    return new F32x4([...this.code, ...simd(250)]);
-  }
-  toF32x4U(): F32x4 {
-    return new F32x4([...this.code, ...simd(251)]);
   }
   /** As a mask: bits of `yes` where set, of `no` where not. */
   select<T extends AnyVector>(yes: T, no: T): T {
     return sameKind(yes, [...yes.code, ...no.code, ...this.code, ...simd(82)]);
   }
-  /** Eight 16-bit lanes out of this and `other`, each saturated as unsigned. */
-  narrowU(other: I32x4): I16x8 {
-    return new I16x8([...this.code, ...other.code, ...simd(134)]);
-  }
-  narrowS(other: I32x4): I16x8 {
-    return new I16x8([...this.code, ...other.code, ...simd(133)]);
-  }
 }
 
-export class I16x8 extends IntVector<I16x8> {
+const i16x8 = (opcode: number) => binary('i16x8', 'i16x8', simd(opcode));
+const i16x8Shift = (opcode: number) => binary('i32', 'i16x8', simd(opcode));
+
+export class I16x8 extends valuesWith({
+  ...bitwise('i16x8'),
+  add: i16x8(142),
+  sub: i16x8(145),
+  mul: i16x8(149),
+  shl: i16x8Shift(139),
+  shrS: i16x8Shift(140),
+  shrU: i16x8Shift(141),
+  eq: i16x8(45),
+  gtS: i16x8(49),
+  minU: i16x8(151),
+  maxU: i16x8(153),
+  laneU: lane('i32', ...simd(25)),
+  lowS: unary('i32x4', ...simd(167)),
+  highS: unary('i32x4', ...simd(168)),
+  /** Lanes 0..3, zero-extended. */
+  lowU: unary('i32x4', ...simd(169)),
+  highU: unary('i32x4', ...simd(170)),
+  /** Sixteen 8-bit lanes out of this and `other`, each saturated as unsigned. */
+  narrowU: binary('i16x8', 'i8x16', simd(102)),
+}) {
+  static readonly type = VECTOR_TYPE;
   readonly kind = 'i16x8';
 
   static of(value: I16x8 | number): I16x8 {
     if (typeof value !== 'number') return value;
     return new I16x8([...simd(12), ...Array.from({ length: 8 }, () => [value & 255, (value >> 8) & 255]).flat()]);
   }
-  protected override make(code: Code): I16x8 {
-    return new I16x8(code);
-  }
-  protected override constant(value: number): Code {
-    return I16x8.of(value).code;
-  }
-  add(other: I16x8 | number): I16x8 {
-    return this.binary(142, other);
-  }
-  sub(other: I16x8 | number): I16x8 {
-    return this.binary(145, other);
-  }
-  mul(other: I16x8 | number): I16x8 {
-    return this.binary(149, other);
-  }
-  shl(count: I32 | number): I16x8 {
-    return this.shift(139, count);
-  }
-  shrS(count: I32 | number): I16x8 {
-    return this.shift(140, count);
-  }
-  shrU(count: I32 | number): I16x8 {
-    return this.shift(141, count);
-  }
-  eq(other: I16x8 | number): I16x8 {
-    return this.binary(45, other);
-  }
-  gtS(other: I16x8 | number): I16x8 {
-    return this.binary(49, other);
-  }
-  minU(other: I16x8 | number): I16x8 {
-    return this.binary(151, other);
-  }
-  maxU(other: I16x8 | number): I16x8 {
-    return this.binary(153, other);
-  }
-  laneU(index: number): I32 {
-    return new I32([...this.code, ...simd(25), index]);
-  }
-  lowS(): I32x4 {
-    return new I32x4([...this.code, ...simd(167)]);
-  }
-  highS(): I32x4 {
-    return new I32x4([...this.code, ...simd(168)]);
-  }
-  /** Lanes 0..3, zero-extended. */
-  lowU(): I32x4 {
-    return new I32x4([...this.code, ...simd(169)]);
-  }
-  highU(): I32x4 {
-    return new I32x4([...this.code, ...simd(170)]);
-  }
-  /** Sixteen 8-bit lanes out of this and `other`, each saturated as unsigned. */
-  narrowU(other: I16x8): I8x16 {
-    return new I8x16([...this.code, ...other.code, ...simd(102)]);
-  }
 }
 
-export class I8x16 extends IntVector<I8x16> {
+const i8x16 = (opcode: number) => binary('i8x16', 'i8x16', simd(opcode));
+
+export class I8x16 extends valuesWith({
+  ...bitwise('i8x16'),
+  add: i8x16(110),
+  sub: i8x16(113),
+  eq: i8x16(35),
+  shl: binary('i32', 'i8x16', simd(107)),
+  shrU: binary('i32', 'i8x16', simd(109)),
+  laneU: lane('i32', ...simd(22)),
+  /** Bytes of this chosen by the lanes of `indices`; 0 where an index is 16 or more. */
+  swizzle: i8x16(14),
+  lowU: unary('i16x8', ...simd(137)),
+  highU: unary('i16x8', ...simd(138)),
+}) {
+  static readonly type = VECTOR_TYPE;
   readonly kind = 'i8x16';
 
   static of(value: I8x16 | number): I8x16 {
@@ -669,60 +439,27 @@ export class I8x16 extends IntVector<I8x16> {
     if (bytes.length !== 16) throw new RangeError(`16 bytes expected, got ${bytes.length}`);
     return new I8x16([...simd(12), ...bytes.map((byte) => byte & 255)]);
   }
-  protected override make(code: Code): I8x16 {
-    return new I8x16(code);
-  }
-  protected override constant(value: number): Code {
-    return I8x16.of(value).code;
-  }
-  add(other: I8x16 | number): I8x16 {
-    return this.binary(110, other);
-  }
-  sub(other: I8x16 | number): I8x16 {
-    return this.binary(113, other);
-  }
-  eq(other: I8x16 | number): I8x16 {
-    return this.binary(35, other);
-  }
-  shl(count: I32 | number): I8x16 {
-    return this.shift(107, count);
-  }
-  shrU(count: I32 | number): I8x16 {
-    return this.shift(109, count);
-  }
-  laneU(index: number): I32 {
-    return new I32([...this.code, ...simd(22), index]);
-  }
   /** Bytes of this (0..15) and `other` (16..31) in a fixed order. */
-  shuffle(other: I8x16, bytes: Shuffle): I8x16 {
+  shuffle(other: I8x16, bytes: readonly number[]): I8x16 {
     if (bytes.length !== 16) throw new RangeError(`16 byte numbers expected, got ${bytes.length}`);
     return new I8x16([...this.code, ...other.code, ...simd(13), ...bytes]);
   }
-  /** Bytes of this chosen by the lanes of `indices`; 0 where an index is 16 or more. */
-  swizzle(indices: I8x16): I8x16 {
-    return new I8x16([...this.code, ...indices.code, ...simd(14)]);
-  }
-  lowU(): I16x8 {
-    return new I16x8([...this.code, ...simd(137)]);
-  }
-  highU(): I16x8 {
-    return new I16x8([...this.code, ...simd(138)]);
-  }
 }
 
-export type AnyVector = F32x4 | I32x4 | I16x8 | I8x16;
-export type AnyValue = I32 | F32 | F64 | AnyVector;
-
-const KINDS = { i32: I32, f32: F32, f64: F64, f32x4: F32x4, i32x4: I32x4, i16x8: I16x8, i8x16: I8x16 } as const;
-export type ValueKind = keyof typeof KINDS;
-export type ValueOf<K extends ValueKind> = InstanceType<(typeof KINDS)[K]>;
+const KINDS: {
+  readonly [K in ValueKind]: {
+    readonly type: number;
+    new (code: Code): ValueOf<K>;
+    of(value: number): ValueOf<K>;
+  };
+} = { i32: I32, f32: F32, f64: F64, f32x4: F32x4, i32x4: I32x4, i16x8: I16x8, i8x16: I8x16 };
 
 /** A value of the kind of `like` with other code. */
 export function sameKind<T extends AnyValue>(like: T, code: Code): T {
   return new KINDS[like.kind](code) as T;
 }
 export function valueOfKind<K extends ValueKind>(kind: K, code: Code): ValueOf<K> {
-  return new KINDS[kind](code) as ValueOf<K>;
+  return new KINDS[kind](code);
 }
 export function wasmType(kind: ValueKind): number {
   return KINDS[kind].type;
