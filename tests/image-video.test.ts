@@ -76,14 +76,12 @@ describe('image to video', () => {
     await writer.write(picture.data, 1);
     await writer.finish();
     const request = await fromImage.prepare({ ...SMALL, image: join(folder, 'frame_00000.png') });
-    expect(request.image).toMatchObject({ frameCount: 1, width: 32, height: 32 });
+    expect(request.pictures).toMatchObject({ frameCount: 1, width: 32, height: 32 });
     const bytes = readFileSync(join(folder, 'frame_00000.png'));
     const fromBytes = await fromImage.prepare({ ...SMALL, image: bytes });
-    expect((fromBytes.image as RgbFrames).data).toEqual((request.image as RgbFrames).data);
+    expect(fromBytes.pictures).toMatchObject({ data: request.pictures!.data });
     const fromFrames = await fromImage.prepare({ ...SMALL, image: picture });
-    const levels = (fromFrames.image as RgbFrames).data.map((level, i) =>
-      Math.abs(level - (request.image as RgbFrames).data[i]!),
-    );
+    const levels = fromFrames.pictures!.data.map((level, i) => Math.abs(level - request.pictures!.data[i]!));
     expect(Math.max(...levels)).toBeLessThanOrEqual(1);
     expect(fromImage.plan(request).settings).toMatchObject({ frames: 48 });
   });
@@ -208,7 +206,7 @@ describe('video to video', () => {
     expect(fromImage.plan(image).notes.join()).toMatch(/image: 32x48 is squeezed into 32x32, 1\.50 times as wide/);
     const padded = await fromImage.prepare({ ...SMALL, image: clip(1, 32, 48), fit: 'pad' });
     expect(fromImage.plan(padded).notes).toEqual([]);
-    expect((padded.image as RgbFrames).data.subarray(0, 9)).toEqual(new Uint8Array(9)); // a black bar
+    expect(padded.pictures!.data.subarray(0, 9)).toEqual(new Uint8Array(9)); // a black bar
     const nearly = await fromImage.prepare({ ...SMALL, image: clip(1, 48, 47) });
     expect(fromImage.plan(nearly).notes).toEqual([]);
   });
@@ -219,9 +217,9 @@ describe('video to video', () => {
     const start = await original.prepare({ ...SMALL, video });
     expect(original.plan(start).clip).toMatchObject({ from: 'start', framesContinued: 32 });
     const asked = { ...SMALL, video, videoFrom: 'start', scaler: 'original' } as const;
-    expect(start.video).toEqual((await fromVideo.prepare(asked)).video);
+    expect(start.pictures).toEqual((await fromVideo.prepare(asked)).pictures);
     const own = await fromVideo.prepare({ ...SMALL, video, videoFrom: 'start' });
-    expect((own.video as RgbFrames).data).not.toEqual((start.video as RgbFrames).data);
+    expect(own.pictures!.data).not.toEqual(start.pictures!.data);
     await original.dispose();
   });
 

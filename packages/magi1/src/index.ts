@@ -1,22 +1,28 @@
 // @magi1/core: MAGI-1 pipelines, configs, media, verification.
 export { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from './pipelines/pipeline.ts';
-export type { ImageToVideoOptions, RunPlan, TextToVideoOptions, VideoToVideoOptions } from './pipelines/pipeline.ts';
+export type { ImageToVideoOptions, TextToVideoOptions, VideoToVideoOptions } from './pipelines/pipeline.ts';
+export type { PipelineOptions } from './pipelines/pipeline-options.ts';
+export type { Run, RunPlan } from './pipelines/prepare.ts';
 export type { Latents } from './pipelines/frames.ts';
-export type { CallOptions } from './pipelines/call.ts';
-export type { PipelineOptions } from './pipelines/open-model.ts';
-export type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './pipelines/result.ts';
 export type {
   ChunkPrompt,
+  EncodedPrompt,
+  Facts,
+  FrameValues,
+  FramesOf,
+  GeneratedVideo,
   GenerationOptions,
   ImageToVideoRequest,
+  OutputType,
+  Settings,
   StepListener,
   TextEmbeds,
   TextToVideoRequest,
+  VideoChunk,
   VideoToVideoRequest,
 } from './pipelines/request.ts';
-export type { OutputType, Settings } from './pipelines/settings.ts';
 export type { MemoryNeed } from './pipelines/memory.ts';
-export type { Progress, ProgressListener, StageName } from './pipelines/progress.ts';
+export type { CallOptions, Progress, ProgressListener, StageName } from './pipelines/progress.ts';
 export { locateByConfigFile, locateModel } from './pipelines/model-folder.ts';
 export type { ModelPaths, ModelSource } from './pipelines/model-folder.ts';
 export { inspectModel } from './pipelines/inspect.ts';

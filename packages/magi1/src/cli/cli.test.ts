@@ -1,9 +1,9 @@
 // The small parts of the command line: what reaches the terminal, option names, device options, drivers.
 import { describe, expect, it } from 'vitest';
 import { parseCommand } from './command.ts';
-import { deviceOptions } from './device-options.ts';
+import { deviceOptions, loraOptions } from './model-options.ts';
 import { unusedDrivers } from './drivers.ts';
-import { generate, loraOptions } from './generate.ts';
+import { generate } from './generate.ts';
 import { printable, printableLines } from './printable.ts';
 
 describe('printable', () => {

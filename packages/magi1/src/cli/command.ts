@@ -17,6 +17,8 @@ export interface OptionSpec {
   readonly repeats?: true;
   /** The library's option that it sets, where that is not its own name in camelCase. */
   readonly sets?: string;
+  /** The original's name of it, where that differs in more than underscores. */
+  readonly alias?: string;
 }
 
 /** Values by option name; switches are true, options that may be repeated are lists. */
@@ -42,13 +44,6 @@ export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   adapter: { value: 'NAME', help: 'WebGPU adapter, by part of its name (magi1 info lists them)' },
   threads: { value: 'N', help: 'threads of the wasm device; default all cores' },
 };
-
-/** The original's option names that differ from ours in more than underscores. */
-const ALIASES: ReadonlyMap<string, string> = new Map([
-  ['output-path', 'output'],
-  ['image-path', 'image'],
-  ['prefix-video-path', 'video'],
-]);
 
 export function parseCommand(command: Command, args: readonly string[]): { values: Values; positionals: string[] } {
   const options = { ...command.options, ...COMMON_OPTIONS };
@@ -111,7 +106,7 @@ function modernName(arg: string, options: Readonly<Record<string, OptionSpec>>):
   const match = /^--([a-z0-9_-]+)(=[^]*)?$/.exec(arg);
   if (match === null) return arg;
   const name = match[1]!.replaceAll('_', '-');
-  const option = ALIASES.get(name) ?? name;
+  const option = Object.keys(options).find((known) => options[known]!.alias === name) ?? name;
   return Object.hasOwn(options, option) ? `--${option}${match[2] ?? ''}` : arg;
 }
 

@@ -1,23 +1,23 @@
 // magi1 generate: a prompt, with a picture or clip to start from, to an mp4 or a folder of PNGs, written chunk by chunk.
 import { existsSync } from 'node:fs';
 import type { DType } from '@magi1/tensor';
-import { readEnvironment } from '../config/index.ts';
 import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '../media/index.ts';
 import type { Output, VideoFile, VideoWriter } from '../media/index.ts';
-import type { LoraSpec } from '../lora/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
+import type { ModeName } from '../pipelines/options.ts';
 import type { Magi1Base } from '../pipelines/pipeline.ts';
+import type { PipelineOptions } from '../pipelines/pipeline-options.ts';
+import type { Run } from '../pipelines/prepare.ts';
 import type { GenerationOptions } from '../pipelines/request.ts';
-import type { Facts, VideoChunk } from '../pipelines/result.ts';
-import type { Settings } from '../pipelines/settings.ts';
-import { POCKET_MODEL } from '../pocket.ts';
+import type { Facts, VideoChunk } from '../pipelines/request.ts';
+import type { Settings } from '../pipelines/request.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, UsageError, choice, text, texts } from './command.ts';
+import { DEVICE_OPTIONS, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
-import { deviceOptions } from './device-options.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
-import type { ModelOption } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
+import { deviceOptions, loraOptions, modelOption } from './model-options.ts';
+import type { ModelOption } from './model-options.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { printable } from './printable.ts';
 import { SheetFrames } from './sheet-frames.ts';
@@ -39,6 +39,7 @@ export const generate: Command = {
     },
     output: {
       value: 'PATH',
+      alias: 'output-path',
       help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',
     },
     overwrite: { help: 'replace an output that exists, once the new one is whole' },
@@ -64,7 +65,7 @@ async function run(values: Values): Promise<number> {
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
-  const { request: wanted, inputs, includeClip, open } = readRequest(values);
+  const { mode, request: wanted, inputs } = readRequest(values);
 
   const display = showProgress();
   let output: Output | undefined = undefined;
@@ -85,8 +86,6 @@ async function run(values: Values): Promise<number> {
   using sheetFile = await chooseSheet(values, read);
   for (const note of [...output.notes, ...(sheetFile?.notes ?? [])]) say(note);
 
-  const given: GenerationOptions = { ...wanted, signal, onProgress: display.listener };
-  const environment = readEnvironment(process.env);
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
   let frames = 0;
@@ -98,12 +97,14 @@ async function run(values: Values): Promise<number> {
         display.say(`${ffmpeg.unusable}: the built-in encoder writes the mp4, which is slower and larger`);
     }
     const start = performance.now();
-    pipe = await open(where, { device, dtype, loras, environment, signal, onProgress: display.listener }, given);
+    const listening = { signal, onProgress: display.listener };
+    const request = { ...wanted, ...listening };
+    pipe = await open(mode, where, { device, dtype, loras, request, ...listening });
     const openingSeconds = (performance.now() - start) / 1000;
-    const prepared = await pipe.prepare(given);
-    const { settings, notes, clip } = pipe.plan(prepared);
+    const run = pipe.firstRun!;
+    const { settings, notes, clip } = pipe.plan(run);
     const { width, height, fps } = settings;
-    if (clip !== null && includeClip) led = clip.from === 'end' ? clip.framesRead : clip.framesContinued;
+    if (clip !== null && wanted.keepClip === true) led = clip.from === 'end' ? clip.framesRead : clip.framesContinued;
     frames = led + settings.frames;
     const { backend, info } = pipe.device;
     const deviceLine = `${backend}: ${info.name} (${info.reason})`;
@@ -115,13 +116,14 @@ async function run(values: Values): Promise<number> {
     const origin = { encoder: writer.encoder, ...inputs, clipFramesInOutput: led };
     reserved.describe({ ...origin, ...factsSoFar(pipe, wanted, settings) });
     const sheet = new SheetFrames(frames, width * height * 3);
-    const request = { ...prepared, signal: AbortSignal.any([signal, writer.failed]) };
     const write = async (chunk: Piece): Promise<void> => {
       await unlessGivenUp(writer!.write(chunk.frames, chunk.frameCount), signal);
       if (sheetFile !== undefined) sheet.add(chunk);
     };
-    if (led > 0) await writeClip(pipe, given, request, write);
-    const facts = await writeFrames(pipe, request, (chunk) => write({ ...chunk, firstFrame: led + chunk.firstFrame }));
+    if (led > 0) await writeClip(pipe, run, write);
+    const facts = await writeFrames(pipe.stream(run, { signal: writer.failed }), (chunk) =>
+      write({ ...chunk, firstFrame: led + chunk.firstFrame }),
+    );
     const file = await writer.finish({ ...origin, ...facts });
     display.stop();
     if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
@@ -137,6 +139,25 @@ async function run(values: Values): Promise<number> {
   } finally {
     await pipe?.dispose();
   }
+}
+
+/** The pipeline of a mode, its first request checked and read. What makes videos is loaded when it is needed. */
+async function open(
+  mode: ModeName,
+  { model, configFile }: ModelOption,
+  given: PipelineOptions<GenerationOptions>,
+): Promise<Magi1Base<GenerationOptions>> {
+  const pipelines = await import('../pipelines/pipeline.ts');
+  const { readEnvironment } = await import('../config/environment.ts');
+  const classes: Readonly<Record<ModeName, unknown>> = {
+    t2v: pipelines.Magi1Pipeline,
+    i2v: pipelines.Magi1ImageToVideoPipeline,
+    v2v: pipelines.Magi1VideoToVideoPipeline,
+  };
+  // A request and the pipeline of its mode belong together.
+  const pipeline = classes[mode] as typeof pipelines.Magi1Pipeline;
+  const options = { ...given, environment: readEnvironment(process.env) };
+  return model === undefined ? pipeline.fromConfigFile(configFile, options) : pipeline.fromPretrained(model, options);
 }
 
 const say = (line: string): void => void process.stderr.write(`${printable(line)}\n`);
@@ -156,45 +177,16 @@ async function chooseSheet(values: Values, inputs: readonly string[]): Promise<O
   return path === undefined ? undefined : reserveOutput(path, { overwrite, inputs, picture: true });
 }
 
-/** The pocket model where nothing is named. */
-export function modelOption(values: Values): ModelOption {
-  const model = text(values, 'model');
-  const configFile = text(values, 'config-file');
-  if (model !== undefined && configFile === undefined) return { model, configFile };
-  if (model === undefined && configFile !== undefined) return { model, configFile };
-  if (model === undefined) return { model: POCKET_MODEL, configFile: undefined };
-  throw new UsageError('give --model or --config-file, not both');
-}
-
-/** `style.safetensors:0.7`: what follows the last colon is the weight if it is a number, so that C:\\x is a path. */
-export function loraOptions(values: Values): LoraSpec[] {
-  const names = new Set<string>();
-  return texts(values, 'lora').map((given) => {
-    const [, source = given, weight = '1'] = /^(.+):([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)$/i.exec(given) ?? [];
-    if (source === '') throw new UsageError('--lora: PATH or PATH:WEIGHT expected, as in style.safetensors:0.7');
-    const stem = source
-      .replace(/[\\/]+$/, '')
-      .replace(/^.*[\\/]/, '')
-      .replace(/\.\w+$/, '');
-    let name = stem;
-    for (let i = 2; names.has(name); i++) name = `${stem} ${i}`;
-    names.add(name);
-    return { source, name, weight: Number(weight) };
-  });
-}
-
 type Piece = Pick<VideoChunk, 'frames' | 'firstFrame' | 'frameCount'>;
 
-/** The clip before the new frames, read once more: it need not fit into memory. */
+/** The clip before the new frames. */
 async function writeClip(
   pipe: Magi1Base<GenerationOptions>,
-  given: GenerationOptions,
-  prepared: GenerationOptions,
+  run: Run,
   write: (frames: Piece) => Promise<void>,
 ): Promise<void> {
   let firstFrame = 0;
-  for await (const frames of pipe.clipFrames(given, prepared))
-    await write({ frames, firstFrame: firstFrame++, frameCount: 1 });
+  for await (const frames of pipe.clipFrames(run)) await write({ frames, firstFrame: firstFrame++, frameCount: 1 });
 }
 
 function whatComesOut({ frames, width, height, fps }: Settings, fromClip: boolean, led: number): string {
@@ -207,11 +199,9 @@ function whatComesOut({ frames, width, height, fps }: Settings, fromClip: boolea
 }
 
 async function writeFrames(
-  pipe: Magi1Base<GenerationOptions>,
-  request: GenerationOptions,
+  chunks: AsyncGenerator<VideoChunk, Facts, undefined>,
   write: (chunk: VideoChunk) => Promise<void>,
 ): Promise<Facts> {
-  const chunks = pipe.stream(request);
   try {
     for (;;) {
       const next = await chunks.next();

@@ -3,16 +3,13 @@ import { createRequire } from 'node:module';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
-import { inspectModel } from '../pipelines/inspect.ts';
 import type { ModelSummary } from '../pipelines/inspect.ts';
-import { locateByConfigFile, locateModel } from '../pipelines/model-folder.ts';
 import { VERSION } from '../version.ts';
 import { DEVICE_OPTIONS } from './command.ts';
 import type { Command, Values } from './command.ts';
-import { deviceOptions } from './device-options.ts';
 import { unusedDrivers } from './drivers.ts';
 import type { UnusedDriver } from './drivers.ts';
-import { modelOption } from './generate.ts';
+import { deviceOptions, modelOption } from './model-options.ts';
 import { printable, printableLines } from './printable.ts';
 
 export const info: Command = {
@@ -102,6 +99,8 @@ function webgpuVersion(): string | null {
 
 async function readModel(values: Values): Promise<ModelSummary> {
   const { model, configFile } = modelOption(values);
+  const { locateByConfigFile, locateModel } = await import('../pipelines/model-folder.ts');
+  const { inspectModel } = await import('../pipelines/inspect.ts');
   return inspectModel(model === undefined ? await locateByConfigFile(configFile) : await locateModel(model));
 }
 

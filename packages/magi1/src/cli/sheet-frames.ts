@@ -1,5 +1,5 @@
 // Frames for a contact sheet, evenly spaced over a video whose chunks come one by one.
-import type { VideoChunk } from '../pipelines/result.ts';
+import type { VideoChunk } from '../pipelines/request.ts';
 
 const MOST_FRAMES = 12;
 

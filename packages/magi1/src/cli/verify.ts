@@ -1,10 +1,10 @@
 // magi1 verify: every golden below a folder, on one device, one line each.
 import { Device } from '@magi1/tensor';
-import { verify as verifyGoldens } from '../verify/run.ts';
+
 import type { CaseResult, VerifyResult } from '../verify/run.ts';
 import { DEVICE_OPTIONS, text } from './command.ts';
 import type { Command, Values } from './command.ts';
-import { deviceOptions } from './device-options.ts';
+import { deviceOptions } from './model-options.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { printable, printableLines } from './printable.ts';
 
@@ -24,6 +24,7 @@ export const verify: Command = {
 async function run(values: Values, [path]: readonly string[]): Promise<number> {
   const only = text(values, 'only');
   const json = values.json === true;
+  const { verify: verifyGoldens } = await import('../verify/run.ts');
   const device = await Device.open(deviceOptions(values));
   try {
     using interrupt = catchInterrupt(() => process.stderr.write('stopping\n'));

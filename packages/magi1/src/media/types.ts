@@ -60,6 +60,8 @@ export interface LoadedFrames extends RgbFrames {
   readonly shape?: Size | undefined;
   /** Frames of the whole clip at the rate it was read at, where it was read to its end. */
   readonly clipFrames?: number;
+  /** Frames of the clip before these, where they were to be kept and there are not too many. */
+  readonly earlier?: readonly Uint8Array[];
   /** Warnings. */
   readonly notes: readonly string[];
 }
@@ -100,4 +102,6 @@ export interface VideoInputOptions extends VideoFrameOptions {
   readonly maxFrames?: number;
   /** The first of them, or the last, for which the whole clip is decoded. Default `start`. */
   readonly from?: VideoEnd | undefined;
+  /** With `from: 'end'`: holds the frames before the last ones as well, up to 1 GiB. */
+  readonly keepEarlier?: boolean | undefined;
 }

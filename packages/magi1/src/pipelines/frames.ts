@@ -10,10 +10,9 @@ import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
-import { describe } from '../describe.ts';
-import type { OutputType } from './settings.ts';
-import type { FrameValues } from './result.ts';
 import { runStage } from '../nn/index.ts';
+import { describe } from '../wording.ts';
+import type { FrameValues, OutputType } from './request.ts';
 
 /** Latents of a video on the host, as the sampler has them: times scale_factor. */
 export interface Latents {

@@ -3,10 +3,10 @@ import { estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import { modelNotes } from './model-folder.ts';
 import type { ModelSource } from './model-folder.ts';
-import { defaultsOf } from './open-model.ts';
 import { openParts } from './parts.ts';
 import type { WeightDTypes } from './parts.ts';
-import type { Settings } from './settings.ts';
+import { defaultsOf } from './prepare.ts';
+import type { Settings } from './request.ts';
 import type { Trained } from './trained.ts';
 
 export interface PartSummary {
@@ -35,7 +35,7 @@ export interface ModelSummary {
 /** Checks a model as opening it does and sums it up. */
 export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): Promise<ModelSummary> {
   const { config, paths } = source;
-  const { settings, plan, size } = defaultsOf(source);
+  const { settings, sampling, size } = defaultsOf(source);
   const parts = await openParts(source, dtype);
   return {
     config: paths.config,
@@ -52,7 +52,7 @@ export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): P
       return { name, path, tensors: entries.size, parameters, dtypes, deviceBytes };
     }),
     defaults: settings,
-    memory: estimateMemory(parts, plan, size),
+    memory: estimateMemory(parts, sampling, size),
     notes: modelNotes(source),
   };
 }

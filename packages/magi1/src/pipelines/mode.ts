@@ -1,17 +1,17 @@
-// What sets the three pipelines apart: the picture or clip they start from. Everything else they share.
-import { loadImage, loadVideo } from '../media/index.ts';
-import { checkFrames, isRgbFrames } from '../media/rgb-frames.ts';
-import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
+// What sets the three pipelines apart: the picture or clip they start from, and how much of it a run takes.
 import { Magi1Error } from '@magi1/tensor';
-import { RequestError, option, worded } from '../wording.ts';
-import type { Wording } from '../wording.ts';
-import type { Fit, Scaler } from '../media/scale.ts';
+import { loadImage, loadVideo } from '../media/index.ts';
+import { usablePrefixFrames } from '../media/prefix-frames.ts';
+import { frameAt, takeFrames } from '../media/rgb-frames.ts';
+import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
+import type { Fit, Scaler, Size } from '../media/scale.ts';
 import type { LoadedFrames, VideoEnd } from '../media/types.ts';
-import { limitFault } from './limits.ts';
-import { expected } from './option-faults.ts';
-import { DEFAULT_PREFIX_FRAMES, NO_PREFIX, fitPrefix, prefixFault, shapeNotes } from './prefix.ts';
-import type { Prefix } from './prefix.ts';
-import type { GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from './request.ts';
+import { RequestError, option, worded } from '../wording.ts';
+import type { ModeName } from './options.ts';
+import type { ClipCounts, GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from './request.ts';
+
+/** What the original takes of a clip. */
+const DEFAULT_PREFIX_FRAMES = 32;
 
 /** Pixels of a run, and the rate that clips are read at. */
 export interface MediaSize {
@@ -31,111 +31,133 @@ export function mediaDefaults(asOriginal: boolean): MediaDefaults {
   return asOriginal ? { scaler: 'original', videoFrom: 'start' } : { scaler: 'accurate', videoFrom: 'end' };
 }
 
+/** The given start of a video, as far as a run takes it. */
+export interface Prefix {
+  /** Frames that are encoded, and the latent frames they become. */
+  readonly frames: number;
+  readonly latentFrames: number;
+  /** Those frames; undefined where they have not been read yet. */
+  readonly pictures?: RgbFrames | undefined;
+  /** Of a clip that has been read. */
+  readonly clip?: ClipCounts | undefined;
+  /** Frames of the clip before the pictures, of the same size; undefined where not all of them are held. */
+  readonly before?: readonly Uint8Array[] | undefined;
+  readonly notes: readonly string[];
+}
+
+export const NO_PREFIX: Prefix = { frames: 0, latentFrames: 0, notes: [] };
+
+/** Frames as they were given or read. */
+type Pictures = RgbFrames & Partial<Pick<LoadedFrames, 'shape' | 'clipFrames' | 'earlier' | 'notes'>>;
+
 export interface Mode<Request extends GenerationOptions> {
-  readonly name: 't2v' | 'i2v' | 'v2v';
-  /** The options that this mode has beyond the common ones, each with what is wrong with it. */
-  faults(request: Request, fps: number): Readonly<Record<string, Wording | undefined>>;
+  readonly name: ModeName;
+  /** The picture or clip that a request starts from. */
+  input(request: Request): MediaInput | undefined;
   /**
-   * What the request starts from; of a clip not read yet, all frames wanted are assumed.
+   * What a run takes of it; of a clip that is not read yet, all frames wanted are assumed.
    * @throws RequestError where it cannot start from that
    */
-  prefix(request: Request, fps: number, defaults: MediaDefaults): Prefix;
-  /** Reads the picture or clip; the same request with decoded frames of the run's size. */
-  decode(request: Request, size: MediaSize, defaults: MediaDefaults): Promise<Request>;
+  prefix(request: Request, pictures: Pictures | undefined, fps: number, defaults: MediaDefaults): Prefix;
+  /** Reads the picture or clip, at the run's size. */
+  read(request: Request, size: MediaSize, defaults: MediaDefaults): Promise<Pictures>;
 }
 
 export const TEXT_TO_VIDEO: Mode<GenerationOptions> = {
   name: 't2v',
-  faults: () => ({}),
+  input: () => undefined,
   prefix: () => NO_PREFIX,
-  decode: (request) => Promise.resolve(request),
+  read: () => Promise.reject(new Magi1Error('text to video starts from no picture')),
 };
 
 export const IMAGE_TO_VIDEO: Mode<ImageToVideoRequest> = {
   name: 'i2v',
-  faults: (request) => ({ image: mediaFault('image', request.image), ...scalingFaults(request) }),
-  prefix({ image, fit }) {
-    const pictures = decoded(image);
+  input: ({ image }) => image,
+  prefix({ fit }, pictures) {
+    if (pictures !== undefined && pictures.frameCount !== 1)
+      throw new RequestError(worded`${option('image')}: a single picture expected, got ${pictures.frameCount} frames`);
     return { frames: 1, latentFrames: 1, pictures, notes: notesOf('image', pictures, fit) };
   },
-  async decode(request, { height, width }, defaults) {
-    const { fit, scaler = defaults.scaler, signal } = request;
-    const image =
-      ofSize(request.image, height, width) ?? (await loadImage(request.image, { height, width, fit, scaler, signal }));
-    if (image.frameCount !== 1)
-      throw new Magi1Error(`image: a single picture expected, got ${image.frameCount} frames`);
-    return { ...request, image };
-  },
+  read: ({ image, fit, scaler, signal }, { height, width }, defaults) =>
+    loadImage(image, { height, width, fit, scaler: scaler ?? defaults.scaler, signal }),
 };
 
 export const VIDEO_TO_VIDEO: Mode<VideoToVideoRequest> = {
   name: 'v2v',
-  faults(request, fps) {
-    const { video, prefixFrames, videoFrom } = request;
-    const whole = Number.isInteger(prefixFrames) && prefixFrames! > 0;
-    return {
-      video: mediaFault('video', video),
-      prefixFrames:
-        prefixFrames === undefined
-          ? undefined
-          : whole
-            ? (limitFault('prefixFrames', prefixFrames) ?? prefixFault(prefixFrames, fps))
-            : expected('prefixFrames', 'a whole number above 0', prefixFrames),
-      videoFrom: choiceFault('videoFrom', videoFrom, ['end', 'start']),
-      ...scalingFaults(request),
-    };
-  },
-  prefix({ video, prefixFrames = DEFAULT_PREFIX_FRAMES, videoFrom, fit }, fps, defaults) {
-    const pictures = decoded(video);
+  input: ({ video }) => video,
+  prefix({ prefixFrames = DEFAULT_PREFIX_FRAMES, videoFrom, fit }, pictures, fps, defaults) {
     const prefix = fitPrefix(pictures, prefixFrames, fps, videoFrom ?? defaults.videoFrom);
-    if (typeof prefix === 'string') throw new RequestError(worded`${option('video')}: ${prefix}`);
     return { ...prefix, notes: [...prefix.notes, ...notesOf('video', pictures, fit)] };
   },
-  async decode(request, { height, width, fps }, defaults) {
-    const { fit, scaler = defaults.scaler, videoFrom: from = defaults.videoFrom, signal } = request;
-    const maxFrames = request.prefixFrames ?? DEFAULT_PREFIX_FRAMES;
-    const video =
-      ofSize(request.video, height, width) ??
-      (await loadVideo(request.video, { height, width, fps, maxFrames, from, fit, scaler, signal }));
-    return { ...request, video };
+  read(request, size, defaults) {
+    const { video, prefixFrames: maxFrames = DEFAULT_PREFIX_FRAMES, fit, keepClip: keepEarlier, signal } = request;
+    const { scaler = defaults.scaler, videoFrom: from = defaults.videoFrom } = request;
+    return loadVideo(video, { ...size, maxFrames, from, fit, scaler, keepEarlier, signal });
   },
 };
 
-function choiceFault(name: string, value: unknown, choices: readonly string[]): Wording | undefined {
-  if (value === undefined || choices.includes(value as string)) return undefined;
-  return expected(name, `one of ${choices.join(', ')}`, value);
-}
-
-function scalingFaults({ fit, scaler }: ImageToVideoRequest | VideoToVideoRequest) {
-  return {
-    fit: choiceFault('fit', fit, ['stretch', 'pad', 'crop']),
-    scaler: choiceFault('scaler', scaler, ['accurate', 'original']),
-  };
-}
-
-/** What reading has to say; nothing of decoded frames that a caller made. */
-function notesOf(what: string, pictures: RgbFrames | undefined, fit: Fit | undefined): string[] {
-  const { shape, notes = [] } = (pictures ?? {}) as Partial<LoadedFrames>;
-  return [...notes.map((note) => `${what}: ${note}`), ...shapeNotes(what, shape, pictures, fit)];
-}
-
-function mediaFault(what: string, input: unknown): Wording | undefined {
-  if (input === undefined) return expected(what, 'a path, bytes or decoded frames', input);
-  try {
-    if (isRgbFrames(what, input as MediaInput)) checkFrames(what, input as RgbFrames);
-    return undefined;
-  } catch (error) {
-    if (error instanceof Magi1Error) return worded`${error.message}`;
-    throw error;
-  }
-}
-
-function decoded(input: MediaInput): RgbFrames | undefined {
+/** Decoded frames that were given, of whatever size. */
+export function decoded(input: MediaInput | undefined): RgbFrames | undefined {
   return typeof input === 'object' && 'data' in input ? input : undefined;
 }
 
-/** Decoded frames that need no scaling. */
-function ofSize(input: MediaInput, height: number, width: number): RgbFrames | undefined {
-  const frames = decoded(input);
-  return frames !== undefined && frames.height === height && frames.width === width ? frames : undefined;
+/**
+ * How much is taken of a clip when `wanted` frames are asked for; all of them are assumed to be there if the clip has
+ * not been read. Frames that fill no latent frame are left out, at the end that is not continued.
+ */
+function fitPrefix(pictures: Pictures | undefined, wanted: number, fps: number, from: VideoEnd): Prefix {
+  const available = pictures?.frameCount ?? wanted;
+  const { used, latentFrames, note } = usablePrefixFrames(Math.min(available, wanted), fps, from);
+  if (used === 0)
+    throw new RequestError(worded`${option('video')}: ${note ?? `no prefix can be made of ${available} frames`}`);
+  const notes = note === undefined ? [] : [note];
+  if (pictures === undefined) return { frames: used, latentFrames, notes };
+  const framesRead = Math.max(pictures.clipFrames ?? 0, available);
+  const clip = { from, framesRead, framesContinued: used, framesDropped: framesRead - used };
+  const all = pictures.clipFrames !== undefined || !('decoder' in pictures);
+  const before = Array.from({ length: from === 'end' ? available - used : 0 }, (_, i) => frameAt(pictures, i));
+  const held = [...(pictures.earlier ?? []), ...before];
+  return {
+    frames: used,
+    latentFrames,
+    pictures: takeFrames(pictures, used, from),
+    clip,
+    before: from === 'start' || held.length === clip.framesDropped ? held : undefined,
+    notes: [describeClip(clip, fps, all), ...notes],
+  };
+}
+
+/** One line for a user. */
+function describeClip(
+  { from, framesRead, framesContinued: used, framesDropped: rest }: ClipCounts,
+  fps: number,
+  all: boolean,
+) {
+  const frames = framesRead === 1 ? '1 frame' : `${framesRead} frames`;
+  const read = `clip: ${frames} read at ${fps} fps, `;
+  const unread = all ? '' : '; what follows is not read';
+  if (rest === 0) return `${read}${used === 1 ? 'it is' : 'all are'} continued${unread}`;
+  const [which, where] = from === 'end' ? ['last', 'before'] : ['first', 'after'];
+  const taken = used === 1 ? `the ${which} one is` : `the ${which} ${used} are`;
+  return `${read}${taken} continued, the ${rest} ${where} ${used === 1 ? 'it' : 'them'} ${rest === 1 ? 'is' : 'are'} dropped${unread}`;
+}
+
+/** From which change of its shape on a user is told. */
+const NOTICEABLE = 1.05;
+
+/** Where a picture is squeezed. */
+function shapeNotes(what: string, shape: Size | undefined, target: Size | undefined, fit: Fit = 'stretch') {
+  if (shape === undefined || target === undefined || fit !== 'stretch') return [];
+  const change = (target.width / target.height) * (shape.height / shape.width);
+  const factor = Math.max(change, 1 / change);
+  if (factor < NOTICEABLE) return [];
+  return [
+    `${what}: ${shape.width}x${shape.height} is squeezed into ${target.width}x${target.height}, ${factor.toFixed(2)} times as ${change < 1 ? 'narrow' : 'wide'} as it should be; fit pad or crop keeps its shape`,
+  ];
+}
+
+/** What reading has to say; nothing of decoded frames that a caller made. */
+function notesOf(what: string, pictures: Pictures | undefined, fit: Fit | undefined): string[] {
+  const { shape, notes = [] } = pictures ?? {};
+  return [...notes.map((note) => `${what}: ${note}`), ...shapeNotes(what, shape, pictures, fit)];
 }

@@ -1,11 +1,30 @@
 // The options that a pipeline is opened with, checked before anything is read.
 import { Magi1Error } from '@magi1/tensor';
+import type { Device, DeviceOptions } from '@magi1/tensor';
 import { NO_SPECIAL_TOKENS } from '../config/index.ts';
-import { RequestError, option, worded } from '../wording.ts';
+import type { Environment } from '../config/index.ts';
+import type { LoraSpec } from '../lora/index.ts';
+import { RequestError, describe, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { describe } from '../describe.ts';
-import type { PipelineOptions } from './open-model.ts';
-import { callFaults, expected, unknownNames } from './option-faults.ts';
+import { callFaults } from './check-options.ts';
+import { expected, unknownNames } from './option-checks.ts';
+import type { WeightDTypes } from './parts.ts';
+import type { ProgressListener } from './progress.ts';
+
+export interface PipelineOptions<Request> {
+  /** An open device, which the caller disposes, or how to open one (`auto` by default), which the pipeline disposes. */
+  readonly device?: Device | DeviceOptions | undefined;
+  /** dtype of matrices on the device; as stored when left out. */
+  readonly dtype?: WeightDTypes | undefined;
+  /** LoRAs for the transformer, as `loadLora` takes them; read and checked before weights are loaded. */
+  readonly loras?: readonly LoraSpec[] | undefined;
+  /** Switches that the original reads from the environment. */
+  readonly environment?: Environment | undefined;
+  /** The first request, where it is known: it is checked, with the memory it needs, before anything is loaded. */
+  readonly request?: Request | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+}
 
 const NAMES: readonly (keyof PipelineOptions<never>)[] = [
   'device',

@@ -5,15 +5,11 @@ import type { Environment, Magi1Config } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet } from '../lora/index.ts';
 import { videoFrames } from '../media/index.ts';
+import { frameAt } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
-import { RequestError, option, worded } from '../wording.ts';
+import { RequestError, describe, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { Call } from './call.ts';
-import type { CallOptions } from './call.ts';
-import { checkRequest, singleRequests } from './check-request.ts';
-import type { CheckedRequest } from './check-request.ts';
-import { describe } from '../describe.ts';
-import { encodePrompt } from './encode-prompt.ts';
+import { callFaults } from './check-options.ts';
 import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents, upload } from './frames.ts';
 import type { Latents } from './frames.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
@@ -24,31 +20,22 @@ import { locateByConfigFile, locateModel } from './model-folder.ts';
 import type { ModelSource } from './model-folder.ts';
 import { disposedError } from './networks.ts';
 import type { Slot } from './networks.ts';
-import { contextOf, openModel, prepareRequest, sizeOf } from './open-model.ts';
-import type { OpenedModel, PipelineOptions } from './open-model.ts';
-import { callFaults, lengthFault, unknownNames } from './option-faults.ts';
+import { openModel } from './open-model.ts';
+import type { OpenedModel } from './open-model.ts';
+import { promptFault, unknownNames } from './option-checks.ts';
+import { OPTIONS } from './options.ts';
 import { checkPipelineOptions } from './pipeline-options.ts';
-import type { ClipCounts } from './prefix.ts';
-import { CallProgress } from './progress.ts';
-import type { StageProgress } from './progress.ts';
+import type { PipelineOptions } from './pipeline-options.ts';
+import { Run, checkRequest, readInput, singleRuns, sizeOf } from './prepare.ts';
+import type { CheckedRequest, RunPlan } from './prepare.ts';
+import { Call, CallProgress } from './progress.ts';
+import type { CallOptions, StageProgress } from './progress.ts';
+import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './request.ts';
 import type { GenerationOptions, ImageToVideoRequest, TextToVideoRequest, VideoToVideoRequest } from './request.ts';
-import { run } from './run.ts';
-import type { Settings } from './settings.ts';
-import { promptFault } from './texts.ts';
+import { generateChunks } from './run.ts';
+import { encodePrompt } from './texts.ts';
 import { requireSpecialTokens } from './token-table.ts';
 import type { Trained } from './trained.ts';
-import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './result.ts';
-
-/** What a request would give and need. */
-export interface RunPlan {
-  readonly settings: Settings;
-  readonly memory: MemoryNeed;
-  /** Runs that the request asks for. */
-  readonly videos: number;
-  /** What becomes of the frames of a clip that has been read. */
-  readonly clip: ClipCounts | null;
-  readonly notes: readonly string[];
-}
 
 type EncodeOptions = CallOptions & Pick<GenerationOptions, 'maxSequenceLength'>;
 
@@ -59,24 +46,24 @@ interface PipelineClass<Request extends GenerationOptions, Pipeline> {
 }
 
 /** What extends it can be called, which is `generate`; its private fields live on the function that is returned here. */
-abstract class Callable<Request, Result> {
+abstract class Callable<Asked, Result> {
   constructor() {
-    const self = (request: Request): Promise<Result> => (self as unknown as this).generate(request);
+    const self = (request: Asked): Promise<Result> => (self as unknown as this).generate(request);
     return Object.setPrototypeOf(self, new.target.prototype) as this;
   }
 
-  abstract generate(request: Request): Promise<Result>;
+  abstract generate(request: Asked): Promise<Result>;
 }
 
 export interface Magi1Base<Request extends GenerationOptions> {
   /** Runs a request: `const { frames } = await pipe({ prompt })`; the same as `generate`. */
-  <R extends Request>(request: R): Promise<GeneratedVideo<FramesOf<R>>>;
+  <R extends Request | Run<Request>>(request: R): Promise<GeneratedVideo<FramesOf<R>>>;
 }
 
 /** Everything a pipeline is made of; its mode says what it starts from. */
 // eslint-disable-next-line @typescript-eslint/no-unsafe-declaration-merging
 export abstract class Magi1Base<Request extends GenerationOptions> extends Callable<
-  Request,
+  Request | Run<Request>,
   GeneratedVideo<FrameValues>
 > {
   /**
@@ -133,90 +120,59 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return this.#model.parts.source.trained;
   }
 
-  /**
-   * What a request would give and need, without running it. A clip that has not been read (see `prepare`) is taken to
-   * have all the frames that are wanted of it.
-   */
-  plan(request: Request): RunPlan {
-    const checked = this.#check(request);
-    const { settings, videos, notes, prefix } = checked;
-    const size = sizeOf(checked, this.#loras.choose(request.attentionKwargs?.scale).deviceBytes);
-    return {
-      settings,
-      memory: estimateMemory(this.#model.parts, checked.plan, size),
-      videos,
-      clip: prefix.clip ?? null,
-      notes: [...loraNotes(this.loras), ...notes],
-    };
+  /** The run of the request that the pipeline was opened with. */
+  get firstRun(): Run<Request> | null {
+    return this.#model.firstRun;
   }
 
-  /** Checks a request and reads its picture or clip: the same request with decoded frames. */
-  async prepare(request: Request): Promise<Request> {
-    return prepareRequest(request, this.#model.mode, this.#model.parts.source);
+  /**
+   * What a request would make and need, without running it. A clip that has not been read is taken to have all the frames
+   * that are wanted of it; `prepare` reads it.
+   */
+  plan(request: Request | Run<Request>): RunPlan {
+    const checked = this.#checked(request);
+    const { settings, videos, prefix, notes } = checked;
+    const memory = this.#memoryOf(checked);
+    return { settings, memory, videos, clip: prefix.clip ?? null, notes: [...loraNotes(this.loras), ...notes] };
+  }
+
+  /**
+   * Parses a request once and for all: checks it in full, plans every step, reads its picture or clip. What comes of it
+   * says what it will make, and is taken wherever a request is.
+   */
+  async prepare<R extends Request>(request: R): Promise<Run<R>> {
+    const checked = (await this.#read(this.#checked(request))) as CheckedRequest<R>;
+    return new Run(checked, this.#memoryOf(checked));
   }
 
   /** Runs a request for one video; its frames in one piece. */
-  async generate<R extends Request>(request: R): Promise<GeneratedVideo<FramesOf<R>>> {
-    const stream = this.stream(request);
-    const parts: FramesOf<R>[] = [];
-    let numFrames = 0;
-    for (;;) {
-      const next = await stream.next();
-      if (next.done !== true) {
-        parts.push(next.value.frames);
-        numFrames += next.value.frameCount;
-        continue;
-      }
-      const { width, height, fps, outputType } = next.value.settings;
-      const channels = this.#model.parts.vaeConfig.z_chans;
-      const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
-      return { frames: frames as FramesOf<R>, numFrames, width, height, fps, facts: next.value };
-    }
+  async generate<R extends Request | Run<Request>>(request: R): Promise<GeneratedVideo<FramesOf<R>>> {
+    return (await this.#joined(this.stream(request))) as GeneratedVideo<FramesOf<R>>;
   }
 
   /** Runs a batch: prompt lists and numVideosPerPrompt are a sequence of runs, each yielded when it is done. */
-  async *batch<R extends Request>(request: R): AsyncGenerator<GeneratedVideo<FramesOf<R>>, void, undefined> {
+  async *batch<R extends Request | Run<Request>>(
+    request: R,
+  ): AsyncGenerator<GeneratedVideo<FramesOf<R>>, void, undefined> {
     this.#alive();
-    const prepared = (await this.prepare(request)) as R;
-    for (const single of singleRequests(prepared, this.#check(prepared))) yield await this.generate(single);
+    for (const single of singleRuns(await this.#read(this.#checked(request))))
+      yield (await this.#joined(this.#run(single))) as GeneratedVideo<FramesOf<R>>;
   }
 
-  /** The requests of a batch, one run each, with the picture or clip read. */
-  async requestsOf(request: Request): Promise<Request[]> {
-    const prepared = await this.prepare(request);
-    return singleRequests(prepared, this.#check(prepared));
-  }
-
-  /** Yields every chunk's frames as soon as it is decoded, and returns the facts. For a request for one video. */
-  async *stream<R extends Request>(request: R): AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined> {
-    this.#refuseBatch(this.#check(request));
-    this.#alive();
-    if (this.#running) throw new Magi1Error('pipeline: a run is under way; wait for its end or open another pipeline');
-    this.#running = true;
-    using call = new Call(request, this.#disposed.signal);
-    try {
-      const chunks = await this.#start(request, call);
-      try {
-        for (;;) {
-          const next = await chunks.next();
-          this.#alive();
-          if (next.done === true) {
-            await call.settle();
-            return next.value;
-          }
-          this.#suspended = chunks;
-          yield next.value as VideoChunk<FramesOf<R>>;
-          this.#suspended = undefined;
-        }
-      } finally {
-        this.#suspended = undefined;
-        await chunks.return(undefined as never);
-      }
-    } catch (error) {
-      throw this.#explained(error);
-    } finally {
-      this.#running = false;
-    }
+  /**
+   * Yields every chunk's frames as soon as it is decoded, and returns the facts. For a request for one video.
+   * `signal`: ends the run as well as the request's own.
+   */
+  async *stream<R extends Request | Run<Request>>(
+    request: R,
+    { signal }: Pick<CallOptions, 'signal'> = {},
+  ): AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined> {
+    const checked = this.#checked(request);
+    if (checked.videos > 1)
+      throw new Magi1Error(
+        `request: ${checked.videos} videos are asked for; take them one after the other from batch()`,
+      );
+    return yield* this.#run(checked, signal) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
   }
 
   /**
@@ -224,11 +180,14 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * run it is refused where memory is too short for the text encoder and the run's networks at once.
    */
   async encodePrompt(prompt: string, options: EncodeOptions = {}): Promise<EncodedPrompt> {
+    const { maxSequenceLength: length } = OPTIONS;
+    const given = (options as EncodeOptions | null)?.maxSequenceLength;
     const fault = promptFault(prompt);
-    const faults = fault === undefined ? [] : [worded`${option('prompt')}: ${fault}`];
-    refuse('encodePrompt', [...faults, ...optionFaults(options, ['maxSequenceLength'])]);
-    const lengths = lengthFault(options.maxSequenceLength, this.config);
-    if (lengths !== undefined) refuse('encodePrompt', [lengths]);
+    refuse('encodePrompt', [
+      ...(fault === undefined ? [] : [worded`${option('prompt')}: ${fault}`]),
+      ...optionFaults(options, ['maxSequenceLength']),
+      ...(given === undefined ? [] : length.check(given, 'maxSequenceLength', this.config)),
+    ]);
     const maxSequenceLength = options.maxSequenceLength ?? this.config.model_config.caption_max_length;
     return this.#during(options, ['textEncoder'], ({ signal, loading }) =>
       encodePrompt(this.#model, prompt, { maxSequenceLength, signal, loading }),
@@ -320,42 +279,108 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   /**
    * The frames [height, width, 3] of the clip up to the last one that is continued, as the run sees them and one by one:
    * what comes before the frames of the run where both are to be one video. None where no clip is continued.
-   * `prepared`: the request as `prepare` gave it.
    */
-  async *clipFrames(request: Request, prepared?: Request): AsyncGenerator<Uint8Array, void, undefined> {
-    const { settings, clip } = this.plan(prepared ?? (await this.prepare(request)));
-    if (clip === null) return;
+  async *clipFrames(request: Request | Run<Request>): AsyncGenerator<Uint8Array, void, undefined> {
+    const { request: asked, settings, prefix } = await this.#read(this.#checked(request));
+    const { clip, pictures, before } = prefix;
+    if (clip === undefined || pictures === undefined) return;
+    if (before !== undefined) {
+      yield* before;
+      for (let i = 0; i < pictures.frameCount; i++) yield frameAt(pictures, i);
+      return;
+    }
     const { width, height, fps } = settings;
-    let left = clip.from === 'start' ? clip.framesContinued : clip.framesRead;
     const defaults = mediaDefaults(this.#model.parts.source.asOriginal);
-    const { video, fit, scaler = defaults.scaler, signal } = request as unknown as VideoToVideoRequest;
+    const { video, fit, scaler = defaults.scaler, signal } = asked as unknown as VideoToVideoRequest;
+    let left = clip.framesRead;
     for await (const frame of videoFrames(video, { width, height, fps, fit, scaler, signal })) {
       yield frame;
       if (--left === 0) return;
     }
   }
 
-  #check(request: Request): CheckedRequest {
+  /** One video, chunk by chunk. */
+  async *#run(
+    checked: CheckedRequest<Request>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined> {
+    this.#alive();
+    if (this.#running) throw new Magi1Error('pipeline: a run is under way; wait for its end or open another pipeline');
+    this.#running = true;
+    using call = new Call(checked.request, this.#disposed.signal, signal);
+    try {
+      const chunks = await this.#start(checked, call);
+      try {
+        for (;;) {
+          const next = await chunks.next();
+          this.#alive();
+          if (next.done === true) {
+            await call.settle();
+            return next.value;
+          }
+          this.#suspended = chunks;
+          yield next.value;
+          this.#suspended = undefined;
+        }
+      } finally {
+        this.#suspended = undefined;
+        await chunks.return(undefined as never);
+      }
+    } catch (error) {
+      throw this.#explained(error);
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  /** All chunks in one piece. */
+  async #joined(
+    stream: AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined>,
+  ): Promise<GeneratedVideo<FrameValues>> {
+    const parts: FrameValues[] = [];
+    let numFrames = 0;
+    for (;;) {
+      const next = await stream.next();
+      if (next.done !== true) {
+        parts.push(next.value.frames);
+        numFrames += next.value.frameCount;
+        continue;
+      }
+      const { width, height, fps, outputType } = next.value.settings;
+      const channels = this.#model.parts.vaeConfig.z_chans;
+      const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
+      return { frames, numFrames, width, height, fps, facts: next.value };
+    }
+  }
+
+  /** @throws RequestError naming all that is wrong, Magi1Error for a run of another pipeline */
+  #checked(request: Request | Run<Request>): CheckedRequest<Request> {
     const { mode, parts } = this.#model;
-    return checkRequest(request, mode, contextOf(parts.source));
+    if (!(request instanceof Run)) return checkRequest(request, mode, parts.source);
+    if (request.source === parts.source) return request;
+    throw new Magi1Error('request: this run was prepared by another pipeline; prepare its request with this one');
   }
 
-  #refuseBatch({ videos }: CheckedRequest): void {
-    if (videos > 1)
-      throw new Magi1Error(`request: ${videos} videos are asked for; take them one after the other from batch()`);
+  #read(checked: CheckedRequest<Request>, signal = checked.request.signal): Promise<CheckedRequest<Request>> {
+    return readInput(checked, this.#model.mode, signal);
   }
 
-  /** A run whose request, picture or clip and memory are checked. */
-  async #start(request: Request, call: Call) {
+  /** With the LoRAs that act now. */
+  #memoryOf(checked: CheckedRequest): MemoryNeed {
+    const { deviceBytes } = this.#loras.choose(checked.request.attentionKwargs?.scale);
+    return estimateMemory(this.#model.parts, checked.sampling, sizeOf(checked, deviceBytes));
+  }
+
+  /** A run whose picture or clip is read and whose memory is checked. */
+  async #start(checked: CheckedRequest<Request>, call: Call) {
     const { signal } = call;
     signal.throwIfAborted();
-    const choice = this.#loras.choose(request.attentionKwargs?.scale);
-    const prepared = await this.prepare({ ...request, signal });
-    const checked = this.#check(prepared);
+    const choice = this.#loras.choose(checked.request.attentionKwargs?.scale);
+    const run = await this.#read(checked, signal);
     const { networks, device, parts } = this.#model;
-    await requireSpecialTokens(parts, request, checked.settings.specialTokens);
-    networks.residency = chooseResidency(device, parts, checked.plan, sizeOf(checked, choice.deviceBytes));
-    return run({ model: this.#model, request: prepared, checked, loras: this.#loras, choice, call });
+    await requireSpecialTokens(parts, run.request, run.settings.specialTokens);
+    networks.residency = chooseResidency(device, parts, run.sampling, sizeOf(run, choice.deviceBytes));
+    return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call });
   }
 
   /** A call of its own, not part of a run. */

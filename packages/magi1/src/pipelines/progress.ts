@@ -1,4 +1,4 @@
-// How far a call is: one fraction of the whole that only rises, beside that of the stage that is at work.
+// One call of a pipeline while it is under way: how far it is, what ends it early, and the listeners that it has.
 
 export type StageName = 'loading' | 'text' | 'encoding' | 'denoising' | 'decoding';
 
@@ -109,5 +109,56 @@ export class StageProgress {
   /** All is done, also what turned out to be unneeded; nobody is told before the next stage is. */
   finish(): void {
     this.#done = this.#total;
+  }
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+/** Ends by the caller's signals, when its pipeline is disposed, and when its listener's promise rejects. */
+export class Call {
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #sources: readonly AbortSignal[];
+  readonly #onProgress: ProgressListener | undefined;
+  readonly #listening = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor({ signal, onProgress }: CallOptions, ...others: readonly (AbortSignal | undefined)[]) {
+    this.signal = this.#controller.signal;
+    this.#sources = [...others, signal].filter((source) => source !== undefined);
+    this.#onProgress = onProgress;
+    for (const source of this.#sources) {
+      if (source.aborted) this.#controller.abort(source.reason);
+      source.addEventListener('abort', this.#abort);
+    }
+  }
+
+  readonly #abort = ({ target }: Event): void => this.#controller.abort((target as AbortSignal).reason);
+
+  /** The caller's listener. It is called at once and not waited for; a promise of it that rejects ends the call. */
+  readonly onProgress = (progress: Progress): void => {
+    const answer: unknown = this.#onProgress?.(progress);
+    if (!(answer instanceof Promise)) return;
+    const settled: Promise<void> = answer.then(
+      () => void this.#listening.delete(settled),
+      (error: unknown) => {
+        this.#failure ??= { error };
+        this.#controller.abort(error);
+      },
+    );
+    this.#listening.add(settled);
+  };
+
+  /** What listeners have begun is waited for: @throws what one of them rejected with. */
+  async settle(): Promise<void> {
+    await Promise.all(this.#listening);
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  [Symbol.dispose](): void {
+    for (const source of this.#sources) source.removeEventListener('abort', this.#abort);
   }
 }

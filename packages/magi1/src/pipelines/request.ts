@@ -1,14 +1,14 @@
-// What a caller may ask for. Names follow the documented pipelines in camelCase; docs/options.md has the whole table.
+// What a caller may ask for, and what a run gives: types only. Names follow the documented pipelines in camelCase;
+// options.ts says what each option must be, docs/options.md what it does.
 import type { SpecialTokenSwitches } from '../config/index.ts';
-import type { SamplingStep } from '../sampler/index.ts';
-import type { StepState } from '../sampler/sample.ts';
-import type { TextRows } from '../text/conditioning.ts';
+import type { LoraInfo } from '../lora/index.ts';
 import type { MediaInput } from '../media/rgb-frames.ts';
 import type { Fit, Scaler } from '../media/scale.ts';
 import type { VideoEnd } from '../media/types.ts';
+import type { SamplingStep } from '../sampler/index.ts';
+import type { StepState } from '../sampler/sample.ts';
+import type { TextRows } from '../text/conditioning.ts';
 import type { ProgressListener } from './progress.ts';
-import type { FrameValues, VideoChunk } from './result.ts';
-import type { OutputType } from './settings.ts';
 
 /** T5 features [length, caption_channels], as `encodePrompt` gives them. */
 export interface TextEmbeds extends TextRows {
@@ -107,4 +107,123 @@ export interface VideoToVideoRequest extends GenerationOptions, ScalingOptions {
   readonly prefixFrames?: number | undefined;
   /** Which of its frames are continued: those at its `end`, or at its `start` as in the original, which is the default of pipelines from a config file. */
   readonly videoFrom?: VideoEnd | undefined;
+  /** Holds the clip's frames before the continued ones as well, up to 1 GiB, so that `clipFrames` need not decode it again. */
+  readonly keepClip?: boolean | undefined;
+}
+
+/** uint8: RGB levels. float: RGB from 0 to 1. latents: what the sampler gives, before the decoder. */
+export type OutputType = 'uint8' | 'float' | 'latents';
+
+/** Plain data: everything that decides the result, texts and pictures aside. */
+export interface Settings {
+  readonly height: number;
+  readonly width: number;
+  readonly numFrames: number;
+  readonly numInferenceSteps: number;
+  readonly seed: number;
+  /** Frames that come out, and chunks they come in. */
+  readonly frames: number;
+  readonly chunks: number;
+  /** Latent frames that come out. */
+  readonly latentFrames: number;
+  readonly fps: number;
+  /** Frames that are given, and latent frames they become. */
+  readonly prefixFrames: number;
+  readonly prefixLatentFrames: number;
+  /** null: the checkpoint's own schedule. */
+  readonly guidanceScale: number | null;
+  readonly maxSequenceLength: number;
+  readonly outputType: OutputType;
+  readonly specialTokens: SpecialTokenSwitches;
+}
+
+/** What becomes of the frames of a clip. */
+export interface ClipCounts {
+  /** Which end of it is continued. */
+  readonly from: VideoEnd;
+  /** At the run's frame rate; of a clip that is continued from its start no more are read than are wanted. */
+  readonly framesRead: number;
+  readonly framesContinued: number;
+  readonly framesDropped: number;
+}
+
+/** Values of frames: uint8, or float32 where outputType asks for 'float' or 'latents'. */
+export type FrameValues = Uint8Array | Float32Array;
+
+/** The type of values that the outputType of a request gives, or of a run that was prepared for one. */
+export type FramesOf<Asked> = Asked extends { readonly request: infer Request }
+  ? FramesOf<Request>
+  : Asked extends { readonly outputType: Exclude<OutputType, 'uint8'> }
+    ? Float32Array
+    : Uint8Array;
+
+/** The frames of one chunk, as soon as they are there. */
+export interface VideoChunk<Values extends FrameValues = Uint8Array> {
+  /** Order of delivery, from 0. */
+  readonly index: number;
+  /** Frames, or latent frames. */
+  readonly frameCount: number;
+  /** Place of its first frame in the video. */
+  readonly firstFrame: number;
+  /** By outputType: RGB [frameCount, height, width, 3], or latents [C, frameCount, height / 8, width / 8]. */
+  readonly frames: Values;
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+}
+
+/** What ran, and how it went. */
+export interface Facts {
+  readonly mode: string;
+  /** null where embeddings were given instead. */
+  readonly prompt: string | null;
+  readonly cleanedPrompt: string | null;
+  /** Prompts that take over at later chunks, null where embeddings were given. */
+  readonly chunkPrompts: readonly { readonly chunk: number; readonly prompt: string | null }[];
+  /** null where there is none, or embeddings were given. */
+  readonly negativePrompt: string | null;
+  /** Valid rows of the caption, special tokens left out. */
+  readonly textTokens: number;
+  readonly settings: Settings;
+  /** What became of the frames of a clip, and how many new ones follow; null where none is continued. */
+  readonly clip: (ClipCounts & { readonly newFrames: number }) | null;
+  readonly model: { readonly config: string; readonly name: string };
+  readonly loras: readonly LoraInfo[];
+  readonly versions: { readonly magi1: string; readonly node?: string };
+  readonly device: { readonly backend: string; readonly name: string; readonly reason: string };
+  /** Wall time of each stage; loading is 0 where the networks were there already. */
+  readonly seconds: {
+    readonly loading: number;
+    readonly text: number;
+    /** Of the image or clip into latents. */
+    readonly encoding: number;
+    readonly denoising: number;
+    readonly decoding: number;
+    readonly total: number;
+  };
+  /** Highest use of device memory during the run, weights included. */
+  readonly peakDeviceBytes: number;
+  /** Most memory that the process has held so far, whatever for; undefined where it cannot be known. */
+  readonly peakProcessBytes?: number;
+  /** Passes of one chunk through the transformer: run, and what they would be if no pass were left out. */
+  readonly chunkForwards: { readonly run: number; readonly full: number };
+  /** Warnings, shown once. */
+  readonly notes: readonly string[];
+}
+
+export interface GeneratedVideo<Values extends FrameValues = Uint8Array> {
+  /** By outputType: RGB [numFrames, height, width, 3], or latents [C, numFrames, height / 8, width / 8]. */
+  readonly frames: Values;
+  /** Frames, or latent frames. */
+  readonly numFrames: number;
+  readonly width: number;
+  readonly height: number;
+  readonly fps: number;
+  readonly facts: Facts;
+}
+
+export interface EncodedPrompt extends TextRows {
+  readonly cleaned: string;
+  /** The prompt was longer than the longest caption. */
+  readonly truncated: boolean;
 }

@@ -7,38 +7,34 @@ import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import { sample } from '../sampler/sample.ts';
 import { conditionText } from '../text/conditioning.ts';
+import type { TextRows, Texts } from '../text/conditioning.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { VERSION } from '../version.ts';
-import type { Call } from './call.ts';
-import type { CheckedRequest } from './check-request.ts';
-import { encodePrompt } from './encode-prompt.ts';
-import { encodeTexts } from './encode-texts.ts';
-import type { EncodedTexts } from './encode-texts.ts';
 import { deliver, encodePrefix, upload } from './frames.ts';
 import { modelNotes } from './model-folder.ts';
 import type { OpenedModel } from './open-model.ts';
+import type { ModelParts, Part } from './parts.ts';
+import type { CheckedRequest } from './prepare.ts';
 import { CallProgress } from './progress.ts';
-import { remediesOf } from './remedies.ts';
-import type { GenerationOptions } from './request.ts';
-import type { Facts, FrameValues, VideoChunk } from './result.ts';
-import { estimateWork, promptsOf } from './work.ts';
+import type { Call, Work } from './progress.ts';
+import type { Facts, FrameValues, GenerationOptions, VideoChunk } from './request.ts';
+import { encodePrompt, encodeTexts, promptsOf } from './texts.ts';
 
 export interface RunInput<Request extends GenerationOptions> {
   readonly model: OpenedModel<Request>;
-  /** With decoded frames. */
-  readonly request: Request;
-  readonly checked: CheckedRequest;
+  /** Of a single video. */
+  readonly run: CheckedRequest<Request>;
   readonly loras: LoraSet;
   readonly choice: LoraChoice;
   readonly call: Call;
 }
 
 /** Yields every chunk as soon as it is decoded, and returns the facts; frees what it made, however it ends. */
-export async function* run<Request extends GenerationOptions>(
+export async function* generateChunks<Request extends GenerationOptions>(
   input: RunInput<Request>,
 ): AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined> {
-  const { model, request, checked, choice } = input;
-  const { settings, plan, prefix: given } = checked;
+  const { model, run, choice } = input;
+  const { request, settings, sampling: plan, prefix: given } = run;
   const { networks, device, parts, mode } = model;
   const { signal, onProgress } = input.call;
   const { config, environment, paths } = parts.source;
@@ -47,18 +43,18 @@ export async function* run<Request extends GenerationOptions>(
   const loadedBefore = networks.loadingSeconds;
   device.resetPeak();
   signal.throwIfAborted();
-  const prompts = promptsOf(checked.texts);
+  const prompts = promptsOf(run.texts);
   const missing = networks.missingBytesOfRun(prompts > 0);
-  const progress = new CallProgress(estimateWork(parts, checked, missing), onProgress);
+  const progress = new CallProgress(estimateWork(parts, run, missing), onProgress);
   const loading = progress.stage('loading', missing);
 
   // Before the transformer is needed: where memory is short both do not fit at once.
   const text = progress.stage('text', prompts);
   const { maxSequenceLength } = settings;
-  const texts = await encodeTexts(checked.texts, maxSequenceLength, async (prompt) => {
-    const encoded = await encodePrompt(model, prompt, { maxSequenceLength, signal, loading });
-    text.advance(1, `${encoded.length} tokens`);
-    return encoded;
+  const encoded = await encodeTexts(run.texts, maxSequenceLength, async (prompt) => {
+    const features = await encodePrompt(model, prompt, { maxSequenceLength, signal, loading });
+    text.advance(1, `${features.length} tokens`);
+    return features;
   });
   const textSeconds = text.seconds - (networks.loadingSeconds - loadedBefore);
   using held = await networks.generators({ signal, loading, run: true });
@@ -68,7 +64,7 @@ export async function* run<Request extends GenerationOptions>(
   const restore: Parameters<LoraSet['attach']>[1] = (params, names) =>
     parts.transformer.restore(params, names, { signal });
   await input.loras.attach(transformer, restore, choice, { signal });
-  const conditioning = await conditionTexts(model, transformer, texts, checked);
+  const conditioning = await conditionTexts(model, transformer, encoded.texts, run);
 
   const forwards = countChunkForwards(plan);
   let prefix: Tensor | undefined;
@@ -91,7 +87,7 @@ export async function* run<Request extends GenerationOptions>(
         text: conditioning,
         height: latentHeight,
         width: latentWidth,
-        noise: noiseOf(model, checked, request.latents, latentHeight * latentWidth),
+        noise: noiseOf(model, run, latentHeight * latentWidth),
         prefix,
         prevChunksScale: environment.prevChunksScale,
         remedies,
@@ -128,9 +124,8 @@ export async function* run<Request extends GenerationOptions>(
     const generationSeconds = (performance.now() - generationStart) / 1000;
     const peakProcessBytes = processPeakBytes();
     return {
-      ...texts.facts,
+      ...encoded.facts,
       mode: mode.name,
-      textTokens: texts.caption.length,
       settings,
       clip: given.clip === undefined ? null : { ...given.clip, newFrames: settings.frames },
       model: { config: paths.config, name: config.model_config.model_name },
@@ -148,7 +143,7 @@ export async function* run<Request extends GenerationOptions>(
       peakDeviceBytes: device.memory().peak,
       ...(peakProcessBytes === undefined ? {} : { peakProcessBytes }),
       chunkForwards: { run: forwards.planned, full: forwards.full },
-      notes: [...modelNotes(parts.source), ...loraNotes(choice.loras), ...checked.notes, ...texts.notes],
+      notes: [...modelNotes(parts.source), ...loraNotes(choice.loras), ...run.notes, ...encoded.notes],
     };
   } finally {
     prefix?.dispose();
@@ -158,17 +153,15 @@ export async function* run<Request extends GenerationOptions>(
 async function conditionTexts<Request extends GenerationOptions>(
   { parts }: OpenedModel<Request>,
   transformer: VideoDiT,
-  { caption, laterCaptions, negative }: EncodedTexts,
-  { settings, plan }: CheckedRequest,
+  texts: Texts<TextRows>,
+  { settings, sampling: plan }: CheckedRequest<Request>,
 ) {
   const { caption_channels: width, caption_max_length: captionMaxLength } = parts.source.config.model_config;
   const switches = settings.specialTokens;
   const specialTokens = Object.values(switches).some((on) => on) ? { specialTokens: await parts.specialTokens() } : {};
   const nullRows = await transformer.nullCaption();
   return conditionText({
-    caption,
-    laterCaptions,
-    ...(negative === undefined ? {} : { negative }),
+    ...texts,
     nullCaption: { rows: nullRows, length: nullRows.length / width },
     switches,
     ...specialTokens,
@@ -182,8 +175,7 @@ async function conditionTexts<Request extends GenerationOptions>(
 /** Parts of one tensor [1, C, frames, h, w], made chunk by chunk: host memory does not grow with the video. */
 function noiseOf<Request extends GenerationOptions>(
   { parts }: OpenedModel<Request>,
-  { settings, plan: { latentFrames } }: CheckedRequest,
-  given: Float32Array | undefined,
+  { request: { latents: given }, settings, sampling: { latentFrames } }: CheckedRequest<Request>,
   area: number,
 ): (chunk: number) => Float32Array {
   const { chunk_width: chunkWidth } = parts.source.config.runtime_config;
@@ -217,4 +209,46 @@ function forwardsOf({ chunks, passes }: SamplingStep): number {
 function versions(): Facts['versions'] {
   const node = typeof process === 'undefined' ? undefined : process.versions?.node;
   return { magi1: VERSION, ...(node === undefined ? {} : { node }) };
+}
+
+/** What a request itself gives reason to change, in words for the error. */
+function remediesOf({ guidanceScale, latents }: GenerationOptions, loras: number): string[] {
+  return [
+    ...(typeof guidanceScale === 'number' ? ['a smaller guidance scale'] : []),
+    ...(latents === undefined ? [] : ['other latents']),
+    ...(loras === 0 ? [] : ['no LoRA']),
+  ];
+}
+
+/** Multiply-adds that take as long as a byte takes to be loaded. */
+const PER_BYTE = 50;
+/** Tokens of a usual prompt: only the tokenizer knows, and the share is small. */
+const PROMPT_TOKENS = 40;
+
+/**
+ * How a run's work spreads over its stages, roughly: multiply-adds of the linear layers, and bytes to load.
+ * @param loading bytes of the networks that have to be loaded
+ */
+function estimateWork(parts: ModelParts, { settings, sampling, texts }: CheckedRequest, loading: number): Work {
+  const { model_config: model, runtime_config: runtime } = parts.source.config;
+  const { patch_length, patch_size } = parts.vaeConfig;
+  const [transformer, textEncoder, vae] = [parts.transformer, parts.textEncoder, parts.vae].map(parametersOf);
+  const side = 8 * model.patch_size;
+  const area = settings.height * settings.width;
+  const tokens = (runtime.chunk_width / model.t_patch_size) * (area / side ** 2);
+  const patches = (frames: number) => (frames / patch_length) * (area / patch_size ** 2);
+  const prompts = promptsOf(texts);
+  return {
+    loading: PER_BYTE * loading,
+    text: textEncoder! * PROMPT_TOKENS * prompts,
+    encoding: (vae! / 2) * patches(settings.prefixFrames),
+    denoising: transformer! * tokens * countChunkForwards(sampling).planned,
+    decoding: settings.outputType === 'latents' ? 0 : (vae! / 2) * patches(settings.frames),
+  };
+}
+
+function parametersOf({ entries }: Part<unknown>): number {
+  let count = 0;
+  for (const { shape } of entries.values()) count += shape.reduce((product, dim) => product * dim, 1);
+  return count;
 }

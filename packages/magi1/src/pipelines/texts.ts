@@ -1,61 +1,13 @@
-// The texts of a request: prompts, embeddings, negative ones, prompts of later chunks; checked, and put to chunks.
-import type { TextRows } from '../text/conditioning.ts';
+// The texts of a request: put to chunks, and made T5 features.
+import { refuseNotFinite } from '../not-finite.ts';
+import { cleanPromptInTurns } from '../text/clean/clean-caption.ts';
+import type { TextRows, Texts } from '../text/conditioning.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
-import { describe } from '../describe.ts';
-import type { ChunkPrompt, GenerationOptions, TextEmbeds } from './request.ts';
-
-/** A text to encode, or its T5 features. */
-export type TextSource = { readonly prompt: string } | { readonly embeds: TextRows };
-
-export interface Texts {
-  readonly caption: TextSource;
-  /** Captions that take over at later chunks, counted among those that are made; in their order. */
-  readonly later: readonly { readonly chunk: number; readonly source: TextSource }[];
-  readonly negative: TextSource | undefined;
-  /** Prompts that start earlier than was asked for. */
-  readonly notes: readonly string[];
-}
-
-export interface TextLimits {
-  /** caption_channels */
-  readonly width: number;
-  /** caption_max_length */
-  readonly maxLength: number;
-}
-
-/** Everything that is wrong with the texts of a request, as far as its chunks need not be known. */
-export function textFaults(request: GenerationOptions, limits: TextLimits): Wording[] {
-  const { prompt, promptEmbeds, negativePrompt, negativePromptEmbeds, chunkPrompts } = request;
-  const faults = [
-    ...eachFault('prompt', prompt, promptFault),
-    ...eachFault('promptEmbeds', promptEmbeds, (embeds) => embedsFault(embeds, limits)),
-    ...eachFault('negativePrompt', negativePrompt, promptFault),
-    ...eachFault('negativePromptEmbeds', negativePromptEmbeds, (embeds) => embedsFault(embeds, limits)),
-    ...chunkPromptFaults(chunkPrompts, limits),
-  ];
-  if (prompt !== undefined && promptEmbeds !== undefined)
-    faults.push(worded`${option('prompt')} and ${option('promptEmbeds')}: give one of them, not both`);
-  if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
-    faults.push(worded`${option('negativePrompt')} and ${option('negativePromptEmbeds')}: give one of them, not both`);
-  const fromStart =
-    Array.isArray(chunkPrompts) &&
-    (chunkPrompts as (ChunkPrompt | null)[]).some((part) => part?.chunk === 0 || part?.second === 0);
-  if (prompt === undefined && promptEmbeds === undefined && !fromStart)
-    faults.push(worded`${option('prompt')}: text expected, got nothing (nor ${option('promptEmbeds')})`);
-  const negative = negativePrompt ?? negativePromptEmbeds;
-  if (faults.length === 0 && Array.isArray(negative) && negative.length !== countPrompts(request))
-    faults.push(
-      worded`${option(negativePrompt === undefined ? 'negativePromptEmbeds' : 'negativePrompt')}: ${negative.length} given for ${countPrompts(request)} prompts; give one, or one for each prompt`,
-    );
-  return faults;
-}
-
-/** Prompts of a batch; 1 where there is no list. */
-export function countPrompts({ prompt, promptEmbeds }: GenerationOptions): number {
-  const given: unknown = prompt ?? promptEmbeds;
-  return Array.isArray(given) ? given.length : 1;
-}
+import type { LoadingOptions, Networks } from './networks.ts';
+import { validRows } from './option-checks.ts';
+import type { ModelParts } from './parts.ts';
+import type { EncodedPrompt, Facts, GenerationOptions, TextEmbeds } from './request.ts';
 
 /** All prompts that say what is to be seen, those of later chunks and of a whole batch included. */
 export function positivePrompts({ prompt, chunkPrompts = [] }: GenerationOptions): string[] {
@@ -68,9 +20,13 @@ export function positivePrompts({ prompt, chunkPrompts = [] }: GenerationOptions
  * @param firstFrames first frame of every chunk that comes out, then the number of frames
  * @throws RequestError for a prompt of a chunk that is not there, or has a prompt already
  */
-export function resolveTexts(request: GenerationOptions, firstFrames: readonly number[], fps: number): Texts {
+export function resolveTexts(
+  request: GenerationOptions,
+  firstFrames: readonly number[],
+  fps: number,
+): Texts<string | TextRows> & { readonly notes: readonly string[] } {
   const given = request.prompt !== undefined || request.promptEmbeds !== undefined;
-  const later: { chunk: number; index: number; source: TextSource }[] = [];
+  const later: { chunk: number; index: number; text: string | TextRows }[] = [];
   const notes: string[] = [];
   for (const [index, part] of (request.chunkPrompts ?? []).entries()) {
     const chunk = part.chunk ?? chunkAt(part.second!, firstFrames, fps);
@@ -87,18 +43,18 @@ export function resolveTexts(request: GenerationOptions, firstFrames: readonly n
       throw new RequestError(
         worded`${option('chunkPrompts', other.index)} and ${name}: both start with chunk ${chunk}; chunks start at ${starts(firstFrames, fps)} s`,
       );
-    later.push({ chunk, index, source: sourceOf(part.prompt, part.promptEmbeds) });
+    later.push({ chunk, index, text: textOf(part.prompt, part.promptEmbeds) });
     const start = seconds(firstFrames[chunk]! / fps);
     if (part.second !== undefined && seconds(part.second) !== start)
       notes.push(`the prompt for second ${part.second} acts from ${start} s on, where its chunk starts`);
   }
   later.sort((a, b) => a.chunk - b.chunk);
-  const caption = given ? sourceOf(single(request.prompt), single(request.promptEmbeds)) : later.shift()!.source;
+  const caption = given ? textOf(single(request.prompt), single(request.promptEmbeds)) : later.shift()!.text;
   const negative =
     request.negativePrompt === undefined && request.negativePromptEmbeds === undefined
       ? undefined
-      : sourceOf(single(request.negativePrompt), single(request.negativePromptEmbeds));
-  return { caption, later: later.map(({ chunk, source }) => ({ chunk, source })), negative, notes };
+      : textOf(single(request.negativePrompt), single(request.negativePromptEmbeds));
+  return { caption, later: later.map(({ chunk, text }) => ({ chunk, text })), negative, notes };
 }
 
 /** A second prompt for the first chunk would leave the first one without any. */
@@ -118,14 +74,12 @@ function inFirstChunk(
 }
 
 /** The one entry of a list of one. */
-export function single<T>(value: T | readonly T[] | undefined): T | undefined {
+function single<T>(value: T | readonly T[] | undefined): T | undefined {
   return Array.isArray(value) ? (value as readonly T[])[0] : (value as T | undefined);
 }
 
-function sourceOf(prompt: string | undefined, embeds: TextEmbeds | undefined): TextSource {
-  if (prompt !== undefined) return { prompt };
-  const { rows, mask } = embeds!;
-  return { embeds: { rows, length: mask === undefined ? embeds!.length : validRows(mask) } };
+function textOf(prompt: string | undefined, embeds: TextEmbeds | undefined): string | TextRows {
+  return prompt ?? { rows: embeds!.rows, length: validRows(embeds!) };
 }
 
 function chunkAt(second: number, firstFrames: readonly number[], fps: number): number {
@@ -143,64 +97,73 @@ function starts(firstFrames: readonly number[], fps: number): string {
   return all.length <= SHOWN_STARTS ? all.join(', ') : `${all.slice(0, SHOWN_STARTS).join(', ')}, ...`;
 }
 
-function eachFault(name: string, given: unknown, fault: (value: unknown) => string | undefined): Wording[] {
-  if (given === undefined) return [];
-  if (Array.isArray(given) && given.length === 0)
-    return [worded`${option(name)}: a list with at least one entry expected`];
-  const values: readonly unknown[] = Array.isArray(given) ? Array.from(given as unknown[]) : [given];
-  return values.flatMap((value, i) => {
-    const found = fault(value);
-    return found === undefined ? [] : [worded`${option(name, Array.isArray(given) ? i : undefined)}: ${found}`];
-  });
+interface EncodePromptOptions extends LoadingOptions {
+  readonly maxSequenceLength: number;
 }
 
-/** Of a prompt, wherever it is given. */
-export function promptFault(value: unknown): string | undefined {
-  return typeof value === 'string' ? undefined : `text expected, got ${describe(value)}`;
+/**
+ * Valid rows only.
+ * @throws NotFiniteError where the text encoder gives anything else than numbers
+ */
+export async function encodePrompt(
+  { networks, parts }: { readonly networks: Networks; readonly parts: ModelParts },
+  prompt: string,
+  { maxSequenceLength: maxLength, signal, loading }: EncodePromptOptions,
+): Promise<EncodedPrompt> {
+  const { caption_channels: width } = parts.source.config.model_config;
+  const cleaned = await cleanPromptInTurns(prompt, signal);
+  const { inputIds, attentionMask } = parts.tokenizer.encodePadded(cleaned, maxLength);
+  const length = attentionMask.indexOf(0) < 0 ? maxLength : attentionMask.indexOf(0);
+  const truncated = length === maxLength && parts.tokenizer.encode(cleaned).length > maxLength;
+  using held = await networks.textEncoder({ signal, loading });
+  const { textEncoder } = held.networks;
+  // Masked keys are seen by no row: padding need not be run.
+  const hidden = await textEncoder.encode(inputIds.slice(0, length), attentionMask.slice(0, length), { signal });
+  try {
+    const rows = (await hidden.toFloat32()).subarray(0, length * width);
+    refuseNotFinite(rows, { stage: 'text', what: 'the features of the prompt' });
+    return { rows, length, cleaned, truncated };
+  } finally {
+    hidden.dispose();
+  }
 }
 
-function embedsFault(value: unknown, { width, maxLength }: TextLimits): string | undefined {
-  const { rows, length, mask } = (value ?? {}) as Partial<TextEmbeds>;
-  if (!(rows instanceof Float32Array) || !Number.isSafeInteger(length) || length! < 0)
-    return `{ rows: Float32Array of [length, ${width}], length } expected, got ${describe(value)}`;
-  if (rows.length !== length! * width)
-    return `${length!} rows of ${width} features are ${length! * width} values, got ${rows.length}`;
-  if (length! > maxLength) return `at most ${maxLength} rows expected (caption_max_length), got ${length!}`;
-  if (!rows.every(Number.isFinite)) return 'finite values expected';
-  if (mask === undefined) return undefined;
-  if (mask.length !== length) return `a mask of ${length!} values expected, got ${mask.length}`;
-  const valid = validRows(mask);
-  const ordered = Array.from(mask).every((on, i) => on === (i < valid ? 1 : 0));
-  return ordered ? undefined : 'a mask of ones, then zeros, expected';
+/** Texts of a run that the text encoder has to read. */
+export function promptsOf({ caption, later, negative }: Texts<string | TextRows>): number {
+  return [caption, negative, ...later.map(({ text }) => text)].filter((text) => typeof text === 'string').length;
 }
 
-function validRows(mask: ArrayLike<number>): number {
-  return Array.from(mask).filter((on) => on === 1).length;
-}
-
-function chunkPromptFaults(given: unknown, limits: TextLimits): Wording[] {
-  if (given === undefined) return [];
-  if (!Array.isArray(given)) return [worded`${option('chunkPrompts')}: a list expected, got ${describe(given)}`];
-  // From a list with holes too, whose entries a plain map would skip.
-  return Array.from(given as unknown[]).flatMap((part, i) => {
-    const found = chunkPromptFault(part, limits);
-    return found === undefined ? [] : [worded`${option('chunkPrompts', i)}: ${found}`];
-  });
-}
-
-const CHUNK_PROMPT_FIELDS = ['prompt', 'promptEmbeds', 'chunk', 'second'];
-
-function chunkPromptFault(part: unknown, limits: TextLimits): string | undefined {
-  if (typeof part !== 'object' || part === null) return `{ prompt, chunk or second } expected, got ${describe(part)}`;
-  const { prompt, promptEmbeds, chunk, second } = part as ChunkPrompt;
-  const unknown = Object.keys(part).filter((name) => !CHUNK_PROMPT_FIELDS.includes(name));
-  if (unknown.length > 0) return `unknown option ${unknown.join(', ')} (known: ${CHUNK_PROMPT_FIELDS.join(', ')})`;
-  if ((prompt === undefined) === (promptEmbeds === undefined)) return 'give prompt or promptEmbeds';
-  if ((chunk === undefined) === (second === undefined)) return 'say the chunk or the second it starts at';
-  if (chunk !== undefined && !(Number.isSafeInteger(chunk) && chunk >= 0))
-    return `chunk: a whole number from 0 up expected, got ${describe(chunk)}`;
-  if (second !== undefined && !(Number.isFinite(second) && second >= 0))
-    return `second: a number from 0 up expected, got ${describe(second)}`;
-  if (prompt !== undefined) return promptFault(prompt);
-  return promptEmbeds!.length === 0 ? 'at least one row expected' : embedsFault(promptEmbeds, limits);
+/** Encodes one after the other, features are taken as they are; and how the texts read in the facts of a run. */
+export async function encodeTexts(
+  { caption, later, negative }: Texts<string | TextRows>,
+  maxLength: number,
+  encode: (prompt: string) => Promise<EncodedPrompt>,
+): Promise<{
+  readonly texts: Texts<TextRows>;
+  readonly notes: readonly string[];
+  readonly facts: Pick<Facts, 'prompt' | 'cleanedPrompt' | 'chunkPrompts' | 'negativePrompt' | 'textTokens'>;
+}> {
+  const notes: string[] = [];
+  const promptOf = (text: string | TextRows | undefined) => (typeof text === 'string' ? text : null);
+  const rowsOf = async (text: string | TextRows, what: string): Promise<TextRows & { readonly cleaned?: string }> => {
+    if (typeof text !== 'string') return text;
+    const encoded = await encode(text);
+    if (encoded.truncated) notes.push(`the ${what} was cut to ${maxLength} tokens`);
+    return encoded;
+  };
+  const first = await rowsOf(caption, 'prompt');
+  const others = [];
+  for (const { chunk, text } of later) others.push({ chunk, text: await rowsOf(text, `prompt of chunk ${chunk}`) });
+  const not = negative === undefined ? undefined : await rowsOf(negative, 'negative prompt');
+  return {
+    texts: { caption: first, later: others, negative: not },
+    notes,
+    facts: {
+      prompt: promptOf(caption),
+      cleanedPrompt: first.cleaned ?? null,
+      chunkPrompts: later.map(({ chunk, text }) => ({ chunk, prompt: promptOf(text) })),
+      negativePrompt: promptOf(negative),
+      textTokens: first.length,
+    },
+  };
 }

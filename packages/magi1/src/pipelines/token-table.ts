@@ -1,7 +1,7 @@
 // The table of special tokens: many models come without one, which is said before any work.
 import type { SpecialTokenSwitches } from '../config/index.ts';
 import { RequestError, joined, option, worded } from '../wording.ts';
-import { tokenOptionOf } from './option-faults.ts';
+import { tokenOptionOf } from './check-options.ts';
 import type { ModelParts } from './parts.ts';
 import type { GenerationOptions } from './request.ts';
 

@@ -3,7 +3,7 @@ import { Magi1Error } from '@magi1/tensor';
 import { z } from 'zod';
 import { readJson } from '../checkpoint.ts';
 import type { RuntimeConfig } from '../config/index.ts';
-import type { Settings } from './settings.ts';
+import type { Settings } from './request.ts';
 
 const FILE = 'trained.json';
 

@@ -78,24 +78,24 @@ describe('conditionText', () => {
   });
 
   it('changes the caption where a later one begins, counted without prefix chunks', () => {
-    const laterCaptions = [
-      { chunk: 1, caption: rowsOf(5000, 1) },
-      { chunk: 3, caption: rowsOf(6000, 2) },
+    const later = [
+      { chunk: 1, text: rowsOf(5000, 1) },
+      { chunk: 3, text: rowsOf(6000, 2) },
     ];
-    const { caption } = conditionText({ ...input, chunks: 6, prefixChunks: 1, laterCaptions });
+    const { caption } = conditionText({ ...input, chunks: 6, prefixChunks: 1, later });
     expect(caption.map((text) => firsts(text)[0])).toEqual([undefined, 1000, 5000, 5000, 6000, 6000]);
     expect(caption[2]).toBe(caption[3]);
     const duration = { ...NO_SPECIAL_TOKENS, duration: true };
-    const counted = conditionText({ ...input, chunks: 4, laterCaptions, switches: duration }).caption;
+    const counted = conditionText({ ...input, chunks: 4, later, switches: duration }).caption;
     expect(counted.map((text) => firsts(text).slice(0, 2))).toEqual([
       [10, 1000],
       [9, 5000],
       [8, 5000],
       [7, 6000],
     ]);
-    expect(() =>
-      conditionText({ ...input, laterCaptions: [{ chunk: 2, caption: { ...rowsOf(1, 1), length: 2 } }] }),
-    ).toThrow('caption of chunk 2: expected 2 rows');
+    expect(() => conditionText({ ...input, later: [{ chunk: 2, text: { ...rowsOf(1, 1), length: 2 } }] })).toThrow(
+      'caption of chunk 2: expected 2 rows',
+    );
   });
 
   it('cuts at the longest caption', () => {

@@ -19,21 +19,20 @@ export interface TextRows {
 /** Valid rows of the learned null caption. */
 export const NULL_TEXT_ROWS = 50;
 
-export interface LaterCaption {
-  /** Among the generated chunks. */
-  readonly chunk: number;
-  readonly caption: TextRows;
+/** The texts of a run, before or after they are encoded. */
+export interface Texts<Text> {
+  readonly caption: Text;
+  /** Captions that take over from a generated chunk on, by rising chunk. */
+  readonly later: readonly { readonly chunk: number; readonly text: Text }[];
+  /** Of what shall not be seen. */
+  readonly negative: Text | undefined;
 }
 
-export interface TextConditioningInput {
-  /** T5 features of the prompt, valid rows only. */
+/** T5 features, valid rows only; the caption alone is enough. */
+export interface TextConditioningInput extends Partial<Texts<TextRows>> {
   readonly caption: TextRows;
-  /** Captions that take over from a generated chunk on, by rising chunk. */
-  readonly laterCaptions?: readonly LaterCaption[];
   /** `y_embedder.null_caption_embedding`; its first 50 rows are used. */
   readonly nullCaption: TextRows;
-  /** T5 features of a negative prompt, valid rows only. */
-  readonly negative?: TextRows;
   readonly switches: SpecialTokenSwitches;
   /** Needed only if a switch is on. */
   readonly specialTokens?: SpecialTokenTable;
@@ -62,8 +61,8 @@ export function conditionText(input: TextConditioningInput): TextConditioning {
   checkRows('caption', input.caption, width);
   checkRows('null caption', input.nullCaption, width);
   if (input.negative) checkRows('negative prompt', input.negative, width);
-  const captions = [{ chunk: 0, caption: input.caption }, ...(input.laterCaptions ?? [])];
-  for (const { chunk, caption } of captions.slice(1)) checkRows(`caption of chunk ${chunk}`, caption, width);
+  const captions = [{ chunk: 0, text: input.caption }, ...(input.later ?? [])];
+  for (const { chunk, text } of captions.slice(1)) checkRows(`caption of chunk ${chunk}`, text, width);
   const keys = captionTokenKeys(switches);
   const generated = chunks - prefixChunks;
   const byName = new Map<string, TextRows>();
@@ -73,14 +72,14 @@ export function conditionText(input: TextConditioningInput): TextConditioning {
     const id = [which, ...names].join();
     let text = byName.get(id);
     if (!text) {
-      text = withTokens(input, captions[which]!.caption, names, captionMaxLength);
+      text = withTokens(input, captions[which]!.text, names, captionMaxLength);
       byName.set(id, text);
     }
     return text;
   };
   const nullLength = Math.min(NULL_TEXT_ROWS, captionMaxLength, input.nullCaption.length);
   return {
-    emptyText: keys.length === 0 && captions.every(({ caption }) => caption.length === 0),
+    emptyText: keys.length === 0 && captions.every(({ text }) => text.length === 0),
     caption: Array.from({ length: chunks }, (_, c) => (c < prefixChunks ? null : captionOf(c - prefixChunks))),
     nullText: withTokens(
       input,

@@ -1,6 +1,6 @@
 // Checks that every writer makes on what it is given.
 import { Magi1Error } from '@magi1/tensor';
-import { describe } from '../../describe.ts';
+import { describe } from '../../wording.ts';
 import type { VideoMetadata } from '../mp4.ts';
 import type { VideoOptions } from '../types.ts';
 

@@ -17,6 +17,8 @@ import type { EncodedInput } from './read-input.ts';
 
 /** The original's prefix. */
 const DEFAULT_FRAMES = 32;
+/** Bytes of frames before the wanted ones that are held; beyond them a clip is decoded again when they are asked for. */
+const MAX_EARLIER = 2 ** 30;
 /** Per frame: a decoder holds many of them at once. 8K is half of it. */
 const MAX_VIDEO_PIXELS = 2 ** 26;
 
@@ -46,12 +48,15 @@ export async function loadVideo(input: MediaInput, options: VideoInputOptions): 
   const ffmpeg = await checkInput(what, input, options.signal);
   const frames = decodeVideo(what, ffmpeg, input, options, from === 'start' ? maxFrames : undefined);
   const kept: Uint8Array[] = []; // of a long clip only as many as are wanted
+  let earlier: Uint8Array[] | undefined = options.keepEarlier === true ? [] : undefined;
   let count = 0;
   for (;;) {
     const next = await frames.next();
     if (next.done !== true) {
       count++;
-      if (kept.push(next.value) > maxFrames) kept.shift();
+      if (kept.push(next.value) <= maxFrames) continue;
+      const left = kept.shift()!;
+      if (earlier !== undefined && earlier.push(left) * left.length > MAX_EARLIER) earlier = undefined;
       continue;
     }
     if (count === 0) throw new FileFormatError(`${what}: there is no frame in it`);
@@ -64,6 +69,7 @@ export async function loadVideo(input: MediaInput, options: VideoInputOptions): 
       decoder: `ffmpeg ${ffmpeg.version}`,
       ...next.value,
       ...wholeClip,
+      ...(earlier === undefined ? {} : { earlier }),
     };
   }
 }

@@ -1,6 +1,6 @@
 // Chooses who writes an mp4, and who writes a path at all.
 import { Magi1Error } from '@magi1/tensor';
-import { describe } from '../../describe.ts';
+import { describe } from '../../wording.ts';
 import type { VideoOptions, VideoWriter } from '../types.ts';
 import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
