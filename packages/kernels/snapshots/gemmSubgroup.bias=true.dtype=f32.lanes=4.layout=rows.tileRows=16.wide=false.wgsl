@@ -3,7 +3,7 @@ struct Params {
   rows: u32,
   columns: u32,
   depth: u32,
-  firstColumn: u32,
+  first_column: u32,
   stride: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let row = row0 + i / 4u;
     let column = column0 + lane + 4u * (i % 4u);
     if (column < params.columns) {
-      let at = params.firstColumn + column;
+      let at = params.first_column + column;
       y[row * params.stride + at] = total[i] + bias[at];
     }
   }

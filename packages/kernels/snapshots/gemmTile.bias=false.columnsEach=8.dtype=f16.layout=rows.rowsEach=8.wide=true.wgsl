@@ -2,7 +2,7 @@ struct Params {
   rows: u32,
   columns: u32,
   depth: u32,
-  firstColumn: u32,
+  first_column: u32,
   stride: u32,
   depth_tile: u32,
 }
@@ -102,7 +102,7 @@ fn main(
     let row = row0 + 16u * (i / 8u) + place.y;
     let column = column0 + 16u * (i % 8u) + place.x;
     if (row < params.rows && column < params.columns) {
-      let at = params.firstColumn + column;
+      let at = params.first_column + column;
       y[row * params.stride + at] = total[i];
     }
   }

@@ -4,12 +4,13 @@ import {
   FileFormatError,
   Magi1Error,
   asBytes,
-  bytesPerElement,
+  byteLengthOf,
+  bytesOf,
   fromFloat32,
-  elementCount,
   isFloat,
   sameShape,
   toFloat32,
+  weightDTypes,
 } from '@magi1/tensor';
 import type { DType, Device, HostArray, HostTensor, MetaDevice, Shape, Tensor } from '@magi1/tensor';
 import { Params } from './params.ts';
@@ -61,8 +62,6 @@ export interface StreamingOptions<Progress = unknown> {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-const WEIGHT_DTYPES: readonly string[] = ['f32', 'f16', 'bf16', 'f8e4m3fn'] satisfies readonly DType[];
-
 /** The dtype a weight takes on the device: vectors f32, matrices `wanted` or as stored. */
 export function deviceDType({ role }: ParamSpec, stored: DType, wanted?: DType): DType {
   if (role === 'vector') return 'f32';
@@ -110,7 +109,7 @@ export class CheckedWeights<Network, Progress = unknown> {
   /** Bytes that the weights take on a device. */
   get deviceBytes(): number {
     let bytes = 0;
-    for (const [name, { shape }] of this.#specs) bytes += elementCount(shape) * bytesPerElement(this.dtypeOf(name));
+    for (const [name, { shape }] of this.#specs) bytes += byteLengthOf({ shape, dtype: this.dtypeOf(name) });
     return bytes;
   }
 
@@ -183,8 +182,8 @@ function checkEntries(
       faults.push(`${name}${spelled === name ? '' : ` (${spelled})`} is missing`);
     } else if (!sameShape(entry.shape, shape)) {
       faults.push(`${name} must be [${shape.join(',')}], got [${entry.shape.join(',')}]`);
-    } else if (!WEIGHT_DTYPES.includes(entry.dtype)) {
-      faults.push(`${name} must be one of ${WEIGHT_DTYPES.join(', ')}, got ${entry.dtype}`);
+    } else if (!weightDTypes.some((dtype) => dtype === entry.dtype)) {
+      faults.push(`${name} must be one of ${weightDTypes.join(', ')}, got ${entry.dtype}`);
     } else if (role === 'quantized' && entry.dtype !== 'f8e4m3fn') {
       faults.push(`${name} must be f8e4m3fn, got ${entry.dtype}`);
     }
@@ -261,7 +260,7 @@ function uploadRows(target: Tensor, source: HostTensor, { part, parts, rows }: W
 }
 
 function upload(target: Tensor, element: number, dtype: DType, data: HostArray): void {
-  let byte = element * bytesPerElement(target.dtype);
+  let byte = bytesOf(target.dtype, element);
   if (dtype === target.dtype) {
     target.writeBytes(asBytes(data), byte);
     return;

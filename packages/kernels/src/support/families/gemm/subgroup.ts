@@ -86,7 +86,7 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
     let row = row0 + i / ${COLUMNS_PER_LANE}u;
     let column = column0 + ${laneColumn(variant, `(i % ${COLUMNS_PER_LANE}u)`)};
     if (column < params.columns) {
-      let at = params.firstColumn + column;
+      let at = params.first_column + column;
       y[row * params.stride + at] = total[i]${bias ? ' + bias[at]' : ''};
     }
   }

@@ -27,7 +27,7 @@ export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): We
           ...(bias === undefined ? {} : { bias }),
           y: range.window(y, 4 * columns),
         },
-        params: { rows: range.count, columns: part.count, depth, firstColumn: part.start, stride: columns, ...extra },
+        params: { rows: range.count, columns: part.count, depth, first_column: part.start, stride: columns, ...extra },
         workgroups: foldWorkgroups(op, tiles, capabilities),
       };
     }),

@@ -13,11 +13,11 @@ fn tile_of(index: u32, row_tiles: u32, column_tiles: u32) -> vec2u {
 }
 `;
 
-/** Parameters of a gemm dispatch: y[row, firstColumn + column] of `rows` x `columns`, sums of `depth` products. */
+/** Parameters of a gemm dispatch: y[row, first_column + column] of `rows` x `columns`, sums of `depth` products. */
 export const GEMM_PARAMS = {
   rows: 'u32',
   columns: 'u32',
   depth: 'u32',
-  firstColumn: 'u32',
+  first_column: 'u32',
   stride: 'u32',
 } as const;

@@ -100,7 +100,7 @@ fn main(
     let row = row0 + ${SIDE}u * (i / ${columnsEach}u) + place.y;
     let column = column0 + ${SIDE}u * (i % ${columnsEach}u) + place.x;
     if (row < params.rows && column < params.columns) {
-      let at = params.firstColumn + column;
+      let at = params.first_column + column;
       y[row * params.stride + at] = total[i]${bias ? ' + bias[at]' : ''};
     }
   }
