@@ -7,7 +7,7 @@ import { encodeSafetensors } from '@magi1/loaders';
 import { bf16BitsToNumber, numberToBf16Bits } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { loadNetwork } from '../packages/magi1/src/checkpoint.ts';
+import { loadNetwork } from '../packages/magi1/src/verify/files.ts';
 import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
 import { LoraSet } from '../packages/magi1/src/lora/index.ts';
 import { Params } from '../packages/magi1/src/nn/index.ts';

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSafetensors } from '@magi1/loaders';
 import { Device, bytesOf } from '@magi1/tensor';
-import type { CheckedCheckpoint } from '../packages/magi1/src/checkpoint.ts';
+import type { DType } from '@magi1/tensor';
 import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { openNetwork } from '../packages/magi1/src/checkpoint.ts';
-import type { LoadOptions } from '../packages/magi1/src/checkpoint.ts';
+import { openNetwork } from './support/open-network.ts';
+import type { OpenNetwork } from './support/open-network.ts';
 import type { Params } from '../packages/magi1/src/nn/index.ts';
 import { transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
 import { vaeNetwork } from '../packages/magi1/src/vae/vit-vae.ts';
@@ -22,7 +22,7 @@ import { temporaryFolder } from './support/tiny-model.ts';
 const TINY = join(import.meta.dirname, 'fixtures/dit/tiny-24b');
 const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), TINY);
 const { model_config: model } = config;
-const openTransformer = (folder: string, options?: LoadOptions) =>
+const openTransformer = (folder: string, options?: { readonly dtype?: DType }) =>
   openNetwork(folder, transformerNetwork(config), options);
 const original = readSafetensors(join(TINY, 'model.safetensors'));
 
@@ -57,7 +57,7 @@ async function writeShards(tensors: Tensors, count: number, stem: string): Promi
 }
 
 /** Every weight's bits as they lie on the device. */
-async function bitsOf(opened: Promise<CheckedCheckpoint<{ readonly params: Params }>>): Promise<Map<string, string>> {
+async function bitsOf(opened: Promise<OpenNetwork<{ readonly params: Params }>>): Promise<Map<string, string>> {
   const checkpoint = await opened;
   const { params } = await checkpoint.weights.load(device);
   const bits = new Map<string, string>();

@@ -2,7 +2,7 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Magi1Pipeline, locateModel, seededNoise } from '@magi1/core';
+import { Magi1Pipeline, readModelFolder, seededNoise } from '@magi1/core';
 import { encodeSafetensors, openCheckpoint, writeSafetensors } from '@magi1/loaders';
 import { Device, hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
@@ -146,7 +146,7 @@ describe('a model folder of a port', () => {
 
   it.each(Object.keys(ports))('%s gives the frames that the original gives', async (name) => {
     const folder = await writePort(ports[name]!());
-    const { config: located } = await locateModel(folder);
+    const { config: located } = await readModelFolder(folder);
     const settings = without(model, 'model_name', 'params_dtype');
     expect(located.model_config).toMatchObject(settings);
     expect(await framesOf(folder)).toEqual(expected);
@@ -156,7 +156,7 @@ describe('a model folder of a port', () => {
     const port = ports.diffusers!();
     const rest = without(port.transformerConfig, 'num_layers', 'ffn_dim');
     const folder = await writePort({ ...port, transformerConfig: rest });
-    await expect(locateModel(folder)).rejects.toThrow(/transformer\/config\.json.*num_layers, ffn_dim missing/);
+    await expect(readModelFolder(folder)).rejects.toThrow(/transformer\/config\.json.*num_layers, ffn_dim missing/);
   });
 });
 

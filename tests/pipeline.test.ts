@@ -7,9 +7,9 @@ import {
   VERSION,
   formatBytes,
   inspectModel,
-  locateByConfigFile,
-  locateModel,
+  readConfigFile,
   readEnvironment,
+  readModelFolder,
 } from '@magi1/core';
 import type { Progress, TextToVideoRequest, VideoChunk } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -309,7 +309,11 @@ describe('bad requests', () => {
 describe('bad model folders', () => {
   const weights = (folder: string) => join(folder, TRANSFORMER_FILE);
   const bad: [what: string, (folder: string) => void, RegExp][] = [
-    ['no config', (folder) => rmSync(join(folder, 'config.json')), /config\.json: there is no such file/],
+    [
+      'no config',
+      (folder) => rmSync(join(folder, 'config.json')),
+      /model folder .*: holds no model, neither config\.json .* nor model_index\.json .* name the folder that has/,
+    ],
     ['a broken config', (folder) => writeFileSync(join(folder, 'config.json'), '{'), /is not valid JSON/],
     [
       'a trained.json that says something else',
@@ -338,12 +342,12 @@ describe('bad model folders', () => {
     [
       'a wrong config',
       (folder) => editConfig(folder, (config) => (config.model_config!.num_layers = 4)),
-      /layers\.3\..* is missing/,
+      /num_layers is 4, the files have 3/,
     ],
     [
       'extra tensors',
       (folder) => editConfig(folder, (config) => (config.model_config!.num_layers = 2)),
-      /is not a weight of this model/,
+      /num_layers is 2, the files have 3/,
     ],
     ['a truncated file', (folder) => truncate(weights(folder), 1_000_000), /model\.safetensors/],
     ['an empty file', (folder) => truncate(weights(folder), 0), /model\.safetensors/],
@@ -416,7 +420,7 @@ describe('bad model folders', () => {
 
 describe('a model folder', () => {
   it('is summed up without loading', async () => {
-    const { parts, defaults, memory } = await inspectModel(await locateModel(TINY_MODEL));
+    const { parts, defaults, memory } = await inspectModel(await readModelFolder(TINY_MODEL));
     expect(parts.map(({ name, tensors }) => [name, tensors])).toEqual([
       ['text encoder', 30],
       ['transformer', 92],
@@ -430,10 +434,11 @@ describe('a model folder', () => {
   it('may be named by a config file in its folder', async () => {
     const folder = copyTinyModel();
     cpSync(join(TINY_MODEL, 'configs', 't2v.json'), join(folder, 'other.json'));
-    const { paths } = await locateByConfigFile(join(folder, 'other.json'), readEnvironment({}));
-    expect(paths.transformer).toBe(join(folder, 'magi', 'inference_weight'));
-    expect(paths.vae).toBe(join(folder, 'vae'));
-    expect(paths.specialTokens).toBe(join(folder, 'special_tokens.npz'));
+    const environment = readEnvironment({});
+    const { folders, tokenFolders } = await readConfigFile(join(folder, 'other.json'), { environment });
+    expect(folders.transformer.name).toBe(join(folder, 'magi', 'inference_weight'));
+    expect(folders.vae.name).toBe(join(folder, 'vae'));
+    expect(tokenFolders[0]!.name).toBe(folder);
   });
 });
 

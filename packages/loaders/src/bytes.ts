@@ -1,6 +1,6 @@
 // Byte sources: random access to the bytes of a file, a Blob or an array.
 import { FileFormatError } from '@magi1/tensor';
-import { requireNode } from './node.ts';
+import { NotFoundError, localPath, requireNode } from './node.ts';
 
 /** Random-access bytes under a name that error messages can show. */
 export interface ByteSource {
@@ -9,9 +9,10 @@ export interface ByteSource {
   readonly size: number;
   /**
    * Exactly `length` bytes from `offset`, placed at the start of `into` when it is given.
+   * @param signal ends a long read early, where the source can
    * @throws FileFormatError when the source ends before that.
    */
-  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array>;
+  read(offset: number, length: number, into?: Uint8Array, signal?: AbortSignal): Promise<Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -82,10 +83,11 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
   return {
     name,
     size: blob.size,
-    read: async (offset, length, into) => {
+    read: async (offset, length, into, signal) => {
       checkRange({ name, size: blob.size }, offset, length);
       const out = destination(name, length, into);
       for (let done = 0; done < length; done += STEP) {
+        signal?.throwIfAborted();
         const end = Math.min(done + STEP, length);
         const part = new Uint8Array(await blob.slice(offset + done, offset + end).arrayBuffer());
         if (part.length !== end - done) throw new FileFormatError(`${name}: the Blob changed while it was read`);
@@ -97,56 +99,59 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
   };
 }
 
+/** Closes what its user forgot: Node would complain about the handle, newer versions by an exception. */
+const forgotten = new FinalizationRegistry<{ close(): Promise<void> }>((handle) => void handle.close());
+
+export interface OpenFileOptions {
+  /** What to call it in messages; its path when left out. */
+  readonly name?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
 /**
  * Opens a file for reading in Node.
- * @throws FileFormatError when it is missing, unreadable or not a regular file.
+ * @throws NotFoundError when it is missing, FileFormatError when it is unreadable or not a regular file.
  */
-export async function openFile(path: string): Promise<ByteSource> {
+export async function openFile(where: string | URL, options: OpenFileOptions = {}): Promise<ByteSource> {
+  const path = localPath(where);
+  const { name = path, signal } = options;
+  signal?.throwIfAborted();
   const { open, constants } = requireNode('node:fs/promises');
   // Else the opening of a pipe would wait for its writer; Windows has no such flag and no such pipes.
   const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
   const handle = await open(path, flags).catch((cause: unknown) => {
-    const missing = (cause as { code?: unknown }).code === 'ENOENT';
-    throw new FileFormatError(`${path}: ${missing ? 'there is no such file' : `cannot be opened (${reason(cause)})`}`, {
-      cause,
-    });
+    if ((cause as { code?: unknown }).code === 'ENOENT')
+      throw new NotFoundError(`${name}: there is no such file`, { cause });
+    throw new FileFormatError(`${name}: cannot be opened (${reason(cause)})`, { cause });
   });
   const facts = await handle.stat();
   if (!facts.isFile()) {
     await handle.close();
-    throw new FileFormatError(`${path}: expected a file, found ${facts.isDirectory() ? 'a folder' : 'a special file'}`);
+    throw new FileFormatError(`${name}: expected a file, found ${facts.isDirectory() ? 'a folder' : 'a special file'}`);
   }
-  const size = facts.size;
-  return {
-    name: path,
-    size,
-    read: async (offset, length, into) => {
-      checkRange({ name: path, size }, offset, length);
-      const out = destination(path, length, into);
+  const source: ByteSource = {
+    name,
+    size: facts.size,
+    async read(offset, length, into, stop) {
+      checkRange(source, offset, length);
+      const out = destination(name, length, into);
       for (let done = 0; done < length;) {
+        stop?.throwIfAborted();
         const { bytesRead } = await handle.read(out, done, Math.min(STEP, length - done), offset + done);
-        if (bytesRead === 0) throw new FileFormatError(`${path}: shrank while it was read, at byte ${offset + done}`);
+        // `source` is named here, so that it is not collected, and its file not closed, while it reads.
+        if (bytesRead === 0)
+          throw new FileFormatError(`${source.name}: shrank while it was read, at byte ${offset + done}`);
         done += bytesRead;
       }
       return out;
     },
-    close: () => handle.close(),
+    close() {
+      forgotten.unregister(source);
+      return handle.close();
+    },
   };
-}
-
-/**
- * All bytes of a small file in Node.
- * @throws FileFormatError when it is missing, unreadable, not a regular file or larger than `limit` bytes.
- */
-export async function readSmallFile(path: string, limit: number): Promise<Uint8Array> {
-  const source = await openFile(path);
-  try {
-    if (source.size > limit)
-      throw new FileFormatError(`${path}: a file of ${source.size} bytes, at most ${limit} expected`);
-    return await source.read(0, source.size);
-  } finally {
-    await source.close();
-  }
+  forgotten.register(source, handle, source);
+  return source;
 }
 
 /** Part of another source; closing it leaves the other open. */
@@ -154,9 +159,9 @@ export function sliceSource(source: ByteSource, start: number, size: number, nam
   return {
     name,
     size,
-    read: async (offset, length, into) => {
+    read: async (offset, length, into, signal) => {
       checkRange({ name, size }, offset, length);
-      return source.read(start + offset, length, into);
+      return source.read(start + offset, length, into, signal);
     },
     close: async () => {},
   };

@@ -1,13 +1,12 @@
-// A checkpoint as one set of named tensors, whether it is a file, a folder of shards with an index, or sources that a
-// browser hands over. Opening reads tables of contents only; `stream` walks the data once, in file order.
+// A checkpoint as one set of named tensors, whether it is a file or a folder of shards with an index. Opening reads
+// tables of contents only; `stream` walks the data once, in file order.
 import { bytesPerElement, FileFormatError } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { openFile, reason } from './bytes.ts';
-import type { ByteSource } from './bytes.ts';
-import { elementCount, hostDType } from './file-dtype.ts';
+import { safeElementCount, hostDType } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
+import { locate, readBytes } from './folder.ts';
+import type { Folder, FolderOptions } from './folder.ts';
 import { parseJsonBytes, showJson } from './json.ts';
-import { requireNode } from './node.ts';
 import { openSafetensors } from './safetensors.ts';
 import { quote } from './tensor-file.ts';
 import type { TensorEntry, TensorFile } from './tensor-file.ts';
@@ -15,9 +14,11 @@ import { openTorch } from './torch.ts';
 import type { TorchOptions } from './torch.ts';
 import { ZstdSource } from './zstd.ts';
 
-export interface CheckpointOptions extends TorchOptions {
+export interface CheckpointOptions extends TorchOptions, FolderOptions {
+  /** The file or index to open in a folder. Default: what is there, as `openCheckpoint` says. */
+  readonly file?: string | undefined;
   /** Which format to take from a folder that has both. Default safetensors. */
-  readonly prefer?: 'safetensors' | 'torch';
+  readonly prefer?: 'safetensors' | 'torch' | undefined;
 }
 
 export interface StreamProgress {
@@ -35,8 +36,8 @@ export interface StreamProgress {
 }
 
 export interface StreamOptions {
-  readonly onProgress?: (progress: StreamProgress) => void;
-  readonly signal?: AbortSignal;
+  readonly onProgress?: ((progress: StreamProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
   /**
    * Place every tensor in the same memory: host memory is then one buffer of the largest tensor, at the price that a
    * tensor's data is valid only until the next one is asked for. Default false: each tensor has memory of its own.
@@ -119,7 +120,7 @@ export class Checkpoint {
       const { entry } = this.place(name);
       total += entry.byteLength;
       const host = hostDType(entry.dtype);
-      if (host) largest = Math.max(largest, elementCount(entry.shape)! * bytesPerElement(host));
+      if (host) largest = Math.max(largest, safeElementCount(entry.shape)! * bytesPerElement(host));
     }
     for (const [name, { file }] of this.places) if (wanted.has(name)) plan.get(file)!.push(name);
     const buffer = reuseBuffer ? new ArrayBuffer(largest) : undefined;
@@ -143,7 +144,7 @@ export class Checkpoint {
       report(undefined);
       for (const name of members) {
         signal?.throwIfAborted();
-        yield { name, tensor: await file.readTensor(name, buffer ? { buffer } : {}) };
+        yield { name, tensor: await file.readTensor(name, { buffer, signal }) };
         const { byteLength } = this.place(name).entry;
         shardBytes += byteLength;
         bytes += byteLength;
@@ -163,53 +164,6 @@ export class Checkpoint {
   }
 }
 
-/** Files by plain name: a folder, or what a browser has been given. */
-interface Folder {
-  readonly name: string;
-  readonly files: readonly string[];
-  open(file: string): Promise<ByteSource>;
-}
-
-/**
- * Opens a checkpoint: a folder, a single file or an index file by path (Node), or a list of sources.
- * In a folder, `model.safetensors` comes first, then an index with its shards, then the only safetensors file; then the
- * same for torch's `.bin`. For a shard named in a safetensors index, `<shard>.zst` is preferred when present.
- * @throws FileFormatError for missing files or shards, tensors that the index names and its shard lacks, duplicates.
- */
-export async function openCheckpoint(
-  where: string | readonly ByteSource[],
-  options: CheckpointOptions = {},
-): Promise<Checkpoint> {
-  if (typeof where !== 'string') {
-    const files = new Map(where.map((source) => [baseName(source.name), source]));
-    if (files.size !== where.length) throw new FileFormatError('two of the files given have the same name');
-    const open = async (file: string): Promise<ByteSource> => Promise.resolve(files.get(file)!);
-    return openFolder(
-      { name: where.length === 1 ? where[0]!.name : 'the files given', files: [...files.keys()], open },
-      options,
-    );
-  }
-  const fs = requireNode('node:fs/promises');
-  const path = requireNode('node:path');
-  const facts = await fs.stat(where).catch((cause: unknown) => {
-    throw new FileFormatError(`${where}: no such checkpoint (${reason(cause)})`, { cause });
-  });
-  const directory = facts.isDirectory() ? where : path.dirname(where);
-  const files = (
-    await fs.readdir(directory).catch((cause: unknown) => {
-      throw new FileFormatError(`${directory}: cannot be listed (${reason(cause)})`, { cause });
-    })
-  ).sort();
-  const folder: Folder = { name: directory, files, open: (file) => openFile(path.join(directory, file)) };
-  if (facts.isDirectory()) return openFolder(folder, options);
-  const file = baseName(where);
-  return file.endsWith('.index.json') ? openIndex(folder, file, options) : openSingle(folder, file, options);
-}
-
-function baseName(path: string): string {
-  return path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
-}
-
 const FORMATS = {
   safetensors: {
     usual: ['model.safetensors', 'diffusion_pytorch_model.safetensors'],
@@ -220,43 +174,73 @@ const FORMATS = {
 } as const;
 const SHARD = /-[0-9]+-of-[0-9]+\.[a-z]+$/;
 
-async function openFolder(folder: Folder, options: CheckpointOptions): Promise<Checkpoint> {
-  const first = options.prefer ?? 'safetensors';
+/**
+ * Opens a checkpoint: a folder, or a file or index file by its path (Node).
+ * In a folder, `model.safetensors` comes first, then an index with its shards, then the only safetensors file; then the
+ * same for torch's `.bin`. For a shard named in a safetensors index, `<shard>.zst` is preferred when present.
+ * @throws NotFoundError where nothing is there, FileFormatError for missing shards, tensors that the index names and its
+ * shard lacks, duplicates.
+ */
+export async function openCheckpoint(
+  where: string | URL | Folder,
+  options: CheckpointOptions = {},
+): Promise<Checkpoint> {
+  const { folder, file: named } = await locate(where);
+  const names = await folder.list(options);
+  const file = options.file ?? named ?? chooseFile(folder.name, names, options.prefer);
+  const weightMap = file.endsWith('.index.json') ? await readIndex(folder, file, options) : undefined;
+  const compressed = FORMATS.safetensors.index.test(file);
+  const shards = new Map<string, TensorFile>();
+  try {
+    for (const shard of weightMap === undefined ? [file] : [...new Set(weightMap.values())].sort()) {
+      const chosen = compressed && names.includes(`${shard}.zst`) ? `${shard}.zst` : shard;
+      if (weightMap !== undefined && !names.includes(chosen))
+        throw new FileFormatError(`${folder.name}: shard ${shard}, named in ${file}, is missing`);
+      shards.set(shard, await openTensorFile(folder, chosen, options));
+    }
+    for (const [tensor, shard] of weightMap ?? []) {
+      const opened = shards.get(shard)!;
+      if (!opened.tensors.has(tensor))
+        throw new FileFormatError(`${opened.name}: lacks tensor ${quote(tensor)}, which ${file} places there`);
+    }
+    return new Checkpoint(weightMap === undefined ? shards.get(file)!.name : folder.name, [...shards.values()]);
+  } catch (cause) {
+    for (const opened of shards.values()) await opened.close();
+    throw cause;
+  }
+}
+
+/** The file or the index that a folder's checkpoint is opened by. */
+function chooseFile(folder: string, names: readonly string[], prefer: CheckpointOptions['prefer']): string {
+  const first = prefer ?? 'safetensors';
   for (const kind of [first, first === 'torch' ? 'safetensors' : 'torch'] as const) {
     const format = FORMATS[kind];
-    const usual = format.usual.find((file) => folder.files.includes(file));
-    if (usual) return openSingle(folder, usual, options);
-    const indices = folder.files.filter((file) => format.index.test(file));
-    if (indices.length > 1) throw new FileFormatError(`${folder.name}: more than one index: ${indices.join(', ')}`);
-    if (indices[0]) return openIndex(folder, indices[0], options);
-    const candidates = folder.files.filter((file) => format.any.test(file));
+    const usual = format.usual.find((file) => names.includes(file));
+    if (usual) return usual;
+    const indices = names.filter((file) => format.index.test(file));
+    if (indices.length > 1) throw new FileFormatError(`${folder}: more than one index: ${indices.join(', ')}`);
+    if (indices[0]) return indices[0];
+    const candidates = names.filter((file) => format.any.test(file));
     const shards = candidates.filter((file) => SHARD.test(file));
-    if (shards.length > 0) {
-      throw new FileFormatError(`${folder.name}: shards such as ${shards[0]!} but no index file beside them`);
-    }
-    if (candidates.length > 1) {
+    if (shards.length > 0)
+      throw new FileFormatError(`${folder}: shards such as ${shards[0]!} but no index file beside them`);
+    if (candidates.length > 1)
       throw new FileFormatError(
-        `${folder.name}: which checkpoint? ${candidates.slice(0, 5).join(', ')}; name the file itself`,
+        `${folder}: which checkpoint? ${candidates.slice(0, 5).join(', ')}; name the file itself`,
       );
-    }
-    if (candidates[0]) return openSingle(folder, candidates[0], options);
+    if (candidates[0]) return candidates[0];
   }
   throw new FileFormatError(
-    `${folder.name}: no checkpoint, expected model.safetensors, an index with shards or pytorch_model.bin; ` +
-      (folder.files.length > 0 ? `found ${folder.files.slice(0, 6).join(', ')}` : 'it is empty'),
+    `${folder}: no checkpoint, expected model.safetensors, an index with shards or pytorch_model.bin; ` +
+      (names.length > 0 ? `found ${names.slice(0, 6).join(', ')}` : 'it is empty'),
   );
 }
 
-async function openSingle(folder: Folder, file: string, options: CheckpointOptions): Promise<Checkpoint> {
-  const opened = await openTensorFile(folder, file, options);
-  return new Checkpoint(opened.name, [opened]);
-}
-
 async function openTensorFile(folder: Folder, file: string, options: CheckpointOptions): Promise<TensorFile> {
-  const source = await folder.open(file);
+  const source = await folder.open(file, options);
   try {
     if (FORMATS.torch.any.test(file)) return await openTorch(source, options);
-    return await openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source);
+    return await openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source, options);
   } catch (cause) {
     await source.close();
     throw cause;
@@ -265,42 +249,10 @@ async function openTensorFile(folder: Folder, file: string, options: CheckpointO
 
 const MAX_INDEX = 64 << 20;
 
-async function openIndex(folder: Folder, file: string, options: CheckpointOptions): Promise<Checkpoint> {
-  const source = await folder.open(file);
-  let weightMap: Map<string, string>;
-  try {
-    if (source.size > MAX_INDEX) throw new FileFormatError(`${source.name}: an index of ${source.size} bytes`);
-    weightMap = parseIndex(await source.read(0, source.size), source.name);
-  } finally {
-    await source.close();
-  }
-  const shardNames = [...new Set(weightMap.values())].sort();
-  const compressed = FORMATS.safetensors.index.test(file);
-  const shards = new Map<string, TensorFile>();
-  try {
-    for (const shard of shardNames) {
-      const zst = `${shard}.zst`;
-      const chosen = compressed && folder.files.includes(zst) ? zst : shard;
-      if (!folder.files.includes(chosen)) {
-        throw new FileFormatError(`${folder.name}: shard ${shard}, named in ${file}, is missing`);
-      }
-      shards.set(shard, await openTensorFile(folder, chosen, options));
-    }
-    for (const [tensor, shard] of weightMap) {
-      const opened = shards.get(shard)!;
-      if (!opened.tensors.has(tensor)) {
-        throw new FileFormatError(`${opened.name}: lacks tensor ${quote(tensor)}, which ${file} places there`);
-      }
-    }
-    return new Checkpoint(folder.name, [...shards.values()]);
-  } catch (cause) {
-    for (const opened of shards.values()) await opened.close();
-    throw cause;
-  }
-}
-
-function parseIndex(bytes: Uint8Array, name: string): Map<string, string> {
-  const root = parseJsonBytes(bytes, name);
+/** The shard of every tensor. */
+async function readIndex(folder: Folder, file: string, options: CheckpointOptions): Promise<Map<string, string>> {
+  const { name } = folder.at(file);
+  const root = parseJsonBytes(await readBytes(folder, file, MAX_INDEX, options), name);
   const map = root instanceof Map ? root.get('weight_map') : undefined;
   if (!(map instanceof Map))
     throw new FileFormatError(`${name}: expected an object 'weight_map', found ${showJson(map)}`);

@@ -44,7 +44,7 @@ export function hostDType(dtype: FileDType): DType | undefined {
 }
 
 /** Number of elements, or undefined when it exceeds 2^53. */
-export function elementCount(shape: readonly number[]): number | undefined {
+export function safeElementCount(shape: readonly number[]): number | undefined {
   if (shape.includes(0)) return 0;
   let count = 1;
   for (const dim of shape) {
@@ -56,7 +56,7 @@ export function elementCount(shape: readonly number[]): number | undefined {
 
 /** Byte length of a tensor; undefined when it exceeds 2^53 or is not a whole number of bytes. */
 export function tensorByteLength(dtype: FileDType, shape: readonly number[]): number | undefined {
-  const count = elementCount(shape);
+  const count = safeElementCount(shape);
   if (count === undefined) return undefined;
   const bits = count * bitsPerElement(dtype);
   return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined;
@@ -64,7 +64,9 @@ export function tensorByteLength(dtype: FileDType, shape: readonly number[]): nu
 
 export interface ReadOptions {
   /** Memory to place the host data in, for callers that read many tensors one after another. Grows no garbage. */
-  readonly buffer?: ArrayBuffer;
+  readonly buffer?: ArrayBuffer | undefined;
+  /** Ends the read early, where the source can. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Bytes converted at a time, so that a conversion never holds the tensor twice. */
@@ -84,7 +86,7 @@ export async function readHostTensor(
 ): Promise<HostTensor> {
   const target = hostDType(dtype);
   if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
-  const count = elementCount(shape) ?? 0;
+  const count = safeElementCount(shape) ?? 0;
   const byteLength = count * bytesPerElement(target);
   const memory =
     options.buffer && options.buffer.byteLength >= byteLength

@@ -1,9 +1,13 @@
 // Node's own modules, found at run time without an import: bundlers for browsers see nothing to resolve.
-import { Magi1Error } from '@magi1/tensor';
+import { FileFormatError, Magi1Error } from '@magi1/tensor';
+
+/** There is no file or folder of this name; what is there and cannot be read is another error. */
+export class NotFoundError extends FileFormatError {}
 
 interface Builtins {
   readonly 'node:fs/promises': typeof import('node:fs/promises');
   readonly 'node:path': typeof import('node:path');
+  readonly 'node:url': typeof import('node:url');
   readonly 'node:zlib': typeof import('node:zlib');
 }
 
@@ -18,4 +22,19 @@ export function requireNode<K extends keyof Builtins>(name: K): Builtins[K] {
   const found = nodeBuiltin(name);
   if (!found) throw new Magi1Error('files by path need Node 20.16 or later; give Blobs or other byte sources instead');
   return found;
+}
+
+const SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
+
+/**
+ * The path of a file or folder that a user names.
+ * @throws Magi1Error for URLs of another kind than `file:`
+ */
+export function localPath(where: string | URL): string {
+  if (typeof where === 'string' && !SCHEME.test(where)) return where;
+  const { protocol } = new URL(where);
+  if (protocol === 'file:') return requireNode('node:url').fileURLToPath(where);
+  throw new Magi1Error(
+    `${String(where)}: nothing is read over ${protocol.slice(0, -1)} here; download it and name the file or folder on the disk`,
+  );
 }

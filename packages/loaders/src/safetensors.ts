@@ -4,7 +4,7 @@ import { asBytes, FileFormatError } from '@magi1/tensor';
 import type { DType, HostTensor } from '@magi1/tensor';
 import { byteString, bytesSource } from './bytes.ts';
 import type { ByteSink, ByteSource } from './bytes.ts';
-import { bitsPerElement, elementCount, readHostTensor, tensorByteLength } from './file-dtype.ts';
+import { bitsPerElement, safeElementCount, readHostTensor, tensorByteLength } from './file-dtype.ts';
 import type { FileDType, ReadOptions } from './file-dtype.ts';
 import { jsonSize, parseJsonBytes, showJson } from './json.ts';
 import type { JsonValue } from './json.ts';
@@ -127,12 +127,15 @@ function parseEntry(name: string, key: string, value: JsonValue): SafetensorsEnt
  * Opens a safetensors file; the source stays open until `close`.
  * A ZstdSource is decoded on the fly: reads should then go forwards, going back starts over.
  */
-export async function openSafetensors(source: ByteSource | ZstdSource): Promise<TensorFile> {
+export async function openSafetensors(
+  source: ByteSource | ZstdSource,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<TensorFile> {
   const { name } = source;
   const size = source instanceof ZstdSource ? undefined : source.size;
   if (size !== undefined && size < 8)
     throw new FileFormatError(`${name}: too short for a safetensors file, ${size} bytes`);
-  const prefix = await source.read(0, 8);
+  const prefix = await source.read(0, 8, undefined, signal);
   const view = new DataView(prefix.buffer, prefix.byteOffset, 8);
   const headerLength = Number(view.getBigUint64(0, true));
   if (byteString(prefix) === 'version ') {
@@ -148,7 +151,7 @@ export async function openSafetensors(source: ByteSource | ZstdSource): Promise<
       `${name}: invalid header length ${headerLength}${size === undefined ? '' : ` in a file of ${size} bytes`}`,
     );
   }
-  const header = parseSafetensorsHeader(await source.read(8, headerLength), name);
+  const header = parseSafetensorsHeader(await source.read(8, headerLength, undefined, signal), name);
   const dataStart = 8 + headerLength;
   const expected = dataStart + header.dataLength;
   if (size !== undefined && size !== expected) {
@@ -156,30 +159,28 @@ export async function openSafetensors(source: ByteSource | ZstdSource): Promise<
     throw new FileFormatError(`${name}: ${problem}, the header describes ${expected} bytes, the file has ${size}`);
   }
 
-  async function read(at: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    const bytes = await source.read(dataStart + at, length, into);
-    // The size of a compressed file shows only at its end.
-    if (source instanceof ZstdSource && at + length === header.dataLength) await source.expectEnd(expected);
-    return bytes;
-  }
+  /** Reads bytes of one tensor, counted from its start. */
+  const reader =
+    ({ start }: SafetensorsEntry, signal?: AbortSignal) =>
+    async (at: number, length: number, into?: Uint8Array): Promise<Uint8Array> => {
+      const bytes = await source.read(dataStart + start + at, length, into, signal);
+      // The size of a compressed file shows only at its end.
+      if (source instanceof ZstdSource && start + at + length === header.dataLength) await source.expectEnd(expected);
+      return bytes;
+    };
   const file: TensorFile = {
     name,
     tensors: header.tensors,
     metadata: header.metadata,
     readTensor: async (tensor: string, options?: ReadOptions) => {
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
-      return readHostTensor(
-        `${name}: ${quote(tensor)}`,
-        entry.dtype,
-        entry.shape,
-        (start, length, into) => read(entry.start + start, length, into),
-        options,
-      );
+      const read = reader(entry, options?.signal);
+      return readHostTensor(`${name}: ${quote(tensor)}`, entry.dtype, entry.shape, read, options);
     },
     readRange: async (tensor, start, length, into) => {
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
       checkTensorRange(name, tensor, entry, start, length);
-      return read(entry.start + start, length, into);
+      return reader(entry)(start, length, into);
     },
     close: () => source.close(),
   };
@@ -220,7 +221,7 @@ export async function writeSafetensors(
   let offset = 0;
   for (const [name, tensor] of ordered) {
     if (name === '__metadata__') throw new FileFormatError(`${where}: a tensor cannot be named __metadata__`);
-    if (elementCount(tensor.shape) !== tensor.data.length) {
+    if (safeElementCount(tensor.shape) !== tensor.data.length) {
       throw new FileFormatError(
         `${where}: ${quote(name)}: shape [${tensor.shape}] with ${tensor.data.length} elements`,
       );

@@ -1,7 +1,7 @@
 // What a torch checkpoint's pickle may say: an exact list of names, tensors as views of numbered storages, and
 // containers around them. Nothing is called; a name outside the list is refused.
 import { FileFormatError } from '@magi1/tensor';
-import { bitsPerElement, elementCount } from './file-dtype.ts';
+import { bitsPerElement, safeElementCount } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
 import { PickleDict, PickleGlobal, PickleObject, PickleTuple, readPickle, show } from './pickle.ts';
 import type { PickleHooks, PickleValue } from './pickle.ts';
@@ -347,7 +347,7 @@ export function checkView(
   storageBytes: number,
   itemSize: number,
 ): void {
-  const count = elementCount(tensor.shape);
+  const count = safeElementCount(tensor.shape);
   const end = viewEnd(tensor);
   const described = `shape [${tensor.shape}], strides [${tensor.strides}], offset ${tensor.offset}`;
   if (count === undefined || !Number.isSafeInteger(end * itemSize)) {

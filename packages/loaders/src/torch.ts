@@ -4,7 +4,7 @@ import { FileFormatError } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
 import { allocate, byteString, sliceSource } from './bytes.ts';
 import { crc32 } from './crc32.ts';
-import { bitsPerElement, elementCount, readHostTensor } from './file-dtype.ts';
+import { bitsPerElement, safeElementCount, readHostTensor } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
 import { PickleDict, PickleTruncatedError, readPickle } from './pickle.ts';
 import type { PickleResult } from './pickle.ts';
@@ -71,7 +71,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
       {
         dtype: tensor.dtype,
         shape: tensor.shape,
-        byteLength: elementCount(tensor.shape)! * itemSize,
+        byteLength: safeElementCount(tensor.shape)! * itemSize,
         tensor,
         storage,
         contiguous: isContiguous(tensor),
@@ -87,6 +87,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
     at: number,
     length: number,
     into?: Uint8Array,
+    signal?: AbortSignal,
   ): Promise<Uint8Array> {
     const what = `${name}: ${quote(key)}`;
     const itemSize = bitsPerElement(entry.dtype) / 8;
@@ -94,10 +95,10 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
     if (entry.contiguous) {
       // A source may hand out its own memory: signs are changed in a copy.
       const own = sign === undefined ? into : (into ?? allocate(what, length));
-      const bytes = await readStorage(what, entry.storage, entry.tensor.offset * itemSize + at, length, own);
+      const bytes = await readStorage(what, entry.storage, entry.tensor.offset * itemSize + at, length, own, signal);
       return sign === undefined ? bytes : changeSigns(bytes, sign, at);
     }
-    const count = elementCount(entry.shape)!;
+    const count = safeElementCount(entry.shape)!;
     const whole = await gather(what, entry.tensor, itemSize, count, (from, size) =>
       entry.storage.source.read(from, size),
     );
@@ -119,7 +120,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
       const whole = entry.contiguous ? undefined : await readBytes(key, entry, 0, entry.byteLength);
       const read = async (at: number, length: number, into: Uint8Array): Promise<void> => {
         if (whole) into.set(whole.subarray(at, at + length));
-        else await readBytes(key, entry, at, length, into);
+        else await readBytes(key, entry, at, length, into, readOptions?.signal);
       };
       return readHostTensor(`${name}: ${quote(key)}`, entry.dtype, entry.shape, read, readOptions);
     },
@@ -142,8 +143,9 @@ async function readStorage(
   at: number,
   length: number,
   into?: Uint8Array,
+  signal?: AbortSignal,
 ): Promise<Uint8Array> {
-  const bytes = await storage.source.read(at, length, into);
+  const bytes = await storage.source.read(at, length, into, signal);
   if (storage.crc === undefined) return bytes;
   if (at === 0) {
     storage.checked = 0;
@@ -217,7 +219,7 @@ async function openZipped(
       source: {
         name: `record ${quote(entry.name)}`,
         size: entry.size,
-        read: async (offset, length, into) => (await lazy()).read(offset, length, into),
+        read: async (offset, length, into, signal) => (await lazy()).read(offset, length, into, signal),
         close: async () => {},
       },
       crc: crc && entry.method === 0 ? entry.crc : undefined,

@@ -54,8 +54,11 @@ export class ZstdSource {
   }
 
   /** Exactly `length` decompressed bytes from `offset`. Forward reads decode only once. */
-  read(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {
-    return this.inTurn(() => this.readNow(offset, length, into));
+  read(offset: number, length: number, into?: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.inTurn(() => {
+      signal?.throwIfAborted();
+      return this.readNow(offset, length, into);
+    });
   }
 
   /** Checks that the decompressed data ends at `offset`, all checksums included. */

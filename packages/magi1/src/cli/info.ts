@@ -99,9 +99,9 @@ function webgpuVersion(): string | null {
 
 async function readModel(values: Values): Promise<ModelSummary> {
   const { model, configFile } = modelOption(values);
-  const { locateByConfigFile, locateModel } = await import('../pipelines/model-folder.ts');
+  const { readConfigFile, readModelFolder } = await import('../pipelines/model-folder.ts');
   const { inspectModel } = await import('../pipelines/inspect.ts');
-  return inspectModel(model === undefined ? await locateByConfigFile(configFile) : await locateModel(model));
+  return inspectModel(model === undefined ? await readConfigFile(configFile) : await readModelFolder(model));
 }
 
 async function describeAdapters(): Promise<AdapterFacts[]> {

@@ -27,7 +27,7 @@ export const NO_SPECIAL_TOKENS: SpecialTokenSwitches = {
 export interface Environment {
   readonly specialTokens: SpecialTokenSwitches;
   /** SPECIAL_TOKEN_PATH: the npz with the token table; null where unset. */
-  readonly specialTokenPath: string | null;
+  readonly specialTokenPath: string | URL | null;
   /** prev_chunks_scale: share of the pass that sees previous chunks in a distilled model's nearly clean chunk. */
   readonly prevChunksScale: number;
   readonly offloadT5Cache: boolean;

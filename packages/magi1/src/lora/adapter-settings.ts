@@ -1,8 +1,8 @@
 // What is said about a LoRA outside its tensors: PEFT's settings, beside the file or in its metadata, or a trainer's.
 import { FileFormatError } from '@magi1/tensor';
-import type { Setting } from '../checkpoint.ts';
 import { moduleName, modulePattern, withoutPrefix } from './module-pattern.ts';
 import type { ModuleName } from './module-pattern.ts';
+import type { Setting } from './read-lora.ts';
 
 /** A key of `alpha_pattern` or `rank_pattern`, in the file's order. */
 interface PatternRow {

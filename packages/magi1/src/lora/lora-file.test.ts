@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { HostTensor } from '@magi1/tensor';
-import type { Setting } from '../checkpoint.ts';
+import type { Setting } from './read-lora.ts';
 import { parseLora } from './lora-file.ts';
 
 interface Case {

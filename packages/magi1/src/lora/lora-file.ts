@@ -1,8 +1,9 @@
 // What a LoRA file says: for every module it names, the two factors and alpha. Names are the file's own.
 import { FileFormatError, isFloat, toFloat32 } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import type { LoraSource } from '../checkpoint.ts';
+
 import { AdapterSettings } from './adapter-settings.ts';
+import type { LoraFile } from './read-lora.ts';
 
 /** One of the two factors, with the axes behind the second folded into it. */
 export interface LoraFactor {
@@ -48,7 +49,7 @@ export interface ParsedLora {
  * @throws FileFormatError naming tensors that do not belong to a LoRA, lone factors, factors of different rank, values that are
  * not finite, and settings that are malformed or ask for more than the factors
  */
-export function parseLora({ name: source, tensors, settings, settingsFrom }: LoraSource): ParsedLora {
+export function parseLora({ name: source, tensors, settings, settingsFrom }: LoraFile): ParsedLora {
   const found = new Map<string, Found>();
   const faults: string[] = [];
   const module = (name: string): Found => {

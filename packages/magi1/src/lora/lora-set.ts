@@ -2,13 +2,14 @@
 // a network when it is next attached, so that it survives the network being freed and loaded again.
 import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
-import { readLora } from '../checkpoint.ts';
 import type { Layout } from '../layouts/index.ts';
 import { Linear } from '../nn/index.ts';
 import type { LowRankUpdate, Params, ParamSpecs } from '../nn/index.ts';
 import { fuseLayer } from './fuse.ts';
 import { parseLora } from './lora-file.ts';
 import type { LoraFactor } from './lora-file.ts';
+import { readLora } from './read-lora.ts';
+import type { LoraSource } from './read-lora.ts';
 import { resolveLora } from './targets.ts';
 import type { LoraLayer } from './targets.ts';
 
@@ -22,7 +23,7 @@ export interface LoadLoraOptions {
 /** A LoRA to load when a pipeline is opened. */
 export interface LoraSpec extends LoadLoraOptions {
   /** A safetensors or torch file, a folder with one, or the bytes of a safetensors file. */
-  readonly source: string | Uint8Array;
+  readonly source: LoraSource;
 }
 
 export interface FuseLoraOptions {
@@ -140,7 +141,7 @@ export class LoraSet {
    * Reads a LoRA: a safetensors or torch file, a folder with one, or the bytes of a safetensors file.
    * @throws Magi1Error naming modules that are not linear layers of the model, and factors of the wrong width
    */
-  async load(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+  async load(source: LoraSource, options: LoadLoraOptions = {}): Promise<LoraInfo> {
     const { name = 'default', weight = 1 } = options;
     if (typeof name !== 'string' || name === '')
       throw new Magi1Error('loadLora: name must be a text that is not empty');

@@ -2,9 +2,9 @@
 import { estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import { modelNotes } from './model-folder.ts';
-import type { ModelSource } from './model-folder.ts';
-import { openParts } from './parts.ts';
-import type { WeightDTypes } from './parts.ts';
+import type { ModelFolder } from './model-folder.ts';
+import { openModelFiles } from './model.ts';
+import type { WeightDTypes } from './model.ts';
 import { defaultsOf } from './prepare.ts';
 import type { Settings } from './request.ts';
 import type { Trained } from './trained.ts';
@@ -33,15 +33,15 @@ export interface ModelSummary {
 }
 
 /** Checks a model as opening it does and sums it up. */
-export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): Promise<ModelSummary> {
-  const { config, paths } = source;
-  const { settings, sampling, size } = defaultsOf(source);
-  const parts = await openParts(source, dtype);
+export async function inspectModel(folder: ModelFolder, dtype?: WeightDTypes): Promise<ModelSummary> {
+  const { settings, sampling, size } = defaultsOf(folder);
+  const files = await openModelFiles(folder, dtype);
+  await files.close();
   return {
-    config: paths.config,
-    name: config.model_config.model_name,
-    trained: source.trained,
-    parts: [parts.textEncoder, parts.transformer, parts.vae].map(({ name, path, entries, deviceBytes }) => {
+    config: folder.configFile,
+    name: folder.config.model_config.model_name,
+    trained: folder.trained,
+    parts: [files.textEncoder, files.transformer, files.vae].map(({ name, path, entries, deviceBytes }) => {
       const dtypes: Record<string, number> = {};
       let parameters = 0;
       for (const { shape, dtype: stored } of entries.values()) {
@@ -52,7 +52,7 @@ export async function inspectModel(source: ModelSource, dtype?: WeightDTypes): P
       return { name, path, tensors: entries.size, parameters, dtypes, deviceBytes };
     }),
     defaults: settings,
-    memory: estimateMemory(parts, sampling, size),
-    notes: modelNotes(source),
+    memory: estimateMemory(files, sampling, size),
+    notes: modelNotes(folder),
   };
 }

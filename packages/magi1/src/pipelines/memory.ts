@@ -8,7 +8,7 @@ import { unpatchedChannels } from '../vae/config.ts';
 import { defaultTiles } from '../vae/tiling.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
-import type { ModelParts } from './parts.ts';
+import type { ModelFiles } from './model.ts';
 
 /** Bytes on the device. Weights are exact, the rest counts the tensors that are alive at once. */
 export interface MemoryNeed {
@@ -43,21 +43,21 @@ export interface RunSize {
 
 const F32 = 4;
 
-export function estimateMemory(parts: ModelParts, plan: SamplingPlan, size: RunSize): MemoryNeed {
+export function estimateMemory(model: ModelFiles, plan: SamplingPlan, size: RunSize): MemoryNeed {
   const { height, width } = size;
   const weights = {
-    textEncoder: parts.textEncoder.deviceBytes,
-    transformer: parts.transformer.deviceBytes,
-    vae: parts.vae.deviceBytes,
+    textEncoder: model.textEncoder.deviceBytes,
+    transformer: model.transformer.deviceBytes,
+    vae: model.vae.deviceBytes,
   };
-  const { patch_size, t_patch_size, num_layers, num_query_groups, kv_channels } = parts.source.config.model_config;
+  const { patch_size, t_patch_size, num_layers, num_query_groups, kv_channels } = model.config.model_config;
   const side = 8 * patch_size;
   const tokens = (plan.options.chunkWidth / t_patch_size) * (height / side) * (width / side);
   const keyValueCache = F32 * num_layers * plan.maxCachedChunks * tokens * 2 * num_query_groups * kv_channels;
-  const text = textActivations(parts);
-  const denoising = denoisingActivations(parts, plan, tokens, size);
-  const decoding = decodingActivations(parts, plan, height, width);
-  const encoding = encodingActivations(parts, size);
+  const text = textActivations(model);
+  const denoising = denoisingActivations(model, plan, tokens, size);
+  const decoding = decodingActivations(model, plan, height, width);
+  const encoding = encodingActivations(model, size);
   // The cache is not there yet while the prefix is encoded.
   const generating =
     weights.transformer + weights.vae + size.loras + Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
@@ -74,18 +74,18 @@ export function estimateMemory(parts: ModelParts, plan: SamplingPlan, size: RunS
   };
 }
 
-function textActivations({ t5Config, source }: ModelParts): number {
+function textActivations({ t5Config, config }: ModelFiles): number {
   const { d_model, d_ff, num_heads, d_kv } = t5Config;
-  return F32 * source.config.model_config.caption_max_length * (7 * d_model + 4 * num_heads * d_kv + 4 * d_ff);
+  return F32 * config.model_config.caption_max_length * (7 * d_model + 4 * num_heads * d_kv + 4 * d_ff);
 }
 
 function denoisingActivations(
-  { source }: ModelParts,
+  { config }: ModelFiles,
   plan: SamplingPlan,
   tokensPerChunk: number,
   { prefixFrames, texts, loras, ...video }: RunSize,
 ): number {
-  const model = source.config.model_config;
+  const model = config.model_config;
   const chunks = Math.max(
     ...plan.steps.map(({ chunks, passes }) => chunks.length + (passes.nearlyClean === null ? 0 : 1)),
   );
@@ -99,7 +99,7 @@ function denoisingActivations(
   const [held, packed] = [rowsOf(texts), rowsOf(Math.min(texts, chunks))]; // in the run, in a forward
   const cached = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
   // A block's steps, beside its input and what it has made so far (see block.ts); only the largest counts.
-  const { fp8_quant: fp8 } = source.config.engine_config;
+  const { fp8_quant: fp8 } = config.engine_config;
   const steps = [
     tokens * (2 * width + 2 * inner + 2 * shared) + cached, // self attention: norm, q, k, v, result
     tokens * (2 * width + 3 * inner) + packed * 5 * shared, // cross attention
@@ -117,25 +117,25 @@ function denoisingActivations(
 }
 
 /** Of one tile in the VAE's transformer: pixels, patches, and values that a block holds. */
-function tileActivations({ source, vaeConfig: vae }: ModelParts, { height, width }: Pick<RunSize, 'height' | 'width'>) {
-  const tiles = defaultTiles(source.config.runtime_config.fps);
+function tileActivations({ config, vaeConfig: vae }: ModelFiles, { height, width }: Pick<RunSize, 'height' | 'width'>) {
+  const tiles = defaultTiles(config.runtime_config.fps);
   const [tileHeight, tileWidth] = [Math.min(tiles.tileHeight, height), Math.min(tiles.tileWidth, width)];
   const pixels = tiles.tileLength * tileHeight * tileWidth;
   const patches = pixels / (vae.patch_length * vae.patch_size ** 2) + 1;
   return { pixels, patches, block: patches * vae.embed_dim * (13 + 2 * vae.mlp_ratio) };
 }
 
-function encodingActivations(parts: ModelParts, size: RunSize): number {
+function encodingActivations(model: ModelFiles, size: RunSize): number {
   if (size.prefixFrames === 0) return 0;
-  const { pixels, block } = tileActivations(parts, size);
+  const { pixels, block } = tileActivations(model, size);
   // The prefix as bytes and as numbers, a tile cut out of it and its patches; latents are a small part of that.
   return F32 * (block + 6 * pixels + 5 * size.prefixFrames * size.height * size.width);
 }
 
-function decodingActivations(parts: ModelParts, plan: SamplingPlan, height: number, width: number): number {
-  const { source, vaeConfig: vae } = parts;
-  const { temporal_downsample_factor: perLatent } = source.config.runtime_config;
-  const { pixels, patches, block } = tileActivations(parts, { height, width });
+function decodingActivations(model: ModelFiles, plan: SamplingPlan, height: number, width: number): number {
+  const { config, vaeConfig: vae } = model;
+  const { temporal_downsample_factor: perLatent } = config.runtime_config;
+  const { pixels, patches, block } = tileActivations(model, { height, width });
   const last = patches * vae.embed_dim + pixels * (unpatchedChannels(vae) + 3);
   const frames = plan.options.chunkWidth * perLatent;
   // Tiles overlap by a quarter, and are held raw and mixed; then rows, slabs and the whole.
@@ -153,8 +153,8 @@ export type Residency = 'all' | 'staged';
  * Chooses what stays loaded within the device's memory.
  * @throws Magi1Error that says what would be needed and what to change, if neither fits
  */
-export function chooseResidency(device: Device, parts: ModelParts, plan: SamplingPlan, size: RunSize): Residency {
-  const need = estimateMemory(parts, plan, size);
+export function chooseResidency(device: Device, model: ModelFiles, plan: SamplingPlan, size: RunSize): Residency {
+  const need = estimateMemory(model, plan, size);
   const { memoryBudget: budget, limits } = device.info;
   const activations = Math.max(need.keyValueCache + Math.max(need.denoising, need.decoding, need.text), need.encoding);
   const heap = limits.heapBytes;
@@ -164,7 +164,7 @@ export function chooseResidency(device: Device, parts: ModelParts, plan: Samplin
         `a wasm heap holds ${formatLimit(heap)}; choose a smaller height and width, or a WebGPU device`,
     );
   }
-  const stages = parts.source.environment.offloadT5Cache;
+  const stages = model.environment.offloadT5Cache;
   if (!stages && need.total <= (budget ?? Infinity)) return 'all';
   if (budget === undefined || need.staged <= budget) return 'staged';
   const { weights } = need;

@@ -6,7 +6,7 @@ import type { VideoDiT } from '../transformer/video-dit.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { formatBytes } from './format-bytes.ts';
 import type { Residency } from './memory.ts';
-import type { ModelParts } from './parts.ts';
+import type { ModelFiles, StoredNetwork } from './model.ts';
 import type { StageProgress } from './progress.ts';
 
 export interface LoadingOptions {
@@ -34,7 +34,7 @@ export class Networks {
   residency: Residency;
   /** Seconds spent loading so far. */
   loadingSeconds = 0;
-  readonly #parts: ModelParts;
+  readonly #files: Pick<ModelFiles, Slot>;
   readonly #device: Device;
   readonly #loaded = new Map<Slot, { dispose(): void }>();
   readonly #users = new Map<Slot, Set<{ readonly run: boolean }>>();
@@ -42,8 +42,8 @@ export class Networks {
   #givenBack = deferred<undefined>();
   #disposed = false;
 
-  constructor(parts: ModelParts, device: Device, residency: Residency) {
-    this.#parts = parts;
+  constructor(files: Pick<ModelFiles, Slot>, device: Device, residency: Residency) {
+    this.#files = files;
     this.#device = device;
     this.residency = residency;
   }
@@ -88,7 +88,7 @@ export class Networks {
   }
 
   #bytesOf(slots: readonly Slot[]): number {
-    return slots.reduce((sum, slot) => sum + this.#parts[slot].deviceBytes, 0);
+    return slots.reduce((sum, slot) => sum + this.#files[slot].deviceBytes, 0);
   }
 
   #free(...slots: readonly Slot[]): void {
@@ -133,13 +133,13 @@ export class Networks {
   async #load(slot: Slot, { signal, loading }: UseOptions): Promise<void> {
     this.#check(signal);
     if (this.#loaded.has(slot)) return;
-    const part = this.#parts[slot];
+    const stored: StoredNetwork<{ dispose(): void }> = this.#files[slot];
     const start = performance.now();
     const before = loading?.done ?? 0;
-    const detail = `${part.name} (${formatBytes(part.deviceBytes)})`;
-    const network = await part.load(this.#device, {
+    const detail = `${stored.name} (${formatBytes(stored.deviceBytes)})`;
+    const network = await stored.load(this.#device, {
       signal,
-      onProgress: ({ bytes, total }) => loading?.at(before + (part.deviceBytes * bytes) / Math.max(1, total), detail),
+      onProgress: ({ bytes, total }) => loading?.at(before + (stored.deviceBytes * bytes) / Math.max(1, total), detail),
     });
     this.loadingSeconds += (performance.now() - start) / 1000;
     // What is there is kept, though the call may have been cancelled in the meantime.

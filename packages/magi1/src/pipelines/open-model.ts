@@ -1,4 +1,4 @@
-// Opening a model for a pipeline: parts, request and memory are checked before any weight is loaded.
+// Opening a model for a pipeline: request, files and memory are checked before any weight is loaded.
 import { Device } from '@magi1/tensor';
 import { transformerLayouts } from '../layouts/index.ts';
 import { LoraSet } from '../lora/index.ts';
@@ -6,19 +6,19 @@ import { Params } from '../nn/index.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
 import { chooseResidency, estimateMemory } from './memory.ts';
 import type { Mode } from './mode.ts';
-import type { ModelSource } from './model-folder.ts';
+import type { ModelFolder } from './model-folder.ts';
+import { openModelFiles } from './model.ts';
+import type { ModelFiles } from './model.ts';
 import { Networks } from './networks.ts';
-import { openParts } from './parts.ts';
-import type { ModelParts } from './parts.ts';
 import type { PipelineOptions } from './pipeline-options.ts';
 import { Run, checkRequest, defaultsOf, readInput, sizeOf } from './prepare.ts';
 import { Call, CallProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
 import { requireSpecialTokens } from './token-table.ts';
 
-export interface OpenedModel<Request extends GenerationOptions> {
+/** A model whose files are open, on a device. */
+export interface OpenedModel<Request extends GenerationOptions> extends ModelFiles {
   readonly mode: Mode<Request>;
-  readonly parts: ModelParts;
   readonly device: Device;
   readonly ownsDevice: boolean;
   readonly networks: Networks;
@@ -32,29 +32,30 @@ export interface OpenedModel<Request extends GenerationOptions> {
  * device, and only then weights are loaded.
  */
 export async function openModel<Request extends GenerationOptions>(
-  source: ModelSource,
+  folder: ModelFolder,
   mode: Mode<Request>,
   options: PipelineOptions<Request>,
 ): Promise<OpenedModel<Request>> {
   const { request } = options;
   const checked =
-    request && (await readInput(checkRequest(request, mode, source), mode, options.signal ?? request.signal));
-  const { settings, sampling } = checked ?? defaultsOf(source);
-  const specs = Params.record((p) => new VideoDiT(p, source.config));
-  const loras = new LoraSet(specs, transformerLayouts(source.config.model_config));
-  for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
-  const parts = await openParts(source, options.dtype);
-  await requireSpecialTokens(parts, request ?? {}, settings.specialTokens);
-  options.signal?.throwIfAborted();
-  const { deviceBytes } = loras.choose();
-  const size =
-    checked === undefined ? { ...defaultsOf(source).size, loras: deviceBytes } : sizeOf(checked, deviceBytes);
-  const firstRun = checked === undefined ? null : new Run(checked, estimateMemory(parts, sampling, size));
+    request && (await readInput(checkRequest(request, mode, folder), mode, options.signal ?? request.signal));
+  const { settings, sampling } = checked ?? defaultsOf(folder);
+  const files = await openModelFiles(folder, options.dtype, options);
   const ownsDevice = !(options.device instanceof Device);
-  const device = options.device instanceof Device ? options.device : await Device.open(options.device);
+  let device: Device | undefined;
   let networks: Networks | undefined;
   try {
-    networks = new Networks(parts, device, chooseResidency(device, parts, sampling, size));
+    const specs = Params.record((p) => new VideoDiT(p, folder.config));
+    const loras = new LoraSet(specs, transformerLayouts(folder.config.model_config));
+    for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
+    await requireSpecialTokens(files, request ?? {}, settings.specialTokens);
+    options.signal?.throwIfAborted();
+    const { deviceBytes } = loras.choose();
+    const size =
+      checked === undefined ? { ...defaultsOf(folder).size, loras: deviceBytes } : sizeOf(checked, deviceBytes);
+    const firstRun = checked === undefined ? null : new Run(checked, estimateMemory(files, sampling, size));
+    device = options.device instanceof Device ? options.device : await Device.open(options.device);
+    networks = new Networks(files, device, chooseResidency(device, files, sampling, size));
     using call = new Call(options, new AbortController().signal);
     const { signal, onProgress } = call;
     const bytes = networks.missingBytes('textEncoder', 'transformer', 'vae');
@@ -63,10 +64,11 @@ export async function openModel<Request extends GenerationOptions>(
       loading: new CallProgress({ loading: 1 }, onProgress).stage('loading', bytes),
     });
     await call.settle();
-    return { mode, parts, device, ownsDevice, networks, loras, firstRun };
+    return { ...files, mode, device, ownsDevice, networks, loras, firstRun };
   } catch (error) {
     networks?.dispose();
-    if (ownsDevice) await device.dispose();
+    await files.close();
+    if (ownsDevice) await device?.dispose();
     throw error;
   }
 }

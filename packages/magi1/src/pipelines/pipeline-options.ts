@@ -8,7 +8,7 @@ import { RequestError, describe, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
 import { callFaults } from './check-options.ts';
 import { expected, unknownNames } from './option-checks.ts';
-import type { WeightDTypes } from './parts.ts';
+import type { WeightDTypes } from './model.ts';
 import type { ProgressListener } from './progress.ts';
 
 export interface PipelineOptions<Request> {
@@ -41,7 +41,7 @@ const isObject = (value: unknown): value is object => typeof value === 'object' 
 
 /** @throws RequestError naming every option that is unknown or of another kind; each device and part checks its own values */
 export function checkPipelineOptions(where: unknown, options: unknown): void {
-  if (typeof where !== 'string' || where === '')
+  if (!isPlace(where))
     throw new Magi1Error(`a path expected, got ${describe(where)}: the folder of a model, or a config file`);
   if (!isObject(options)) throw new Magi1Error(`options: an object expected, got ${describe(options)}`);
   const { device, environment, loras, request } = options as Record<string, unknown>;
@@ -60,6 +60,12 @@ export function checkPipelineOptions(where: unknown, options: unknown): void {
   if (faults.length > 0) throw new RequestError(...faults);
 }
 
+/** A path, a URL, or an object that opens files. */
+function isPlace(value: unknown): boolean {
+  if (typeof value === 'string') return value !== '';
+  return value instanceof URL || (isObject(value) && ['list', 'open', 'at'].every((name) => name in value));
+}
+
 function isEnvironment(value: unknown): boolean {
   if (!isObject(value)) return false;
   const { specialTokens, specialTokenPath, prevChunksScale } = value as Record<string, unknown>;
@@ -68,7 +74,7 @@ function isEnvironment(value: unknown): boolean {
     Object.keys(NO_SPECIAL_TOKENS).every(
       (key) => typeof (specialTokens as Record<string, unknown>)[key] === 'boolean',
     ) &&
-    (specialTokenPath === null || typeof specialTokenPath === 'string') &&
+    (specialTokenPath === null || typeof specialTokenPath === 'string' || specialTokenPath instanceof URL) &&
     Number.isFinite(prevChunksScale)
   );
 }
@@ -80,7 +86,7 @@ function loraFaults(loras: unknown): Wording[] {
     const name = option('loras', i);
     if (!isObject(lora)) return [worded`${name}: { source, name, weight } expected, got ${describe(lora)}`];
     const { source } = lora as { source?: unknown };
-    if (typeof source !== 'string' && !(source instanceof Uint8Array))
+    if (!isPlace(source) && !(source instanceof Uint8Array))
       return [worded`${name}: source: a path or bytes expected, got ${describe(source)}`];
     return unknownNames(lora, LORA_NAMES).map((fault) => worded`${name}: ${fault}`);
   });

@@ -1,9 +1,10 @@
 // The pipelines: opening a model, one run at a time, and calls beside runs. They differ in what they start from.
+import type { Folder } from '@magi1/loaders';
 import { Magi1Error, keep } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { Environment, Magi1Config } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
-import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet } from '../lora/index.ts';
+import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet, LoraSource } from '../lora/index.ts';
 import { videoFrames } from '../media/index.ts';
 import { frameAt } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
@@ -16,8 +17,8 @@ import { chooseResidency, estimateMemory } from './memory.ts';
 import type { MemoryNeed } from './memory.ts';
 import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
-import { locateByConfigFile, locateModel } from './model-folder.ts';
-import type { ModelSource } from './model-folder.ts';
+import { readConfigFile, readModelFolder } from './model-folder.ts';
+import type { ModelFolder } from './model-folder.ts';
 import { disposedError } from './networks.ts';
 import type { Slot } from './networks.ts';
 import { openModel } from './open-model.ts';
@@ -72,21 +73,21 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    */
   static async fromPretrained<R extends GenerationOptions, Pipeline>(
     this: PipelineClass<R, Pipeline>,
-    folder: string,
+    folder: string | URL | Folder,
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
     checkPipelineOptions(folder, options);
-    return open(this, await locateModel(folder, options.environment), options);
+    return open(this, await readModelFolder(folder, options), options);
   }
 
   /** Opens a config file of the original, its relative paths resolved against the working directory, with its environment. */
   static async fromConfigFile<R extends GenerationOptions, Pipeline>(
     this: PipelineClass<R, Pipeline>,
-    file: string,
+    file: string | URL,
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
     checkPipelineOptions(file, options);
-    return open(this, await locateByConfigFile(file, options.environment), options);
+    return open(this, await readConfigFile(file, options), options);
   }
 
   readonly #model: OpenedModel<Request>;
@@ -107,17 +108,17 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return this.#model.mode.name;
   }
   get config(): Magi1Config {
-    return this.#model.parts.source.config;
+    return this.#model.config;
   }
   get device(): Device {
     return this.#model.device;
   }
   get environment(): Environment {
-    return this.#model.parts.source.environment;
+    return this.#model.environment;
   }
   /** What the model was trained on, where it says so. */
   get trained(): Trained | null {
-    return this.#model.parts.source.trained;
+    return this.#model.trained;
   }
 
   /** The run of the request that the pipeline was opened with. */
@@ -213,7 +214,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   /** Latents to frames, as a chunk is decoded: those of `encodeFrames`, or of a run with outputType 'latents'. */
   async decodeLatents(latents: Latents, options: CallOptions = {}): Promise<RgbFrames> {
     refuse('decodeLatents', optionFaults(options, []));
-    const shape = checkLatents(latents, this.#model.parts.vaeConfig.z_chans);
+    const shape = checkLatents(latents, this.#model.vaeConfig.z_chans);
     return this.#during(options, ['vae'], async ({ signal, loading }) => {
       using held = await this.#model.networks.vae({ signal, loading });
       using z = keep(this.device.tensor(latents.values, shape, 'f32'));
@@ -232,7 +233,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * below act from the next run on.
    * @throws Magi1Error naming modules that the transformer does not have, and factors of the wrong width
    */
-  async loadLora(source: string | Uint8Array, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+  async loadLora(source: LoraSource, options: LoadLoraOptions = {}): Promise<LoraInfo> {
     this.#alive();
     return this.#loras.load(source, options);
   }
@@ -270,6 +271,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     // A run whose chunk the caller has in hand may never be asked for more.
     await this.#suspended?.return(undefined);
     this.#model.networks.dispose();
+    await this.#model.close();
     if (this.#model.ownsDevice) await this.#model.device.dispose();
   }
   [Symbol.asyncDispose](): Promise<void> {
@@ -290,7 +292,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       return;
     }
     const { width, height, fps } = settings;
-    const defaults = mediaDefaults(this.#model.parts.source.asOriginal);
+    const defaults = mediaDefaults(this.#model.asOriginal);
     const { video, fit, scaler = defaults.scaler, signal } = asked as unknown as VideoToVideoRequest;
     let left = clip.framesRead;
     for await (const frame of videoFrames(video, { width, height, fps, fit, scaler, signal })) {
@@ -347,7 +349,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
         continue;
       }
       const { width, height, fps, outputType } = next.value.settings;
-      const channels = this.#model.parts.vaeConfig.z_chans;
+      const channels = this.#model.vaeConfig.z_chans;
       const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
       return { frames, numFrames, width, height, fps, facts: next.value };
     }
@@ -355,9 +357,8 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** @throws RequestError naming all that is wrong, Magi1Error for a run of another pipeline */
   #checked(request: Request | Run<Request>): CheckedRequest<Request> {
-    const { mode, parts } = this.#model;
-    if (!(request instanceof Run)) return checkRequest(request, mode, parts.source);
-    if (request.source === parts.source) return request;
+    if (!(request instanceof Run)) return checkRequest(request, this.#model.mode, this.#model);
+    if (request.source.config === this.config) return request;
     throw new Magi1Error('request: this run was prepared by another pipeline; prepare its request with this one');
   }
 
@@ -368,7 +369,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   /** With the LoRAs that act now. */
   #memoryOf(checked: CheckedRequest): MemoryNeed {
     const { deviceBytes } = this.#loras.choose(checked.request.attentionKwargs?.scale);
-    return estimateMemory(this.#model.parts, checked.sampling, sizeOf(checked, deviceBytes));
+    return estimateMemory(this.#model, checked.sampling, sizeOf(checked, deviceBytes));
   }
 
   /** A run whose picture or clip is read and whose memory is checked. */
@@ -377,9 +378,9 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     signal.throwIfAborted();
     const choice = this.#loras.choose(checked.request.attentionKwargs?.scale);
     const run = await this.#read(checked, signal);
-    const { networks, device, parts } = this.#model;
-    await requireSpecialTokens(parts, run.request, run.settings.specialTokens);
-    networks.residency = chooseResidency(device, parts, run.sampling, sizeOf(run, choice.deviceBytes));
+    const { networks, device } = this.#model;
+    await requireSpecialTokens(this.#model, run.request, run.settings.specialTokens);
+    networks.residency = chooseResidency(device, this.#model, run.sampling, sizeOf(run, choice.deviceBytes));
     return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call });
   }
 
@@ -420,10 +421,10 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
 async function open<R extends GenerationOptions, Pipeline>(
   pipeline: PipelineClass<R, Pipeline>,
-  source: ModelSource,
+  folder: ModelFolder,
   options: PipelineOptions<R>,
 ): Promise<Pipeline> {
-  return new pipeline(await openModel(source, pipeline.MODE, options));
+  return new pipeline(await openModel(folder, pipeline.MODE, options));
 }
 
 /** A video from a prompt alone. */

@@ -17,7 +17,7 @@ import { countPrompts, requestFaults, tokenOptions } from './check-options.ts';
 import type { MemoryNeed, RunSize } from './memory.ts';
 import { NO_PREFIX, decoded, mediaDefaults } from './mode.ts';
 import type { Mode, Prefix } from './mode.ts';
-import type { ModelSource } from './model-folder.ts';
+import type { ModelFolder } from './model-folder.ts';
 import { limitFault, validRows } from './option-checks.ts';
 import type { ClipCounts, GenerationOptions, Settings, TextEmbeds } from './request.ts';
 import { positivePrompts, resolveTexts } from './texts.ts';
@@ -36,7 +36,7 @@ interface Planned {
 
 /** What a request comes to by the model's config; a picture or clip that is not read yet is taken to suffice. */
 export interface CheckedRequest<Request extends GenerationOptions = GenerationOptions> extends Planned {
-  readonly source: ModelSource;
+  readonly source: ModelFolder;
   readonly request: Request;
   /** Prompts, or their T5 features. */
   readonly texts: Texts<string | TextRows>;
@@ -60,7 +60,7 @@ export interface RunPlan {
 
 /** A request that was parsed by the pipeline that runs it: everything is checked and decided, its picture or clip read. */
 export class Run<Request extends GenerationOptions = GenerationOptions> implements RunPlan, CheckedRequest<Request> {
-  readonly source: ModelSource;
+  readonly source: ModelFolder;
   /** As it was given. */
   readonly request: Request;
   readonly settings: Settings;
@@ -130,7 +130,7 @@ function at<T>(value: T | readonly T[] | undefined, index: number): T | undefine
 export function checkRequest<Request extends GenerationOptions>(
   request: Request,
   mode: Mode<Request>,
-  source: ModelSource,
+  source: ModelFolder,
 ): CheckedRequest<Request> {
   if (typeof request !== 'object' || request === null)
     throw new Magi1Error(`request: an object of options expected, got ${describe(request)}`);
@@ -163,7 +163,7 @@ export async function readInput<Request extends GenerationOptions>(
 
 /** What follows from a plan: which text each chunk has, and what is to be said. */
 function completed<Request extends GenerationOptions>(
-  source: ModelSource,
+  source: ModelFolder,
   request: Request,
   prefix: Prefix,
   videos: number,
@@ -193,7 +193,7 @@ function completed<Request extends GenerationOptions>(
 }
 
 /** Sizes and steps of a request whose types are right; `{}` stands for the config's own. */
-export function planRequest(request: GenerationOptions, prefix: Prefix, { config, environment }: ModelSource): Planned {
+export function planRequest(request: GenerationOptions, prefix: Prefix, { config, environment }: ModelFolder): Planned {
   const { runtime_config: runtime, model_config: model } = config;
   const height = request.height ?? runtime.video_size_h;
   const width = request.width ?? runtime.video_size_w;
@@ -250,7 +250,7 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
 }
 
 /** A run by the config alone, without a prefix. */
-export function defaultsOf(source: ModelSource): Planned & { readonly size: RunSize } {
+export function defaultsOf(source: ModelFolder): Planned & { readonly size: RunSize } {
   const planned = planRequest({}, NO_PREFIX, source);
   return { ...planned, size: sizeOf({ ...planned, texts: { caption: '', later: [], negative: undefined } }, 0) };
 }

@@ -13,7 +13,7 @@ import { VERSION } from '../version.ts';
 import { deliver, encodePrefix, upload } from './frames.ts';
 import { modelNotes } from './model-folder.ts';
 import type { OpenedModel } from './open-model.ts';
-import type { ModelParts, Part } from './parts.ts';
+import type { ModelFiles, StoredNetwork } from './model.ts';
 import type { CheckedRequest } from './prepare.ts';
 import { CallProgress } from './progress.ts';
 import type { Call, Work } from './progress.ts';
@@ -35,9 +35,8 @@ export async function* generateChunks<Request extends GenerationOptions>(
 ): AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined> {
   const { model, run, choice } = input;
   const { request, settings, sampling: plan, prefix: given } = run;
-  const { networks, device, parts, mode } = model;
+  const { networks, device, config, environment, mode } = model;
   const { signal, onProgress } = input.call;
-  const { config, environment, paths } = parts.source;
   const runtime = config.runtime_config;
   const start = performance.now();
   const loadedBefore = networks.loadingSeconds;
@@ -45,7 +44,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
   signal.throwIfAborted();
   const prompts = promptsOf(run.texts);
   const missing = networks.missingBytesOfRun(prompts > 0);
-  const progress = new CallProgress(estimateWork(parts, run, missing), onProgress);
+  const progress = new CallProgress(estimateWork(model, run, missing), onProgress);
   const loading = progress.stage('loading', missing);
 
   // Before the transformer is needed: where memory is short both do not fit at once.
@@ -62,7 +61,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
   loading.finish();
   text.finish();
   const restore: Parameters<LoraSet['attach']>[1] = (params, names) =>
-    parts.transformer.restore(params, names, { signal });
+    model.transformer.restore(params, names, { signal });
   await input.loras.attach(transformer, restore, choice, { signal });
   const conditioning = await conditionTexts(model, transformer, encoded.texts, run);
 
@@ -128,7 +127,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       mode: mode.name,
       settings,
       clip: given.clip === undefined ? null : { ...given.clip, newFrames: settings.frames },
-      model: { config: paths.config, name: config.model_config.model_name },
+      model: { config: model.configFile, name: config.model_config.model_name },
       loras: choice.loras,
       versions: versions(),
       device: { backend: device.backend, name: device.info.name, reason: device.info.reason },
@@ -143,7 +142,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       peakDeviceBytes: device.memory().peak,
       ...(peakProcessBytes === undefined ? {} : { peakProcessBytes }),
       chunkForwards: { run: forwards.planned, full: forwards.full },
-      notes: [...modelNotes(parts.source), ...loraNotes(choice.loras), ...run.notes, ...encoded.notes],
+      notes: [...modelNotes(model), ...loraNotes(choice.loras), ...run.notes, ...encoded.notes],
     };
   } finally {
     prefix?.dispose();
@@ -151,14 +150,14 @@ export async function* generateChunks<Request extends GenerationOptions>(
 }
 
 async function conditionTexts<Request extends GenerationOptions>(
-  { parts }: OpenedModel<Request>,
+  model: OpenedModel<Request>,
   transformer: VideoDiT,
   texts: Texts<TextRows>,
   { settings, sampling: plan }: CheckedRequest<Request>,
 ) {
-  const { caption_channels: width, caption_max_length: captionMaxLength } = parts.source.config.model_config;
+  const { caption_channels: width, caption_max_length: captionMaxLength } = model.config.model_config;
   const switches = settings.specialTokens;
-  const specialTokens = Object.values(switches).some((on) => on) ? { specialTokens: await parts.specialTokens() } : {};
+  const specialTokens = Object.values(switches).some((on) => on) ? { specialTokens: await model.specialTokens() } : {};
   const nullRows = await transformer.nullCaption();
   return conditionText({
     ...texts,
@@ -174,12 +173,12 @@ async function conditionTexts<Request extends GenerationOptions>(
 
 /** Parts of one tensor [1, C, frames, h, w], made chunk by chunk: host memory does not grow with the video. */
 function noiseOf<Request extends GenerationOptions>(
-  { parts }: OpenedModel<Request>,
+  { config, vaeConfig }: OpenedModel<Request>,
   { request: { latents: given }, settings, sampling: { latentFrames } }: CheckedRequest<Request>,
   area: number,
 ): (chunk: number) => Float32Array {
-  const { chunk_width: chunkWidth } = parts.source.config.runtime_config;
-  const channels = parts.vaeConfig.z_chans;
+  const { chunk_width: chunkWidth } = config.runtime_config;
+  const channels = vaeConfig.z_chans;
   const length = chunkWidth * area;
   return (chunk) => {
     const out = new Float32Array(channels * length);
@@ -229,10 +228,10 @@ const PROMPT_TOKENS = 40;
  * How a run's work spreads over its stages, roughly: multiply-adds of the linear layers, and bytes to load.
  * @param loading bytes of the networks that have to be loaded
  */
-function estimateWork(parts: ModelParts, { settings, sampling, texts }: CheckedRequest, loading: number): Work {
-  const { model_config: model, runtime_config: runtime } = parts.source.config;
-  const { patch_length, patch_size } = parts.vaeConfig;
-  const [transformer, textEncoder, vae] = [parts.transformer, parts.textEncoder, parts.vae].map(parametersOf);
+function estimateWork(files: ModelFiles, { settings, sampling, texts }: CheckedRequest, loading: number): Work {
+  const { model_config: model, runtime_config: runtime } = files.config;
+  const { patch_length, patch_size } = files.vaeConfig;
+  const [transformer, textEncoder, vae] = [files.transformer, files.textEncoder, files.vae].map(parametersOf);
   const side = 8 * model.patch_size;
   const area = settings.height * settings.width;
   const tokens = (runtime.chunk_width / model.t_patch_size) * (area / side ** 2);
@@ -247,7 +246,7 @@ function estimateWork(parts: ModelParts, { settings, sampling, texts }: CheckedR
   };
 }
 
-function parametersOf({ entries }: Part<unknown>): number {
+function parametersOf({ entries }: StoredNetwork<unknown>): number {
   let count = 0;
   for (const { shape } of entries.values()) count += shape.reduce((product, dim) => product * dim, 1);
   return count;

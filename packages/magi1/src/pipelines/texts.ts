@@ -6,7 +6,7 @@ import { RequestError, option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
 import type { LoadingOptions, Networks } from './networks.ts';
 import { validRows } from './option-checks.ts';
-import type { ModelParts } from './parts.ts';
+import type { ModelFiles } from './model.ts';
 import type { EncodedPrompt, Facts, GenerationOptions, TextEmbeds } from './request.ts';
 
 /** All prompts that say what is to be seen, those of later chunks and of a whole batch included. */
@@ -106,15 +106,15 @@ interface EncodePromptOptions extends LoadingOptions {
  * @throws NotFiniteError where the text encoder gives anything else than numbers
  */
 export async function encodePrompt(
-  { networks, parts }: { readonly networks: Networks; readonly parts: ModelParts },
+  { networks, config, tokenizer }: Pick<ModelFiles, 'config' | 'tokenizer'> & { readonly networks: Networks },
   prompt: string,
   { maxSequenceLength: maxLength, signal, loading }: EncodePromptOptions,
 ): Promise<EncodedPrompt> {
-  const { caption_channels: width } = parts.source.config.model_config;
+  const { caption_channels: width } = config.model_config;
   const cleaned = await cleanPromptInTurns(prompt, signal);
-  const { inputIds, attentionMask } = parts.tokenizer.encodePadded(cleaned, maxLength);
+  const { inputIds, attentionMask } = tokenizer.encodePadded(cleaned, maxLength);
   const length = attentionMask.indexOf(0) < 0 ? maxLength : attentionMask.indexOf(0);
-  const truncated = length === maxLength && parts.tokenizer.encode(cleaned).length > maxLength;
+  const truncated = length === maxLength && tokenizer.encode(cleaned).length > maxLength;
   using held = await networks.textEncoder({ signal, loading });
   const { textEncoder } = held.networks;
   // Masked keys are seen by no row: padding need not be run.

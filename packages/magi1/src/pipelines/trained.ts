@@ -1,11 +1,8 @@
 // trained.json beside a model's config: what a small model was trained on, so that messages can say what it knows.
 import { Magi1Error } from '@magi1/tensor';
 import { z } from 'zod';
-import { readJson } from '../checkpoint.ts';
 import type { RuntimeConfig } from '../config/index.ts';
 import type { Settings } from './request.ts';
-
-const FILE = 'trained.json';
 
 const trainedSchema = z.strictObject({
   /** One sentence: what prompts the model understands. */
@@ -25,16 +22,9 @@ const trainedSchema = z.strictObject({
 
 export type Trained = z.infer<typeof trainedSchema>;
 
-/** The file's content, or null where the folder has none. */
-export async function readTrained(folder: string): Promise<Trained | null> {
-  const { access } = await import('node:fs/promises');
-  const file = `${folder}/${FILE}`;
-  const there = await access(file).then(
-    () => true,
-    () => false,
-  );
-  if (!there) return null;
-  const parsed = trainedSchema.safeParse(await readJson(file));
+/** @param file what to call it in messages */
+export function parseTrained(json: unknown, file: string): Trained {
+  const parsed = trainedSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
   throw new Magi1Error(`${file}: ${faults.join('; ')}`);

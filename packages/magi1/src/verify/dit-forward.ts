@@ -3,7 +3,6 @@ import { compareFloats, golden } from './goldens.ts';
 import { add, affine, guidance } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { readTensors } from '../checkpoint.ts';
 import { distillDt, guidanceScales } from '../sampler/index.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import type { DitChunk, DitForward, VideoDiT } from '../transformer/video-dit.ts';
@@ -21,6 +20,7 @@ import { velocityChecks } from './dit-ops.ts';
 import { tapDit } from './dit-taps.ts';
 import type { Check, VerifyContext } from './types.ts';
 import { keepView } from '../nn/index.ts';
+import { readTensors } from './files.ts';
 
 const NULL_ROWS = 50;
 

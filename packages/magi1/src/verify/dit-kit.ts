@@ -1,5 +1,4 @@
 // The transformer's kit: operators, forwards, sampling runs, scheduler traces, special tokens.
-import { readJson, readTensors } from '../checkpoint.ts';
 import { verifyDitForward } from './dit-forward.ts';
 import { verifyDitOps } from './dit-ops.ts';
 import { verifyDitSample } from './dit-sample.ts';
@@ -7,6 +6,7 @@ import { verifyFp8Ops } from './fp8-ops.ts';
 import { verifyScheduler } from './scheduler.ts';
 import { verifySpecialTokens } from './special-tokens.ts';
 import type { Check, Kit, VerifyCase, VerifyContext } from './types.ts';
+import { readJson, readTensors } from './files.ts';
 
 type Runner = (path: string, context: VerifyContext) => Promise<Check[]>;
 

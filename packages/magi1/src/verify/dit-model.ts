@@ -2,11 +2,11 @@
 import { hostArray } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
 import { dirname, join } from 'node:path';
-import { loadNetwork, readJson } from '../checkpoint.ts';
 import { parseConfig } from '../config/index.ts';
 import type { Magi1Config } from '../config/index.ts';
 import { transformerNetwork } from '../transformer/video-dit.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
+import { loadNetwork, readJson } from './files.ts';
 
 export type Goldens = ReadonlyMap<string, HostTensor>;
 

@@ -2,7 +2,6 @@
 import { layerNorm, mul, narrow, permute } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
-import { readTensors } from '../checkpoint.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { timestepEmbedding } from '../transformer/timestep-embedding.ts';
 import type { DitChunk, VideoDiT } from '../transformer/video-dit.ts';
@@ -12,6 +11,7 @@ import { tapDit } from './dit-taps.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
 import { keepView } from '../nn/index.ts';
+import { readTensors } from './files.ts';
 
 /** Raw sinusoid: arguments reach 8000, where float32 rounding alone moves it by 3e-4. */
 const SINUSOID = { maxAbs: 1e-3 };

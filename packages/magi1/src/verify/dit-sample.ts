@@ -2,7 +2,6 @@
 import { toFloat32 } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { join } from 'node:path';
-import { readArrays, readTensors } from '../checkpoint.ts';
 import { readEnvironment } from '../config/index.ts';
 import { planSampling, sample, samplingOptions } from '../sampler/index.ts';
 import type { SamplingPlan } from '../sampler/index.ts';
@@ -20,6 +19,7 @@ import type { DitManifest, Goldens } from './dit-model.ts';
 import { compareExact, compareFloats, golden, goldenFloats } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
 import { keepView } from '../nn/index.ts';
+import { readArrays, readTensors } from './files.ts';
 
 export async function verifyDitSample(path: string, context: VerifyContext): Promise<Check[]> {
   const manifest = await readDitManifest(path);

@@ -1,9 +1,9 @@
 // End-to-end goldens: prompt (and recorded prefix frames) to uint8 frames, with every number on the way.
+import { nodeFolder, readTokenizer } from '@magi1/loaders';
 import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
 import { dirname, join, resolve } from 'node:path';
-import { loadNetwork, readJson, readTensors, readTokenizer } from '../checkpoint.ts';
 import { parseConfig } from '../config/index.ts';
 import type { Magi1Config } from '../config/index.ts';
 import { cleanPrompt } from '../text/clean/clean-caption.ts';
@@ -24,6 +24,7 @@ import {
 } from './goldens.ts';
 import type { Check, Kit, VerifyContext } from './types.ts';
 import { loadT5, loadVae } from './load-networks.ts';
+import { loadNetwork, readJson, readTensors } from './files.ts';
 
 const TEXT = { relL2: 1e-5 };
 const PREFIX = { relL2: 1e-5 };
@@ -124,7 +125,7 @@ class EndToEnd {
   async #text(config: Magi1Config, base: string, goldens: Goldens): Promise<{ caption: TextRows; checks: Check[] }> {
     const folder = resolve(base, config.runtime_config.t5_pretrained, 't5-v1_1-xxl');
     const cleaned = cleanPrompt(this.#manifest.prompt);
-    const tokenizer = await readTokenizer(folder);
+    const tokenizer = await readTokenizer(nodeFolder(folder));
     const { inputIds, attentionMask } = tokenizer.encodePadded(cleaned, config.model_config.caption_max_length);
     const length = attentionMask.reduce((sum, on) => sum + on, 0);
     const encoder = await loadT5(folder, this.#device);

@@ -2,13 +2,13 @@
 import { quantize } from '@magi1/kernels';
 import { Magi1Error, f8e4m3fnBitsToNumber } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
-import { readTensors } from '../checkpoint.ts';
 import type { Fp8Linear } from '../nn/index.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { ditGates, folderOf, loadDit, readDitManifest } from './dit-model.ts';
 import type { Goldens } from './dit-model.ts';
 import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
+import { readTensors } from './files.ts';
 
 /** NaN codes are written so in the golden. */
 const NAN_MARK = -9999;

@@ -1,11 +1,11 @@
 // Goldens of image and video input: what the original's ffmpeg made of a picture and a clip, and ffmpeg's scaler alone.
 import { Magi1Error } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { readJson, readTensors } from '../checkpoint.ts';
 import { loadImage, loadVideo, scaleFrames } from '../media/index.ts';
 import type { Fit, LoadedFrames } from '../media/index.ts';
 import { golden } from './goldens.ts';
 import type { Check, FileTree, Kit, VerifyCase } from './types.ts';
+import { readJson, readTensors } from './files.ts';
 
 /** Levels by which a frame may differ on average where another ffmpeg, or none, did the work. */
 const OTHER_DECODER = 3;

@@ -1,8 +1,8 @@
 // Goldens of the text side: T5 encoder and its operations, tokenizer, cleaning, torch and safetensors readers.
+import { nodeFolder, readTokenizer } from '@magi1/loaders';
 import { geluTanh, rmsNorm } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
-import { readJson, readTensors, readTokenizer } from '../checkpoint.ts';
 import { cleanPrompt } from '../text/clean/clean-caption.ts';
 import type { T5Encoder } from '../t5/encoder.ts';
 import { relativePositionBucket } from '../t5/relative-position.ts';
@@ -11,6 +11,7 @@ import { compareExact, compareFloats, compareTensor, golden, goldenFloats, toDev
 import { loadT5 } from './load-networks.ts';
 import { textCases } from './text-kit.ts';
 import type { Check, FileTree, Kit, VerifyCase, VerifyContext } from './types.ts';
+import { readJson, readTensors } from './files.ts';
 
 const GATE = { relL2: 1e-5, maxAbs: 5e-5 };
 
@@ -181,7 +182,7 @@ async function textToEmbeddings(tree: FileTree, prefix: string, context: VerifyC
     cleaned: string[];
   };
   const goldens = await readTensors(tree.resolve(`${prefix}text_to_embeddings.safetensors`));
-  const tokenizer = await readTokenizer(tree.resolve(`${prefix}tokenizer`));
+  const tokenizer = await readTokenizer(nodeFolder(tree.resolve(`${prefix}tokenizer`)));
   return withEncoder(tree.resolve(`${prefix}model`), context, async (encoder) => {
     const checks: Check[] = [];
     for (const [i, prompt] of facts.prompts.entries()) {

@@ -1,7 +1,7 @@
 // Goldens without tensors on a device: tokenizer ids, text cleaning, and files made to break checkpoint readers.
+import { nodeFolder, readTokenizer } from '@magi1/loaders';
 import { FileFormatError, toFloat32 } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { readEveryTensor, readJson, readTensors, tokenizerFrom } from '../checkpoint.ts';
 import { basicClean, cleanCaption, cleanPrompt } from '../text/clean/clean-caption.ts';
 import { fixText } from '../text/clean/fix-text.ts';
 import { htmlUnescape } from '../text/clean/html-entities.ts';
@@ -9,6 +9,7 @@ import { htmlText } from '../text/clean/html-text.ts';
 import { pythonLower, pythonStrip, unquotePlus } from '../text/clean/python-text.ts';
 import { compareExact } from './goldens.ts';
 import type { Check, FileTree, VerifyCase } from './types.ts';
+import { readEveryTensor, readJson, readTensors } from './files.ts';
 
 type Finder = (tree: FileTree, prefix: string) => Promise<VerifyCase[]>;
 
@@ -92,8 +93,8 @@ async function tokenizerChecks(json: unknown, folder: string): Promise<Check[]> 
   const goldens = json as TokenizerGoldens;
   const checks: Check[] = [];
   for (const [source, tokenizer] of [
-    ['tokenizer.json', await tokenizerFrom(folder, 'tokenizer.json')],
-    ['spiece.model', await tokenizerFrom(folder, 'spiece.model')],
+    ['tokenizer.json', await readTokenizer(nodeFolder(folder), ['tokenizer.json'])],
+    ['spiece.model', await readTokenizer(nodeFolder(folder), ['spiece.model'])],
   ] as const) {
     for (const [i, { text, ids }] of goldens.encode.entries()) {
       checks.push(compareExact(`${source}: text ${i}`, tokenizer.encode(text), ids));

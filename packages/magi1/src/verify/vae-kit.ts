@@ -2,7 +2,6 @@
 import { affine, framesToUint8, permute, uint8ToVideo } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Device, HostTensor, Tensor } from '@magi1/tensor';
-import { readJson, readTensors } from '../checkpoint.ts';
 import { keepView, observe } from '../nn/index.ts';
 import type { TileSettings } from '../vae/tile-plan.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
@@ -12,6 +11,7 @@ import type { Check, FileTree, Kit, VerifyCase, VerifyContext } from './types.ts
 import { loadVae } from './load-networks.ts';
 import { verifyVaeOps } from './vae-ops.ts';
 import { verifyTilePlans } from './tile-plans.ts';
+import { readJson, readTensors } from './files.ts';
 
 const GATE = { relL2: 1e-5, maxAbs: 5e-5 };
 /** Share of uint8 values that may be one level off. */

@@ -16,12 +16,12 @@ import {
 } from '@magi1/kernels';
 import type { HostTensor, Tensor } from '@magi1/tensor';
 import { dirname, join } from 'node:path';
-import { readTensors } from '../checkpoint.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
 import { compareFloats, compareLevels, compareTensor, golden, goldenFloats, toDevice } from './goldens.ts';
 import type { Gate } from './goldens.ts';
 import type { Check, VerifyContext } from './types.ts';
 import { loadVae } from './load-networks.ts';
+import { readTensors } from './files.ts';
 
 const GATE: Gate = { relL2: 1e-5, maxAbs: 5e-5 };
 

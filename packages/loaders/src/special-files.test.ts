@@ -2,19 +2,32 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { openFile } from '@magi1/loaders';
+import { basename, dirname, join } from 'node:path';
+import {
+  locate,
+  openCheckpoint,
+  openFile,
+  readJson,
+  readNpz,
+  readTokenizer,
+  nodeFolder,
+  withFile,
+} from '@magi1/loaders';
 import { FileFormatError } from '@magi1/tensor';
 import { afterAll, describe, expect, it } from 'vitest';
-import { openNetwork, readArrays, readJson, readTokenizer } from './checkpoint.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'magi1-special-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
+async function json(path: string): Promise<unknown> {
+  const { folder: where, file } = await locate(path);
+  return readJson(where, file!);
+}
+
 const READERS: [string, (path: string) => Promise<unknown>][] = [
-  ['config.json', readJson],
-  ['special_tokens.npz', (path) => readArrays(path)],
-  ['model.safetensors', (path) => openNetwork(path, { build: () => undefined })],
+  ['config.json', json],
+  ['special_tokens.npz', (path) => withFile(nodeFolder(dirname(path)), basename(path), readNpz)],
+  ['model.safetensors', openCheckpoint],
   ['any.bin', openFile],
 ];
 
@@ -30,7 +43,9 @@ describe.runIf(process.platform !== 'win32')('a pipe', () => {
   it.each(['tokenizer.json', 'spiece.model'])('%s', async (file) => {
     const tokenizer = mkdtempSync(join(folder, 'tokenizer-'));
     execFileSync('mkfifo', [join(tokenizer, file)]);
-    await expect(readTokenizer(tokenizer)).rejects.toThrow(`${file}: expected a file, found a special file`);
+    await expect(readTokenizer(nodeFolder(tokenizer))).rejects.toThrow(
+      `${file}: expected a file, found a special file`,
+    );
   });
 });
 
@@ -43,5 +58,5 @@ describe.runIf(process.platform !== 'win32')('a device without an end', () => {
 it('a config of more bytes than any has', async () => {
   const path = join(folder, 'large.json');
   writeFileSync(path, ' '.repeat((4 << 20) + 1));
-  await expect(readJson(path)).rejects.toThrow(/large\.json: a file of 4194305 bytes, at most 4194304 expected/);
+  await expect(json(path)).rejects.toThrow(/large\.json: a file of 4194305 bytes, at most 4194304 expected/);
 });

@@ -1,0 +1,148 @@
+// A folder of files, wherever it is: everything that reads a model goes through one.
+import { FileFormatError } from '@magi1/tensor';
+import { openFile, reason } from './bytes.ts';
+import type { ByteSource } from './bytes.ts';
+import { NotFoundError, localPath, requireNode } from './node.ts';
+
+export interface FolderOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Files by path, with forward slashes. On a disk (`nodeFolder`), behind a URL or in a browser: whoever reads a model
+ * needs no more than this.
+ */
+export interface Folder {
+  /** What its user calls it; error messages begin with it. */
+  readonly name: string;
+  /**
+   * Names of the files and folders right in it.
+   * @throws NotFoundError where there is no such folder
+   */
+  list(options?: FolderOptions): Promise<readonly string[]>;
+  /**
+   * A file in it or below it, which the caller closes.
+   * @throws NotFoundError where there is no such file
+   */
+  open(path: string, options?: FolderOptions): Promise<ByteSource>;
+  /** The folder at a path from here, which need not exist. */
+  at(path: string): Folder;
+}
+
+/**
+ * A folder on the disk, for Node. Its paths may lead out of it (`../weights`) or be absolute; it stays the same one when
+ * the working directory changes.
+ */
+export function nodeFolder(where: string | URL): Folder {
+  const name = localPath(where);
+  return diskFolder(requireNode('node:path').resolve(name), name);
+}
+
+function diskFolder(root: string, name: string): Folder {
+  const path = requireNode('node:path');
+  return {
+    name,
+    async list({ signal } = {}) {
+      signal?.throwIfAborted();
+      const { readdir } = requireNode('node:fs/promises');
+      const names = await readdir(root).catch((cause: unknown) => {
+        const { code } = cause as { code?: unknown };
+        if (code === 'ENOENT') throw new NotFoundError(`${name}: there is no such folder`, { cause });
+        throw new FileFormatError(
+          `${name}: ${code === 'ENOTDIR' ? 'expected a folder, found a file' : `cannot be listed (${reason(cause)})`}`,
+          { cause },
+        );
+      });
+      return names.sort();
+    },
+    open: (file, options) => openFile(path.resolve(root, file), { name: under(name, file), ...options }),
+    at: (folder) => diskFolder(path.resolve(root, folder), under(name, folder)),
+  };
+}
+
+/** A path in a folder as messages show it: as it was typed, behind the folder's name. */
+function under(name: string, file: string): string {
+  const path = requireNode('node:path');
+  return path.isAbsolute(file) ? file : path.join(name, file);
+}
+
+/** A file or a folder that a user named by its path: the folder, and the file's name in it where it is a file. */
+export interface Located {
+  readonly folder: Folder;
+  readonly file: string | undefined;
+}
+
+/**
+ * What is at a path of this machine; a Folder stands for itself.
+ * @throws NotFoundError where nothing is there, Magi1Error for URLs of another kind than `file:`
+ */
+export async function locate(where: string | URL | Folder): Promise<Located> {
+  if (typeof where !== 'string' && !(where instanceof URL)) return { folder: where, file: undefined };
+  const name = localPath(where);
+  const facts = await requireNode('node:fs/promises')
+    .stat(name)
+    .catch((cause: unknown) => {
+      const missing = (cause as { code?: unknown }).code === 'ENOENT';
+      throw missing
+        ? new NotFoundError(`${name}: there is no such file or folder`, { cause })
+        : new FileFormatError(`${name}: cannot be read (${reason(cause)})`, { cause });
+    });
+  if (facts.isDirectory()) return { folder: nodeFolder(name), file: undefined };
+  const path = requireNode('node:path');
+  return { folder: nodeFolder(path.dirname(name)), file: path.basename(name) };
+}
+
+/** Opens a file, hands it over and closes it, whatever happens. */
+export async function withFile<T>(
+  folder: Folder,
+  path: string,
+  use: (source: ByteSource) => Promise<T>,
+  options?: FolderOptions,
+): Promise<T> {
+  const source = await folder.open(path, options);
+  try {
+    return await use(source);
+  } finally {
+    await source.close();
+  }
+}
+
+/**
+ * All bytes of a small file.
+ * @throws FileFormatError when it has more than `limit` bytes
+ */
+export function readBytes(folder: Folder, path: string, limit: number, options?: FolderOptions): Promise<Uint8Array> {
+  return withFile(
+    folder,
+    path,
+    (source) => {
+      const { name, size } = source;
+      if (size > limit) throw new FileFormatError(`${name}: a file of ${size} bytes, at most ${limit} expected`);
+      return source.read(0, size, undefined, options?.signal);
+    },
+    options,
+  );
+}
+
+/** Configs have kilobytes. */
+const MAX_JSON = 4 << 20;
+
+/** A JSON file of up to 4 MiB; a broken one is an error that names it. */
+export async function readJson(folder: Folder, path: string, options?: FolderOptions): Promise<unknown> {
+  const bytes = await readBytes(folder, path, MAX_JSON, options);
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown;
+  } catch (cause) {
+    throw new FileFormatError(`${folder.at(path).name}: is not valid JSON (${(cause as Error).message})`, { cause });
+  }
+}
+
+/** What a file holds, or undefined where there is no such file; every other fault stays one. */
+export async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (cause) {
+    if (cause instanceof NotFoundError) return undefined;
+    throw cause;
+  }
+}
