@@ -44,7 +44,7 @@ export { framesToUint8, framesToUint8Op, uint8ToVideo, uint8ToVideoOp } from './
 export { resizeOp, resizeTrilinear } from './resizeTrilinear/index.ts';
 export type { ResizeParams } from './resizeTrilinear/contract.ts';
 export { blendEdges, blendOp } from './blendEdges/index.ts';
-export type { BlendParams } from './blendEdges/contract.ts';
+export type { BlendParams } from './blendEdges/index.ts';
 export { eulerStep, eulerStepOp } from './eulerStep/index.ts';
 export type { EulerStepParams } from './eulerStep/index.ts';
 export { guidance, guidanceOp } from './guidance/index.ts';
