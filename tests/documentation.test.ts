@@ -65,13 +65,15 @@ function parse(text: string): void {
 
 /** Source of a training module and of those of ours that it imports. */
 function pythonSource(name: string, seen = new Set<string>()): string {
-  const path = join('training', 'pocket', `${name}.py`);
+  const [folder = '', file = ''] = name.split('.');
+  const path = join('training', folder, `${file}.py`);
   if (seen.has(name) || !existsSync(join(REPOSITORY, path))) return '';
   seen.add(name);
   const text = read(path);
-  return [text, ...[...text.matchAll(/^from \.(\w+) import/gm)].map((match) => pythonSource(match[1]!, seen))].join(
-    '\n',
-  );
+  return [
+    text,
+    ...[...text.matchAll(/^from \.(\w+) import/gm)].map((match) => pythonSource(`${folder}.${match[1]!}`, seen)),
+  ].join('\n');
 }
 
 async function checkInstead(instead: Instead, command: string, cwd: string): Promise<void> {
@@ -79,7 +81,7 @@ async function checkInstead(instead: Instead, command: string, cwd: string): Pro
   else if ('parses' in instead) parse(instead.parses);
   else if ('files' in instead) for (const path of instead.files) expect(existsSync(at(path)), path).toBe(true);
   else {
-    const source = pythonSource(/pocket\.(\w+)/.exec(command)![1]!);
+    const source = pythonSource(/(?:pocket|tiny)\.\w+/.exec(command)![0]);
     expect(source).toContain('argparse');
     for (const [, option] of command.matchAll(/ --([\w-]+)/g)) expect(source).toMatch(new RegExp(`"(--)?${option}"`));
   }
@@ -159,7 +161,7 @@ describe('options', () => {
     ];
     const known = new Set([...helps.join('\n').matchAll(/--([a-z0-9-]+)/g)].map((match) => match[1]!));
     const python = documentedIn('training/README.md').flatMap(({ kind, text }) =>
-      kind === 'command' ? [...text.matchAll(/pocket\.(\w+)/g)].map((match) => pythonSource(match[1]!)) : [],
+      kind === 'command' ? [...text.matchAll(/(?:pocket|tiny)\.\w+/g)].map((match) => pythonSource(match[0])) : [],
     );
     const unknown = ALL.filter(({ kind }) => kind === 'option').filter(({ file, text }) =>
       [...text.matchAll(/(?<=^| )--([\w-]+)/g)].some(([, name = '']) => {

@@ -45,6 +45,7 @@ export const NOT_RUN: readonly NotRun[] = [
   vitest('npx vitest run tests/ops.test.ts', 'tests/ops.test.ts'),
   vitest('npx vitest run tests/wgsl.test.ts', 'tests/wgsl.test.ts'),
   vitest('npx vitest run tests/custom-op.test.ts', 'tests/custom-op.test.ts'),
+  vitest('npx vitest run tests/tiny-model.test.ts', 'tests/tiny-model.test.ts'),
   {
     command: 'MAGI1_OP=rope,linear npx vitest run tests/ops.test.ts',
     why: THIS_SUITE,
@@ -141,6 +142,7 @@ export const NOT_RUN: readonly NotRun[] = [
   python('python -m pocket.look --output world.png'),
   python('pocket.look --vae'),
   python('python -m pocket.golden'),
+  python('python -m tiny.train --output ../examples/tiny-model/weights'),
 ];
 
 /** What the documents say comes of a command, beside its success. */
