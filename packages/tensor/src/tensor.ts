@@ -30,6 +30,9 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
   readonly device: Device;
   readonly shape: Shape;
   readonly dtype: D;
+  /** Number of elements. */
+  readonly size: number;
+  readonly byteLength: number;
   /** Where this tensor starts in its buffer, in bytes: not zero only for slices. */
   readonly byteOffset: number;
   readonly #storage: Storage;
@@ -39,6 +42,8 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
     this.device = device;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
+    this.size = elementCount(shape);
+    this.byteLength = byteLengthOf(this);
     this.byteOffset = byteOffset;
     this.#storage = storage;
     scopes.at(-1)?.add(this);
@@ -52,13 +57,6 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
 
   get rank(): number {
     return this.shape.length;
-  }
-  /** Number of elements. */
-  get size(): number {
-    return elementCount(this.shape);
-  }
-  get byteLength(): number {
-    return byteLengthOf(this);
   }
   get disposed(): boolean {
     return this.#disposed;

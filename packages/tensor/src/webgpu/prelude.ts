@@ -18,8 +18,9 @@ export interface ExpandedProgram {
 
 /** `name` or `name,a=1,b=x`, with the variant's names in order of the alphabet. */
 export function programKey(program: { readonly name: string }, variant: Variant): string {
-  const names = Object.keys(variant).sort();
-  return [program.name, ...names.map((name) => `${name}=${variant[name]!}`)].join(',');
+  let key = program.name;
+  for (const name of Object.keys(variant).sort()) key += `,${name}=${variant[name]!}`;
+  return key;
 }
 
 export function expandProgram(program: AnyProgram, variant: Variant): ExpandedProgram {

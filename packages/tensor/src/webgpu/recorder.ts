@@ -23,6 +23,9 @@ export class Recorder {
   readonly #failures: FailureLog;
   readonly #arenas: { readonly params: Arena; readonly tables: Arena };
   readonly #submitted: () => void;
+  readonly #submitNow = (): void => {
+    this.submit();
+  };
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #pipeline: GPUComputePipeline | undefined;
@@ -48,12 +51,9 @@ export class Recorder {
 
   /** Submits first if one more dispatch, with so many bytes of tables, would not go into this recording. */
   makeRoom(tableBytes: number): void {
-    const submit = (): void => {
-      this.submit();
-    };
-    if (this.profiler?.full) submit();
-    this.#arenas.params.reserve(PARAMS_BYTES, submit);
-    this.#arenas.tables.reserve(tableBytes, submit);
+    if (this.profiler?.full) this.submit();
+    this.#arenas.params.reserve(PARAMS_BYTES, this.#submitNow);
+    this.#arenas.tables.reserve(tableBytes, this.#submitNow);
   }
 
   encode({ op, pipeline, group, offsets, workgroups: [x, y, z], buffers }: ResolvedDispatch): void {

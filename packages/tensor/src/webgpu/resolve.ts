@@ -144,15 +144,16 @@ function tableRange(op: string, program: string, binding: BindingDeclaration, ta
 
 /** WebGPU refuses a buffer that one dispatch both reads and writes, even in disjoint ranges. */
 function checkAliasing(op: string, program: ExpandedProgram, ranges: readonly BoundRange[]): void {
-  ranges.forEach(({ buffer }, i) => {
-    const written = program.bindings[i]!;
-    if (written.access !== 'read_write') return;
-    const other = ranges.findIndex((range, j) => j !== i && range.buffer === buffer);
-    if (other < 0) return;
-    throw new OpError(
-      op,
-      `program ${program.name} writes ${written.name} and binds the same buffer as ${program.bindings[other]!.name}; ` +
-        'an output must have a buffer of its own',
-    );
-  });
+  for (const [i, written] of program.bindings.entries()) {
+    if (written.access !== 'read_write') continue;
+    const { buffer } = ranges[i]!;
+    for (let j = 0; j < ranges.length; j++) {
+      if (j === i || ranges[j]!.buffer !== buffer) continue;
+      throw new OpError(
+        op,
+        `program ${program.name} writes ${written.name} and binds the same buffer as ${program.bindings[j]!.name}; ` +
+          'an output must have a buffer of its own',
+      );
+    }
+  }
 }
