@@ -348,12 +348,11 @@ describe('distilled models', () => {
 describe('the command line', () => {
   const folder = temporaryFolder();
   const out = (name: string) => join(folder, name);
-  const run = (output: string, ...more: string[]) =>
-    runCli(
-      ['generate', '--model', TINY_MODEL, '--device', BACKEND, '--prompt', 'a cat', '--height', '32', '--width', '32']
-        .concat(['--num-frames', '24', '--steps', '4', '--output', out(output)])
-        .concat(more),
-    );
+  const arguments_ = (output: string, more: readonly string[]) =>
+    ['generate', '--model', TINY_MODEL, '--device', BACKEND, '--prompt', 'a cat', '--height', '32', '--width', '32']
+      .concat(['--num-frames', '24', '--steps', '4', '--output', out(output)])
+      .concat(more);
+  const run = (output: string, ...more: string[]) => runCli(arguments_(output, more));
 
   it('makes videos of pictures', { timeout: 120_000 }, async () => {
     const writer = await openPngWriter({ path: out('picture'), width: 40, height: 32, fps: 24 });
@@ -389,7 +388,13 @@ describe('the command line', () => {
     );
     expect(stderr).toMatch(/24 new frames of 32x32 come out, 1 s; the clip is not part of the output \(--include-clip/);
     // The whole of it: the frames that come before, and then the same new ones.
-    const whole = await run('whole', ...args, '--include-clip');
+    // It is decoded once.
+    const counting = out('ffmpeg');
+    writeFileSync(counting, `#!/bin/sh\necho "$*" >> '${out('calls')}'\nexec ffmpeg "$@"\n`, { mode: 0o755 });
+    const env: Record<string, string> = process.platform === 'win32' ? {} : { MAGI1_FFMPEG: counting };
+    const whole = await runCli(arguments_('whole', [...args, '--include-clip']), { env });
+    if (process.platform !== 'win32')
+      expect(readFileSync(out('calls'), 'utf8').match(/-i file:\S*clip\.mp4/g)).toHaveLength(1);
     expect(whole.stderr).toContain('after 30 of the clip: 54 in all, 2.25 s');
     expect(whole.stdout).toMatch(/54 frames \(30 of the clip, 24 new\), 32x32/);
     const frame = (folder: string, index: number) =>

@@ -138,6 +138,57 @@ describe('a run', () => {
   });
 });
 
+describe('a run that is prepared', () => {
+  it('says what it will make, and is taken wherever a request is', async () => {
+    await withPipeline({}, async (pipe) => {
+      const run = await pipe.prepare({ ...RUN, outputType: 'float' });
+      expect(Object.isFrozen(run)).toBe(true);
+      expect(run).toMatchObject({
+        settings: { frames: 48, chunks: 2, width: 64 },
+        videos: 1,
+        clip: null,
+        pictures: null,
+      });
+      expect(pipe.plan(run)).toMatchObject({ settings: run.settings, memory: run.memory });
+      const { frames, facts } = await pipe(run);
+      expect(facts.settings).toBe(run.settings);
+      expect(frames).toEqual((await pipe({ ...RUN, outputType: 'float' })).frames);
+      for await (const video of pipe.batch(run)) expect(video.frames).toEqual(frames);
+    });
+  });
+
+  it('is that of the first request, whose later changes do not count', async () => {
+    const request = { ...RUN, seed: 3 };
+    await withPipeline({ request }, async (pipe) => {
+      request.seed = 4;
+      const { facts } = await pipe(pipe.firstRun!);
+      expect(facts.settings.seed).toBe(3);
+    });
+  });
+
+  it('ends by a signal of the call as well as by its own', async () => {
+    await withPipeline({}, async (pipe) => {
+      const run = await pipe.prepare(RUN);
+      const stopped = pipe.stream(run, { signal: AbortSignal.abort(new Error('full')) });
+      await expect(stopped.next()).rejects.toThrow('full');
+      expect((await pipe(run)).numFrames).toBe(48);
+    });
+  });
+
+  it('belongs to its pipeline, and is one video', async () => {
+    await withPipeline({}, async (pipe, device) => {
+      const other = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
+      await expect(other(await pipe.prepare(RUN))).rejects.toThrow(/prepared by another pipeline/);
+      await other.dispose();
+      const two = await pipe.prepare({ ...RUN, numVideosPerPrompt: 2 });
+      await expect(pipe(two)).rejects.toThrow(/2 videos are asked for/);
+      const seeds = [];
+      for await (const { facts } of pipe.batch(two)) seeds.push(facts.settings.seed);
+      expect(seeds).toEqual([two.settings.seed, two.settings.seed + 1]);
+    });
+  });
+});
+
 describe('listeners that return promises', () => {
   const late = () => new Promise((_, reject) => setTimeout(reject, 1, new Error('the disk is full')));
 

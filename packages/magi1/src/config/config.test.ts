@@ -64,7 +64,7 @@ describe('parseConfig', () => {
     ['runtime_config', 'num_frames', 10_000_000],
   ] as const)('bounds %s.%s by %d', (section, field, most) => {
     const json = withChange((c) => Object.assign(c[section], { [field]: most + 1 }));
-    expect(refuse(json)).toMatch(new RegExp(`${section}\\.${field}: .*${most}, got ${most + 1}`));
+    expect(refuse(json)).toMatch(new RegExp(`${section}\\.${field}: .*${most} expected, got ${most + 1}`));
     const largest = withChange((c) => Object.assign(c[section], { [field]: most }));
     expect(parseConfig(largest, 'config.json')[section]).toMatchObject({ [field]: most });
   });

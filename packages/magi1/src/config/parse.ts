@@ -1,14 +1,8 @@
 // Reads and checks a config.json of the original's format. Bad settings are refused here, before any work.
 import { Magi1Error } from '@magi1/tensor';
-import type { z } from 'zod';
-import {
-  configSchema,
-  SECTION_FIELDS,
-  type EngineConfig,
-  type ModelConfig,
-  type RuntimeConfig,
-  type SectionName,
-} from './schema.ts';
+import { fieldFaults, isRecord, kindOf } from './fields.ts';
+import { SECTIONS } from './schema.ts';
+import type { EngineConfig, ModelConfig, RuntimeConfig, SectionName } from './schema.ts';
 
 export interface Magi1Config {
   readonly model_config: ModelConfig;
@@ -33,9 +27,15 @@ export class ConfigError extends Magi1Error {
 export function parseConfig(json: unknown, sourceName: string): Magi1Config {
   if (!isRecord(json)) throw new ConfigError(`${sourceName}: expected a JSON object, got ${kindOf(json)}`);
   refuseMissing(json, sourceName);
-  const parsed = configSchema.safeParse(json);
-  if (!parsed.success) throw new ConfigError(describeIssues(parsed.error.issues, json, sourceName));
-  const config = parsed.data;
+  const faults = SECTION_NAMES.flatMap((section) => {
+    const fields = json[section];
+    if (!isRecord(fields)) return [`${section}: an object expected, got ${kindOf(fields)}`];
+    return fieldFaults(fields, SECTIONS[section], `${section}.`);
+  });
+  if (faults.length > 0) throw new ConfigError(`${sourceName}: ${shown(faults)}`);
+  const config = Object.fromEntries(
+    SECTION_NAMES.map((section) => [section, known(json, section)]),
+  ) as never as Sections;
   const contradiction = findContradiction(config);
   if (contradiction !== null) throw new ConfigError(`${sourceName}: ${contradiction}`);
   const unknownKeys = findUnknownKeys(json);
@@ -53,14 +53,29 @@ export function parseConfigText(text: string, sourceName: string): Magi1Config {
   return parseConfig(json, sourceName);
 }
 
-const SECTIONS = Object.keys(SECTION_FIELDS) as SectionName[];
+const SECTION_NAMES = Object.keys(SECTIONS) as SectionName[];
+
+/** The fields that are read. */
+function known(json: Record<string, unknown>, section: SectionName): Record<string, unknown> {
+  const given = json[section] as Record<string, unknown>;
+  return Object.fromEntries(Object.keys(SECTIONS[section]).map((name) => [name, given[name]]));
+}
+
+const MOST_SHOWN = 3;
+
+function shown(faults: readonly string[]): string {
+  const more = faults.length > MOST_SHOWN ? `; and ${faults.length - MOST_SHOWN} more` : '';
+  return `${faults.slice(0, MOST_SHOWN).join('; ')}${more}`;
+}
 
 function refuseMissing(json: Record<string, unknown>, sourceName: string): void {
-  const missing = SECTIONS.flatMap((section) => {
+  const missing = SECTION_NAMES.flatMap((section) => {
     const fields = json[section];
     if (fields === undefined) return [section];
     if (!isRecord(fields)) return [];
-    return SECTION_FIELDS[section].filter((key) => fields[key] === undefined).map((key) => `${section}.${key}`);
+    return Object.keys(SECTIONS[section])
+      .filter((key) => fields[key] === undefined)
+      .map((key) => `${section}.${key}`);
   });
   if (missing.length > 0)
     throw new ConfigError(
@@ -69,27 +84,13 @@ function refuseMissing(json: Record<string, unknown>, sourceName: string): void 
 }
 
 function findUnknownKeys(json: Record<string, unknown>): string[] {
-  const known: readonly string[] = SECTIONS;
-  const top = Object.keys(json).filter((key) => !known.includes(key));
-  const inner = SECTIONS.flatMap((section) =>
+  const top = Object.keys(json).filter((key) => !Object.hasOwn(SECTIONS, key));
+  const inner = SECTION_NAMES.flatMap((section) =>
     Object.keys(json[section] as object)
-      .filter((key) => !SECTION_FIELDS[section].includes(key))
+      .filter((key) => !Object.hasOwn(SECTIONS[section], key))
       .map((key) => `${section}.${key}`),
   );
   return [...top, ...inner];
-}
-
-function describeIssues(issues: readonly z.core.$ZodIssue[], json: unknown, sourceName: string): string {
-  const shown = issues.slice(0, 3).map((issue) => {
-    const path = issue.path.join('.');
-    const value = issue.path.reduce<unknown>(
-      (at, key) => (isRecord(at) || Array.isArray(at) ? (at as Record<PropertyKey, unknown>)[key] : undefined),
-      json,
-    );
-    return `${path}: ${issue.message}, got ${kindOf(value)}`;
-  });
-  const more = issues.length > shown.length ? `; and ${issues.length - shown.length} more` : '';
-  return `${sourceName}: ${shown.join('; ')}${more}`;
 }
 
 type Sections = Pick<Magi1Config, SectionName>;
@@ -145,14 +146,4 @@ function collectNotes(
       `fps ${runtime.fps} changes the speed of playback only: a chunk of ${nativeFps} frames stands for one second of motion`,
     );
   return notes;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function kindOf(value: unknown): string {
-  if (typeof value === 'object')
-    return value === null ? 'null' : Array.isArray(value) ? `a list of ${value.length}` : 'an object';
-  return value === undefined ? 'nothing' : JSON.stringify(value);
 }

@@ -141,7 +141,8 @@ export function checkRequest<Request extends GenerationOptions>(
   faults.push(...batchFaults(videos, request, seed));
   if (faults.length > 0) throw new RequestError(...faults);
   const prefix = mode.prefix(request, decoded(mode.input(request)), fps, mediaDefaults(asOriginal));
-  return completed(source, request, prefix, videos, planRequest(request, prefix, source));
+  // What a caller changes later does not count.
+  return completed(source, Object.freeze({ ...request }), prefix, videos, planRequest(request, prefix, source));
 }
 
 /** The same with its picture or clip read, where that has not been done. */

@@ -1,33 +1,41 @@
 // trained.json beside a model's config: what a small model was trained on, so that messages can say what it knows.
 import { Magi1Error } from '@magi1/tensor';
-import { z } from 'zod';
+import { fieldFaults, isRecord, kindOf, list, optional, positive, whole } from '../config/fields.ts';
+import type { Described, Field, Fields } from '../config/fields.ts';
 import type { RuntimeConfig } from '../config/index.ts';
 import type { Settings } from './request.ts';
 
-const trainedSchema = z.strictObject({
-  /** One sentence: what prompts the model understands. */
-  knows: z.string().regex(/^[^\r\n]+$/, 'one line expected'),
-  /** Pixels. */
-  height: z.int().positive(),
-  width: z.int().positive(),
-  /** Length of the longest clips. */
-  numFrames: z.int().positive(),
-  /** Frames per second, latent frames of a chunk, and chunks that were worked on at once. */
-  fps: z.number().positive().optional(),
-  chunkWidth: z.int().positive().optional(),
-  windowSize: z.int().positive().optional(),
-  /** Every word of the captions it was trained on, in small letters. */
-  words: z.array(z.string().regex(/^[\p{Ll}\p{N}]+$/u, 'words in small letters expected')).optional(),
+const matching = (expected: string, pattern: RegExp): Field<string> => ({
+  expected,
+  fits: (value): value is string => typeof value === 'string' && pattern.test(value),
 });
+const word = matching('a word in small letters', /^[\p{Ll}\p{N}]+$/u);
 
-export type Trained = z.infer<typeof trainedSchema>;
+const FIELDS = {
+  /** One sentence: what prompts the model understands. */
+  knows: matching('one line', /^[^\r\n]+$/),
+  /** Pixels. */
+  height: whole(1),
+  width: whole(1),
+  /** Length of the longest clips. */
+  numFrames: whole(1),
+  /** Frames per second, latent frames of a chunk, and chunks that were worked on at once. */
+  fps: optional(positive),
+  chunkWidth: optional(whole(1)),
+  windowSize: optional(whole(1)),
+  /** Every word of the captions it was trained on, in small letters. */
+  words: optional(list(word, 0, Infinity)),
+} as const satisfies Fields;
+
+export type Trained = Described<typeof FIELDS>;
 
 /** @param file what to call it in messages */
 export function parseTrained(json: unknown, file: string): Trained {
-  const parsed = trainedSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const faults = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new Magi1Error(`${file}: ${faults.join('; ')}`);
+  if (!isRecord(json)) throw new Magi1Error(`${file}: an object expected, got ${kindOf(json)}`);
+  const unknown = Object.keys(json).filter((name) => !Object.hasOwn(FIELDS, name));
+  const faults = [...unknown.map((name) => `${name}: unknown field`), ...fieldFaults(json, FIELDS)];
+  if (faults.length > 0) throw new Magi1Error(`${file}: ${faults.join('; ')}`);
+  return json as never;
 }
 
 /** One note about a run of other sizes than the model has seen. */

@@ -8,6 +8,23 @@ import { pythonLower, pythonRegExp, pythonStrip, unquotePlus } from './python-te
 import { HTTP, removeUrls } from './remove-urls.ts';
 
 // Expected values are those of Python 3.11, Beautiful Soup 4.15 and ftfy 6.2.
+describe('pythonRegExp for ASCII', () => {
+  const everything = String.fromCharCode(...Array.from({ length: 128 }, (_, code) => code));
+  const texts = [everything, ...Array.from(everything, (one) => `a${one}b 1${one}2 ${one}`), 'jc6640vc 2d 10.5x3\n'];
+  it.each([
+    String.raw`\b\w+\b`,
+    String.raw`\s+\S`,
+    String.raw`\d\D`,
+    String.raw`[\w\d]\b`,
+    '[:a]$',
+    '.+',
+    String.raw`[^\s]+`,
+  ])('matches as that for any text: %s', (pattern) => {
+    const marked = (ascii: boolean) => texts.map((text) => text.replace(pythonRegExp(pattern, 'g', ascii), '<$&>'));
+    expect(marked(true)).toEqual(marked(false));
+  });
+});
+
 describe('pythonRegExp', () => {
   it('has Unicode-aware classes and boundaries', () => {
     expect(

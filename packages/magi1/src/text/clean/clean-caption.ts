@@ -3,16 +3,23 @@ import { yieldToEventLoop } from '@magi1/tensor';
 import { fixText } from './fix-text.ts';
 import { htmlUnescape } from './html-entities.ts';
 import { htmlText } from './html-text.ts';
-import { pythonLower, pythonRegExp, pythonStrip, unquotePlus } from './python-text.ts';
+import { isAscii, pythonLower, pythonRegExp, pythonStrip, unquotePlus } from './python-text.ts';
 import { HTTP, WWW, removeUrls } from './remove-urls.ts';
 
-type Substitution = readonly [pattern: RegExp, replacement: string];
+/** Replaces what a pattern matches. */
+type Substitution = (text: string, ascii: boolean) => string;
 
 // Prompts may be whole books: every pattern takes time in proportion to the text. Where a pattern could begin anywhere in a
 // run of characters and fail at its end, a lookbehind lets it begin at the start of the run only.
 
+/** Patterns are compiled when they are first needed. */
 function rule(pattern: string, replacement = ''): Substitution {
-  return [pythonRegExp(pattern), replacement];
+  let [forAscii, forAny]: RegExp[] = [];
+  return (text, ascii) =>
+    text.replace(
+      ascii ? (forAscii ??= pythonRegExp(pattern, 'g', true)) : (forAny ??= pythonRegExp(pattern)),
+      replacement,
+    );
 }
 
 const FILE_TYPES = 'png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4';
@@ -69,9 +76,10 @@ const AFTER_REPAIR: Substitution[] = [
 
 /** Applies rules one after the other; may be left after each. */
 function* applyAll(text: string, rules: readonly Substitution[]): Steps {
+  const ascii = isAscii(text); // replacements are
   let result = text;
-  for (const [pattern, replacement] of rules) {
-    result = result.replace(pattern, replacement);
+  for (const substitute of rules) {
+    result = substitute(result, ascii);
     yield;
   }
   return result;

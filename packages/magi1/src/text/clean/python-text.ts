@@ -6,33 +6,50 @@ const SPACE = String.raw`\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u
 const WORD = String.raw`\p{L}\p{N}_`;
 const DIGIT = String.raw`\p{Nd}`;
 
-const OUTSIDE_CLASS: Record<string, string> = {
-  '\\b': `(?:(?<=[${WORD}])(?![${WORD}])|(?<![${WORD}])(?=[${WORD}]))`,
-  '\\w': `[${WORD}]`,
-  '\\d': `[${DIGIT}]`,
-  '\\D': `[^${DIGIT}]`,
-  '\\s': `[${SPACE}]`,
-  '\\S': `[^${SPACE}]`,
-  $: String.raw`(?=\n?(?![\s\S]))`,
-  '.': String.raw`[^\n]`,
-};
-const INSIDE_CLASS: Record<string, string> = { '\\w': WORD, '\\d': DIGIT, '\\s': SPACE };
+interface Classes {
+  readonly outside: Readonly<Record<string, string>>;
+  readonly inside: Readonly<Record<string, string>>;
+}
+
+function classes(word: string, digit: string, space: string): Classes {
+  return {
+    outside: {
+      '\\b': `(?:(?<=[${word}])(?![${word}])|(?<![${word}])(?=[${word}]))`,
+      '\\w': `[${word}]`,
+      '\\d': `[${digit}]`,
+      '\\D': `[^${digit}]`,
+      '\\s': `[${space}]`,
+      '\\S': `[^${space}]`,
+      $: String.raw`(?=\n?(?![\s\S]))`,
+      '.': String.raw`[^\n]`,
+    },
+    inside: { '\\w': word, '\\d': digit, '\\s': space },
+  };
+}
+
+const UNICODE = classes(WORD, DIGIT, SPACE);
+/** The same classes for texts of ASCII: patterns with whole Unicode categories take long to compile. */
+const ASCII = classes('A-Za-z0-9_', '0-9', String.raw`\t-\r\x1c-\x20`);
+
+export const isAscii = (text: string): boolean => !/[^\0-\x7f]/.test(text);
 
 /**
  * A regular expression that matches as Python's `re` does for str patterns: `\b \w \d \s` are Unicode-aware, `$` also
  * matches before a final newline, `.` is anything but `\n`. Covers the syntax that the cleaning rules and the HTML parser use.
+ * `ascii`: for texts that are ASCII, on which it matches the same.
  */
-export function pythonRegExp(pattern: string, flags = 'g'): RegExp {
+export function pythonRegExp(pattern: string, flags = 'g', ascii = false): RegExp {
+  const { outside, inside } = ascii ? ASCII : UNICODE;
   let inClass = false;
   const source = pattern.replace(/\\[^]|[[\]$.]/g, (token) => {
     if (inClass) {
       if (token === ']') inClass = false;
-      return INSIDE_CLASS[token] ?? token;
+      return inside[token] ?? token;
     }
     if (token === '[') inClass = true;
-    return OUTSIDE_CLASS[token] ?? token;
+    return outside[token] ?? token;
   });
-  return new RegExp(source, `${flags}u`);
+  return new RegExp(source, ascii ? flags : `${flags}u`);
 }
 
 const IS_SPACE = new RegExp(`^[${SPACE}]$`, 'u');
