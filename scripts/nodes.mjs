@@ -30,15 +30,15 @@ export const QUICK_SET = [
   'tests/custom-op.test.ts',
   'tests/data-movement.test.ts',
   'tests/latents.test.ts',
-  'tests/layouts.test.ts',
+  'packages/magi1/src/layouts/layouts.test.ts',
   'packages/loaders/src/checkpoint.test.ts',
   'packages/loaders/src/hostile.test.ts',
   'packages/loaders/src/npz.test.ts',
   'packages/loaders/src/safetensors.test.ts',
   'packages/loaders/src/torch.test.ts',
-  'tests/lora-errors.test.ts',
-  'tests/lora.test.ts',
-  'tests/model-shapes.test.ts',
+  'packages/magi1/src/lora/lora-errors.test.ts',
+  'packages/magi1/src/lora/lora-set.test.ts',
+  'packages/magi1/src/layouts/model-shapes.test.ts',
 ];
 
 /** Platforms, as Node names them, for which the packages exist. */

@@ -4,6 +4,7 @@
 // take what leaves a tile, and they are neither large nor zeroed, as that is a store per element for the compiler.
 import type { WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
+import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { LOWEST } from './contract.ts';
 import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
@@ -23,7 +24,6 @@ const KEYS = 16;
 /** Keys whose weights are kept, after which sums are added to y. */
 export const KEPT_KEYS = 64;
 
-const range = (count: number): number[] => [...Array(count).keys()];
 const FOUR = range(QUERIES_PER_LANE);
 
 export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {

@@ -3,6 +3,7 @@
 // value vectors x + 16 c.
 import type { WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
+import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { LOWEST } from './contract.ts';
 import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
@@ -17,8 +18,6 @@ const KEYS_EACH = TILE_KEYS / SIDE;
 export const SLICE = 4;
 /** Keys whose values are staged at a time: 8 rows of 32 vectors. */
 export const VALUE_KEYS = 8;
-
-const range = (count: number): number[] => [...Array(count).keys()];
 
 export interface TileAttentionVariant extends AttentionVariant {
   /** Vectors of a row of sums that one invocation makes: rows have up to 16 of them. */

@@ -3,6 +3,7 @@
 import type { DType, WgslProgram } from '@magi1/tensor';
 import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
 import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
+import { range } from '../../wgsl/range.ts';
 import type { BLayout } from './call.ts';
 import { GEMM_PARAMS, TILE_OF } from './wgsl.ts';
 
@@ -22,8 +23,6 @@ export const COLUMNS_PER_LANE = 4;
 
 /** Products summed before they are added to the running total: keeps rounding errors of long sums small. */
 const SUM_LENGTH = 256;
-
-const range = (count: number): number[] => [...Array(count).keys()];
 
 export const subgroupGemm: WgslProgram<SubgroupGemmVariant> = {
   name: 'gemmSubgroup',

@@ -3,6 +3,7 @@
 import type { DType, WgslProgram } from '@magi1/tensor';
 import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
 import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
+import { range } from '../../wgsl/range.ts';
 import type { BLayout } from './call.ts';
 import { GEMM_PARAMS, TILE_OF } from './wgsl.ts';
 
@@ -22,8 +23,6 @@ export const SIDE = 16;
 const INVOCATIONS = SIDE * SIDE;
 /** Vectors along the depth in one tile: 128 rows + 128 columns of 4 vectors fill 16 KiB. */
 export const DEPTH_VECTORS = 4;
-
-const range = (count: number): number[] => [...Array(count).keys()];
 
 export const tileGemm: WgslProgram<TileGemmVariant> = {
   name: 'gemmTile',

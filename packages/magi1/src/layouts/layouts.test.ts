@@ -5,21 +5,26 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeSafetensors } from '@magi1/loaders';
 import { Device, bytesOf } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
-import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { openNetwork } from './support/open-network.ts';
-import type { OpenNetwork } from './support/open-network.ts';
-import type { Params } from '../packages/magi1/src/nn/index.ts';
-import { transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
-import { vaeNetwork } from '../packages/magi1/src/vae/vit-vae.ts';
-import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
+import { parseConfig } from '../config/index.ts';
+import { openNetwork } from './testing-open-network.ts';
+import type { OpenNetwork } from './testing-open-network.ts';
+import type { Params } from '../nn/index.ts';
+import { transformerNetwork } from '../transformer/video-dit.ts';
+import { vaeNetwork } from '../vae/vit-vae.ts';
+import { parseVaeConfig } from '../vae/config.ts';
 import { readFileSync } from 'node:fs';
-import { TINY_MODEL } from './support/cli.ts';
-import { diffusersTransformer, diffusersVae, newerTransformer, newerVae } from './support/port-layouts.ts';
-import type { Tensors } from './support/port-layouts.ts';
-import { readSafetensors } from './support/safetensors-lite.ts';
-import { temporaryFolder } from './support/tiny-model.ts';
+import { TINY_MODEL } from '../../../../tests/support/cli.ts';
+import {
+  diffusersTransformer,
+  diffusersVae,
+  newerTransformer,
+  newerVae,
+} from '../../../../tests/support/port-layouts.ts';
+import type { Tensors } from '../../../../tests/support/port-layouts.ts';
+import { readSafetensors } from '../../../../tests/support/safetensors-lite.ts';
+import { temporaryFolder } from '../../../../tests/support/tiny-model.ts';
 
-const TINY = join(import.meta.dirname, 'fixtures/dit/tiny-24b');
+const TINY = join(import.meta.dirname, '../../../../tests/fixtures/dit/tiny-24b');
 const config = parseConfig(JSON.parse(readFileSync(join(TINY, 'config.json'), 'utf8')), TINY);
 const { model_config: model } = config;
 const openTransformer = (folder: string, options?: { readonly dtype?: DType }) =>

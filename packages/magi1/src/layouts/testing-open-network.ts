@@ -2,8 +2,8 @@
 import { openCheckpoint } from '@magi1/loaders';
 import type { StreamProgress } from '@magi1/loaders';
 import type { DType } from '@magi1/tensor';
-import { CheckedWeights } from '../../packages/magi1/src/nn/index.ts';
-import type { NetworkDefinition } from '../../packages/magi1/src/nn/index.ts';
+import { CheckedWeights } from '../nn/index.ts';
+import type { NetworkDefinition } from '../nn/index.ts';
 
 export interface OpenNetwork<Network> {
   readonly weights: CheckedWeights<Network, StreamProgress>;

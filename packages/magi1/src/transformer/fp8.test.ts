@@ -6,16 +6,16 @@ import { Device, Magi1Pipeline } from '@magi1/core';
 import { encodeSafetensors } from '@magi1/loaders';
 import { bf16BitsToNumber, numberToBf16Bits } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { loadNetwork } from '../packages/magi1/src/verify/files.ts';
-import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
-import { LoraSet } from '../packages/magi1/src/lora/index.ts';
-import { Params } from '../packages/magi1/src/nn/index.ts';
-import type { Fp8Linear } from '../packages/magi1/src/nn/index.ts';
-import { seededNoise } from '../packages/magi1/src/sampler/index.ts';
-import { VideoDiT, transformerNetwork } from '../packages/magi1/src/transformer/video-dit.ts';
-import { testAdapters, testDevices } from './support/devices.ts';
-import { decodeF8, encodeF8, onePassModel, quantizedWeights } from './support/fp8-model.ts';
+import { parseConfig } from '../config/index.ts';
+import { loadNetwork } from '../verify/files.ts';
+import { transformerLayouts } from '../layouts/index.ts';
+import { LoraSet } from '../lora/index.ts';
+import { Params } from '../nn/index.ts';
+import type { Fp8Linear } from '../nn/index.ts';
+import { seededNoise } from '../sampler/index.ts';
+import { VideoDiT, transformerNetwork } from './video-dit.ts';
+import { testAdapters, testDevices } from '../../../../tests/support/devices.ts';
+import { decodeF8, encodeF8, onePassModel, quantizedWeights } from '../../../../tests/support/fp8-model.ts';
 
 const REQUEST = {
   prompt: 'a cat',

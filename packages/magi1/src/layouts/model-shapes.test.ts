@@ -2,15 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { ModelConfig } from '../packages/magi1/src/config/index.ts';
-import { FileNames, VAE_LAYOUTS, transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
-import { parseT5Config } from '../packages/magi1/src/t5/config.ts';
-import { Params } from '../packages/magi1/src/nn/index.ts';
-import type { ParamSpecs } from '../packages/magi1/src/nn/index.ts';
-import { T5Encoder } from '../packages/magi1/src/t5/encoder.ts';
-import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
-import { parseVaeConfig } from '../packages/magi1/src/vae/config.ts';
-import { ViTVae } from '../packages/magi1/src/vae/vit-vae.ts';
+import type { ModelConfig } from '../config/index.ts';
+import { FileNames, VAE_LAYOUTS, transformerLayouts } from './index.ts';
+import { parseT5Config } from '../t5/config.ts';
+import { Params } from '../nn/index.ts';
+import type { ParamSpecs } from '../nn/index.ts';
+import { T5Encoder } from '../t5/encoder.ts';
+import { VideoDiT } from '../transformer/video-dit.ts';
+import { parseVaeConfig } from '../vae/config.ts';
+import { ViTVae } from '../vae/vit-vae.ts';
 
 interface ShapeList {
   readonly config: unknown;
@@ -22,7 +22,9 @@ interface ShapeList {
 }
 
 function readShapes(name: string): ShapeList {
-  return JSON.parse(readFileSync(join(import.meta.dirname, 'files/shapes', `${name}.json`), 'utf8')) as ShapeList;
+  return JSON.parse(
+    readFileSync(join(import.meta.dirname, '../../../../tests/files/shapes', `${name}.json`), 'utf8'),
+  ) as ShapeList;
 }
 
 function expand({ blocks, tensors, quantized = {} }: ShapeList): Map<string, string> {

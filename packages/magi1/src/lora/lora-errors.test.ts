@@ -7,14 +7,14 @@ import { describe, expect, it } from 'vitest';
 import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
 import { hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { parseConfig } from '../packages/magi1/src/config/index.ts';
-import { transformerLayouts } from '../packages/magi1/src/layouts/index.ts';
-import { LoraSet } from '../packages/magi1/src/lora/index.ts';
-import { Params } from '../packages/magi1/src/nn/index.ts';
-import { VideoDiT } from '../packages/magi1/src/transformer/video-dit.ts';
-import type { DitConfig } from '../packages/magi1/src/transformer/video-dit.ts';
+import { parseConfig } from '../config/index.ts';
+import { transformerLayouts } from '../layouts/index.ts';
+import { LoraSet } from './index.ts';
+import { Params } from '../nn/index.ts';
+import { VideoDiT } from '../transformer/video-dit.ts';
+import type { DitConfig } from '../transformer/video-dit.ts';
 
-const FILE = join(import.meta.dirname, 'fixtures/dit/tiny-24b/config.json');
+const FILE = join(import.meta.dirname, '../../../../tests/fixtures/dit/tiny-24b/config.json');
 const config = parseConfig(JSON.parse(readFileSync(FILE, 'utf8')), FILE);
 const BLOCK = 'videodit_blocks.layers';
 
