@@ -110,8 +110,9 @@ async function addWalks(root, figures) {
     throw new Stop(`${root} is not built: walks need its dist folders.`);
   const { status, stdout, stderr } = await capture(process.execPath, [join(ROOT, 'scripts', 'walks.mjs'), root]);
   if (status !== 0) throw new Stop(`The walks through ${root} failed:\n${stderr}`);
-  for (const [walk, { hops, again }] of Object.entries(JSON.parse(stdout))) {
+  for (const [walk, { hops, entered, again }] of Object.entries(JSON.parse(stdout))) {
     figures.set(`${walk} walk, hops`, hops.length);
+    figures.set(`${walk} walk, entered`, entered);
     figures.set(`${walk} walk, again`, again);
   }
 }

@@ -9,6 +9,8 @@
 //   prompt  the call to the text encoder's forward: an option of the request is read; the first activation is allocated
 //   latent  a denoising step to the video writer: a tensor of the latents' shape is made; the video's file is written
 //
+// `entered` counts functions as often as they are walked through: of every leaf's stack what differs from the stack of the
+// leaf before, from the first call on that does; for a tensor up to the first write of one.
 // `again` counts what is done more than once: openings of that file after the first, readings of one option after the
 // first, and all tensors of the latents' shape, views included.
 import fs from 'node:fs';
@@ -24,6 +26,11 @@ const LATER = { chunk: 1, prompt: 'A blue circle moves up' };
 Error.stackTraceLimit = Infinity;
 /** @type {Record<string, Set<string>>} */
 const hops = { tensor: new Set(), prompt: new Set(), latent: new Set() };
+/** @type {Record<string, string[]>} */
+const before = { tensor: [], prompt: [], latent: [] };
+/** @type {Record<string, number>} */
+const entered = { tensor: 0, prompt: 0, latent: 0 };
+let written = false;
 
 /** Adds the functions of the present stack to a walk. @param {string} walk */
 function leaf(walk) {
@@ -31,12 +38,17 @@ function leaf(walk) {
   Error.prepareStackTrace = (_, sites) => sites;
   const sites = /** @type {NodeJS.CallSite[]} */ (/** @type {unknown} */ (new Error().stack));
   Error.prepareStackTrace = prepareStackTrace;
-  for (const site of sites) {
+  const calls = [];
+  for (const site of sites.reverse()) {
     const file = (site.getFileName() ?? '').replace('file://', '');
     if (!file.startsWith(packages)) continue;
-    const name = site.getFunctionName() ?? `${site.getLineNumber()}:${site.getColumnNumber()}`;
-    hops[walk]?.add(`${file.slice(packages.length)} ${name}`);
+    const place = `${site.getLineNumber()}:${site.getColumnNumber()}`;
+    hops[walk].add(`${file.slice(packages.length)} ${site.getFunctionName() ?? place}`);
+    calls.push(`${file}:${place}`);
   }
+  const same = calls.findIndex((call, i) => call !== before[walk][i]);
+  if (walk !== 'tensor' || !written) entered[walk] += same < 0 ? 0 : calls.length - same;
+  before[walk] = calls;
 }
 
 /** Calls `before` ahead of a method, and `after` with what it gives. */
@@ -96,7 +108,9 @@ hook(
   },
 );
 hook(device, 'writeBuffer', (buffer) => {
-  if (inTransformer && weights.has(buffer)) leaf('tensor');
+  if (!inTransformer || !weights.has(buffer)) return;
+  leaf('tensor');
+  written = true;
 });
 hook(device, 'tensorCreated', ({ shape }) => {
   if (!running || shape.length !== 5 || shape[0] !== 1 || shape[3] !== SIZE.height / 8 || shape[4] !== SIZE.width / 8)
@@ -125,5 +139,8 @@ await pipe.dispose();
 await device.dispose();
 fs.rmSync(folder, { recursive: true });
 const again = { tensor: openings - 1, prompt: readings - 1, latent: latents };
-const walks = Object.entries(hops).map(([name, found]) => [name, { hops: [...found].sort(), again: again[name] }]);
+const walks = Object.entries(hops).map(([name, found]) => [
+  name,
+  { hops: [...found].sort(), entered: entered[name], again: again[name] },
+]);
 console.log(JSON.stringify(Object.fromEntries(walks)));
