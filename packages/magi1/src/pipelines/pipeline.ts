@@ -18,7 +18,6 @@ import type { MemoryNeed } from './memory.ts';
 import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
 import { readConfigFile, readModelFolder } from './model-folder.ts';
-import type { ModelFolder } from './model-folder.ts';
 import { disposedError } from './networks.ts';
 import type { Slot } from './networks.ts';
 import { openModel } from './open-model.ts';
@@ -77,7 +76,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
     checkPipelineOptions(folder, options);
-    return open(this, await readModelFolder(folder, options), options);
+    return new this(await openModel(await readModelFolder(folder, options), this.MODE, options));
   }
 
   /** Opens a config file of the original, its relative paths resolved against the working directory, with its environment. */
@@ -87,7 +86,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
     checkPipelineOptions(file, options);
-    return open(this, await readConfigFile(file, options), options);
+    return new this(await openModel(await readConfigFile(file, options), this.MODE, options));
   }
 
   readonly #model: OpenedModel<Request>;
@@ -417,14 +416,6 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     explained.cause = error;
     return explained;
   }
-}
-
-async function open<R extends GenerationOptions, Pipeline>(
-  pipeline: PipelineClass<R, Pipeline>,
-  folder: ModelFolder,
-  options: PipelineOptions<R>,
-): Promise<Pipeline> {
-  return new pipeline(await openModel(folder, pipeline.MODE, options));
 }
 
 /** A video from a prompt alone. */
