@@ -30,6 +30,49 @@ const packageOf = (name) =>
     .slice(0, name.startsWith('@') ? 2 : 1)
     .join('/');
 
+/** Entry points that only Node can use: goldens are folders of files. */
+const NODE_ONLY = ['@magi1/core/verify'];
+
+/** Every entry point of the packages by the name that it is imported by, and its source. */
+function entryPoints() {
+  return new Map(
+    readdirSync(join(ROOT, 'packages')).flatMap((name) => {
+      const folder = join(ROOT, 'packages', name);
+      const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+      return Object.entries(manifest.exports).map(([door, { 'magi1-source': source }]) => [
+        manifest.name + door.slice(1),
+        join(folder, source),
+      ]);
+    }),
+  );
+}
+
+/** One line per Node built-in that a browser would be asked for when it imports an entry point. */
+export function builtinProblems() {
+  const entries = entryPoints();
+  return [...entries].flatMap(([entry, source]) => {
+    if (NODE_ONLY.includes(entry)) return [];
+    /** Modules that are imported with the entry point, and by which. @type {Map<string, string | undefined>} */
+    const reached = new Map([[source, undefined]]);
+    const problems = [];
+    for (const [file] of reached) {
+      const code = readFileSync(file, 'utf8').replace(/^\s*(?:import|export)\s+type\s[^;]*;$/gm, '');
+      for (const imported of importsOf(code.replace(/\bimport\(/g, ''))) {
+        const target = imported.startsWith('.') ? join(file, '..', imported) : entries.get(imported);
+        if (target !== undefined && !reached.has(target)) reached.set(target, file);
+        if (!imported.startsWith('node:')) continue;
+        const chain = [];
+        for (let from = reached.get(file); from !== undefined; from = reached.get(from))
+          chain.push(relative(ROOT, from));
+        problems.push(
+          `${entry} reaches '${imported}' by ${[relative(ROOT, file), ...chain].join(', which is imported by ')}`,
+        );
+      }
+    }
+    return problems;
+  });
+}
+
 /** One line per import that breaks a rule. */
 export function importProblems() {
   const root = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));

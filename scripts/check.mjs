@@ -2,7 +2,7 @@
 // reused while no file changed.
 import { join, normalize, sep } from 'node:path';
 import { ensureBuilt, ensureInstalled, filesBelow, fingerprint, once } from './bootstrap.mjs';
-import { importProblems } from './check-imports.mjs';
+import { builtinProblems, importProblems } from './check-imports.mjs';
 import { foreground, ROOT, say, Stop } from './processes.mjs';
 
 /** @param {string} name @param {readonly string[]} args a program of node_modules and its arguments */
@@ -29,7 +29,7 @@ function checks() {
     {
       name: 'imports point one way and are declared',
       run: async () => {
-        const problems = importProblems();
+        const problems = [...importProblems(), ...builtinProblems()];
         for (const problem of problems) say(problem);
         return problems.length === 0;
       },

@@ -2,7 +2,8 @@
 import { execFileSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findFfmpeg, loadImage, seededNoise } from '@magi1/core';
+import { findFfmpeg, loadImage } from '@magi1/core';
+import { seededNoise } from '@magi1/core/model';
 import { writeSafetensors } from '@magi1/loaders';
 import type { HostTensor } from '@magi1/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';

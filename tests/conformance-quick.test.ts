@@ -1,6 +1,6 @@
 // The smallest case of every kind, on the slow devices: the reference and the WebGPU adapters after the first.
 import { expect, test } from 'vitest';
-import { findGoldens } from '@magi1/core';
+import { findGoldens } from '@magi1/core/verify';
 import { Device } from '@magi1/tensor';
 import { conformanceRoots } from './support/conformance.ts';
 import { QUICK_SET, conformanceSuite } from './support/conformance-suite.ts';

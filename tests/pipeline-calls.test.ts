@@ -1,6 +1,7 @@
 // Calls of a pipeline beside and after one another: networks are loaded once, runs are left alone, disposal is said.
 import { writeSafetensors } from '@magi1/loaders';
-import { Device, Magi1Pipeline, POCKET_MODEL, RequestError, readEnvironment, seededNoise } from '@magi1/core';
+import { Device, Magi1Pipeline, POCKET_MODEL, RequestError, readEnvironment } from '@magi1/core';
+import { seededNoise } from '@magi1/core/model';
 import type { EncodedPrompt, Latents, Progress, TextToVideoOptions, TextToVideoRequest } from '@magi1/core';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';

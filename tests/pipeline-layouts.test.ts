@@ -2,7 +2,8 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Magi1Pipeline, readModelFolder, seededNoise } from '@magi1/core';
+import { Magi1Pipeline, readModelFolder } from '@magi1/core';
+import { seededNoise } from '@magi1/core/model';
 import { encodeSafetensors, openCheckpoint, writeSafetensors } from '@magi1/loaders';
 import { Device, hostArray } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';

@@ -1,8 +1,8 @@
 // Runs every golden of the conformance folder on one device, one test a case. Cases in tests/pending.json must fail.
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findGoldens, runCase } from '@magi1/core';
-import type { CaseResult } from '@magi1/core';
+import { findGoldens, runCase } from '@magi1/core/verify';
+import type { CaseResult } from '@magi1/core/verify';
 import type { Device } from '@magi1/tensor';
 import { conformanceRoots } from './conformance.ts';
 

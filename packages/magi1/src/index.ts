@@ -1,4 +1,5 @@
-// @magi1/core: MAGI-1 pipelines, configs, media, verification.
+// @magi1/core: pipelines, reading and writing video, errors. Networks and sampler are behind @magi1/core/model, goldens
+// behind @magi1/core/verify.
 export { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from './pipelines/pipeline.ts';
 export type { ImageToVideoOptions, TextToVideoOptions, VideoToVideoOptions } from './pipelines/pipeline.ts';
 export type { PipelineOptions } from './pipelines/pipeline-options.ts';
@@ -30,19 +31,56 @@ export type { ModelSummary, PartSummary } from './pipelines/inspect.ts';
 export type { Trained } from './pipelines/trained.ts';
 export type { WeightDTypes } from './pipelines/model.ts';
 export { formatBytes } from './pipelines/format-bytes.ts';
-export * from './config/index.ts';
-export * from './media/index.ts';
+export { ConfigError, parseConfig, parseConfigText } from './config/parse.ts';
+export type { Magi1Config } from './config/parse.ts';
+export type { EngineConfig, ModelConfig, RuntimeConfig } from './config/schema.ts';
+export { readEnvironment } from './config/environment.ts';
+export type { Environment, SpecialTokenSwitches } from './config/environment.ts';
+export {
+  OutputTakenError,
+  findFfmpeg,
+  loadImage,
+  loadVideo,
+  openMp4Writer,
+  openPngWriter,
+  openVideoWriter,
+  reserveOutput,
+  scaleFrames,
+  usablePrefixFrames,
+  videoFrames,
+  writeContactSheet,
+} from './media/index.ts';
+export type {
+  ContactSheetOptions,
+  EndedEarly,
+  Ffmpeg,
+  Fit,
+  ImageDecoder,
+  ImageOptions,
+  LoadedFrames,
+  MediaInput,
+  Mp4Encoder,
+  Output,
+  OutputOptions,
+  RgbFrames,
+  Scaler,
+  UsablePrefix,
+  VideoEnd,
+  VideoFile,
+  VideoFrameOptions,
+  VideoInputOptions,
+  VideoMetadata,
+  VideoOptions,
+  VideoWriter,
+} from './media/index.ts';
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSource, LoraSpec } from './lora/index.ts';
 export { cleanPrompt } from './text/clean/clean-caption.ts';
 export { NotFiniteError } from './not-finite.ts';
 export type { NotFinitePlace, RunStage } from './not-finite.ts';
-export { seededNoise } from './sampler/index.ts';
-export type { SamplingStep } from './sampler/index.ts';
+export type { SamplingStep } from './sampler/schedule.ts';
 export type { StepState } from './sampler/sample.ts';
-export { findGoldens, runCase, verify } from './verify/run.ts';
-export type { CaseResult, Goldens, VerifyOptions, VerifyResult } from './verify/run.ts';
 export { POCKET_MODEL } from './pocket.ts';
 export { VERSION } from './version.ts';
 export { RequestError } from './wording.ts';

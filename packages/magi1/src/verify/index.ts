@@ -1,3 +1,3 @@
-export { firstDifference, type VerifyResult } from './json-difference.ts';
-export { verifyScheduler } from './scheduler.ts';
-export { verifySpecialTokens } from './special-tokens.ts';
+// @magi1/core/verify: finds goldens and runs them.
+export { findGoldens, runCase, verify } from './run.ts';
+export type { CaseResult, Goldens, VerifyOptions, VerifyResult } from './run.ts';

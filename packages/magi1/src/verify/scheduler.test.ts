@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { verifyScheduler, verifySpecialTokens, type VerifyResult } from './index.ts';
+import type { VerifyResult } from './json-difference.ts';
+import { verifyScheduler } from './scheduler.ts';
+import { verifySpecialTokens } from './special-tokens.ts';
 import { conformanceRoots } from '../../../../tests/support/conformance.ts';
 import { readSafetensors } from '../../../../tests/support/safetensors-lite.ts';
 
