@@ -40,11 +40,6 @@ export class Arena {
     return this.#bytes;
   }
 
-  /** Bytes that a slot for `byteLength` takes. */
-  static slotBytes(byteLength: number): number {
-    return Math.ceil(byteLength / SLOT) * SLOT;
-  }
-
   /** Makes room for slots of `byteLength` in all; `submit` is called first when what was taken is in the way. */
   reserve(byteLength: number, submit: () => void): void {
     if (this.#used + byteLength <= this.byteLength) return;
@@ -55,7 +50,7 @@ export class Arena {
   /** The offset of a slot of `byteLength` bytes, reserved before. */
   take(byteLength: number): number {
     const offset = this.#used;
-    this.#used += Arena.slotBytes(byteLength);
+    this.#used += Math.ceil(byteLength / SLOT) * SLOT;
     return offset;
   }
 

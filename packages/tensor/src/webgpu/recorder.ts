@@ -31,7 +31,7 @@ export class Recorder {
   #pipeline: GPUComputePipeline | undefined;
   #lastOp = '';
   /** Counts recordings; a buffer used in the present one carries this number. */
-  recording = 1;
+  #recording = 1;
   #dispatches = 0;
   #flops = 0;
   profiler: Profiler | undefined;
@@ -83,11 +83,11 @@ export class Recorder {
   }
 
   touch(buffer: GpuBuffer): void {
-    buffer.usedIn = this.recording;
+    buffer.usedIn = this.#recording;
   }
   /** Whether recorded, not yet submitted work uses the buffer. */
   uses(buffer: GpuBuffer): boolean {
-    return buffer.usedIn === this.recording && this.#encoder !== undefined;
+    return buffer.usedIn === this.#recording && this.#encoder !== undefined;
   }
 
   submit(): void {
@@ -119,7 +119,7 @@ export class Recorder {
     this.#pipeline = undefined;
     this.#dispatches = 0;
     this.#flops = 0;
-    this.recording++;
+    this.#recording++;
     this.#submitted();
   }
 
