@@ -1,8 +1,8 @@
 // A checkpoint as one set of named tensors, whether it is a file or a folder of shards with an index. Opening reads
 // tables of contents only; `stream` walks the data once, in file order.
-import { bytesPerElement, FileFormatError } from '@magi1/tensor';
+import { FileFormatError, byteLengthOf } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
-import { safeElementCount, hostDType } from './file-dtype.ts';
+import { hostDType } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
 import { locate, readBytes } from './folder.ts';
 import type { Folder, FolderOptions } from './folder.ts';
@@ -120,7 +120,7 @@ export class Checkpoint {
       const { entry } = this.place(name);
       total += entry.byteLength;
       const host = hostDType(entry.dtype);
-      if (host) largest = Math.max(largest, safeElementCount(entry.shape)! * bytesPerElement(host));
+      if (host) largest = Math.max(largest, byteLengthOf({ shape: entry.shape, dtype: host }));
     }
     for (const [name, { file }] of this.places) if (wanted.has(name)) plan.get(file)!.push(name);
     const buffer = reuseBuffer ? new ArrayBuffer(largest) : undefined;

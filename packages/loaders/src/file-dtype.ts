@@ -4,7 +4,8 @@
 // u64 -> u32 (refused unless every value fits). The rest is listed and readable as raw bytes only.
 import {
   bitsPerElement as bitsOf,
-  bytesPerElement,
+  bytesOf,
+  elementCount,
   FileFormatError,
   hostArray,
   isDType,
@@ -43,22 +44,9 @@ export function hostDType(dtype: FileDType): DType | undefined {
   return isDType(dtype) ? dtype : FILE_ONLY[dtype].host;
 }
 
-/** Number of elements, or undefined when it exceeds 2^53. */
-export function safeElementCount(shape: readonly number[]): number | undefined {
-  if (shape.includes(0)) return 0;
-  let count = 1;
-  for (const dim of shape) {
-    count *= dim;
-    if (!Number.isSafeInteger(count)) return undefined;
-  }
-  return count;
-}
-
 /** Byte length of a tensor; undefined when it exceeds 2^53 or is not a whole number of bytes. */
 export function tensorByteLength(dtype: FileDType, shape: readonly number[]): number | undefined {
-  const count = safeElementCount(shape);
-  if (count === undefined) return undefined;
-  const bits = count * bitsPerElement(dtype);
+  const bits = elementCount(shape) * bitsPerElement(dtype);
   return Number.isSafeInteger(bits) && bits % 8 === 0 ? bits / 8 : undefined;
 }
 
@@ -86,8 +74,8 @@ export async function readHostTensor(
 ): Promise<HostTensor> {
   const target = hostDType(dtype);
   if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
-  const count = safeElementCount(shape) ?? 0;
-  const byteLength = count * bytesPerElement(target);
+  const count = elementCount(shape);
+  const byteLength = bytesOf(target, count);
   const memory =
     options.buffer && options.buffer.byteLength >= byteLength
       ? new Uint8Array(options.buffer, 0, byteLength)

@@ -1,9 +1,9 @@
 // NumPy archives: .npy arrays in a zip, stored or deflated. For small tables, read whole.
-import { FileFormatError, fromFloat32 } from '@magi1/tensor';
+import { FileFormatError, fromFloat32, elementCount } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { byteString } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
-import { bitsPerElement, safeElementCount, hostTensorFromBytes, tensorByteLength } from './file-dtype.ts';
+import { bitsPerElement, hostTensorFromBytes, tensorByteLength } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
 import { contiguousStrides, gather } from './strided.ts';
 import { quote } from './tensor-file.ts';
@@ -73,7 +73,7 @@ export async function readNpy(bytes: Uint8Array, what: string, options: NpzOptio
       `${what}: shape [${shape}] of ${dtype} needs ${expected ?? 'too many'} bytes, found ${data.length}`,
     );
   }
-  const count = safeElementCount(shape) ?? 0;
+  const count = elementCount(shape);
   if (bigEndian) data = swapped(data, bitsPerElement(dtype) / 8);
   if (fortran && shape.length > 1) {
     const strides = contiguousStrides(shape.toReversed()).reverse();

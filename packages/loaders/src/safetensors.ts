@@ -1,10 +1,10 @@
 // safetensors: 8 bytes of header length, a JSON header, raw little-endian data. Read by byte range, validated by the
 // format's published rules before any tensor is touched; written in the order the reference writer uses.
-import { asBytes, FileFormatError } from '@magi1/tensor';
+import { asBytes, FileFormatError, elementCount } from '@magi1/tensor';
 import type { DType, HostTensor } from '@magi1/tensor';
 import { byteString, bytesSource } from './bytes.ts';
 import type { ByteSink, ByteSource } from './bytes.ts';
-import { bitsPerElement, safeElementCount, readHostTensor, tensorByteLength } from './file-dtype.ts';
+import { bitsPerElement, readHostTensor, tensorByteLength } from './file-dtype.ts';
 import type { FileDType, ReadOptions } from './file-dtype.ts';
 import { jsonSize, parseJsonBytes, showJson } from './json.ts';
 import type { JsonValue } from './json.ts';
@@ -221,7 +221,7 @@ export async function writeSafetensors(
   let offset = 0;
   for (const [name, tensor] of ordered) {
     if (name === '__metadata__') throw new FileFormatError(`${where}: a tensor cannot be named __metadata__`);
-    if (safeElementCount(tensor.shape) !== tensor.data.length) {
+    if (elementCount(tensor.shape) !== tensor.data.length) {
       throw new FileFormatError(
         `${where}: ${quote(name)}: shape [${tensor.shape}] with ${tensor.data.length} elements`,
       );

@@ -1,7 +1,7 @@
 // What a torch checkpoint's pickle may say: an exact list of names, tensors as views of numbered storages, and
 // containers around them. Nothing is called; a name outside the list is refused.
-import { FileFormatError } from '@magi1/tensor';
-import { bitsPerElement, safeElementCount } from './file-dtype.ts';
+import { FileFormatError, elementCount } from '@magi1/tensor';
+import { bitsPerElement } from './file-dtype.ts';
 import type { FileDType } from './file-dtype.ts';
 import { PickleDict, PickleGlobal, PickleObject, PickleTuple, readPickle, show } from './pickle.ts';
 import type { PickleHooks, PickleValue } from './pickle.ts';
@@ -347,10 +347,10 @@ export function checkView(
   storageBytes: number,
   itemSize: number,
 ): void {
-  const count = safeElementCount(tensor.shape);
+  const count = elementCount(tensor.shape);
   const end = viewEnd(tensor);
   const described = `shape [${tensor.shape}], strides [${tensor.strides}], offset ${tensor.offset}`;
-  if (count === undefined || !Number.isSafeInteger(end * itemSize)) {
+  if (!Number.isSafeInteger(count) || !Number.isSafeInteger(end * itemSize)) {
     throw new FileFormatError(`${what}: tensor ${quote(name)} is too large: ${described}`);
   }
   if (end * itemSize > storageBytes || (count === 0 && tensor.offset * itemSize > storageBytes)) {

@@ -1,10 +1,10 @@
 // torch checkpoints (.bin, .pt): the zip format since PyTorch 1.6 and the older stream of pickles. Only the pickle is
 // read at opening; tensors come from their storages by offset. The pickle is interpreted, never executed.
-import { FileFormatError } from '@magi1/tensor';
+import { FileFormatError, elementCount } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
 import { allocate, byteString, sliceSource } from './bytes.ts';
 import { crc32 } from './crc32.ts';
-import { bitsPerElement, safeElementCount, readHostTensor } from './file-dtype.ts';
+import { bitsPerElement, readHostTensor } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
 import { PickleDict, PickleTruncatedError, readPickle } from './pickle.ts';
 import type { PickleResult } from './pickle.ts';
@@ -71,7 +71,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
       {
         dtype: tensor.dtype,
         shape: tensor.shape,
-        byteLength: safeElementCount(tensor.shape)! * itemSize,
+        byteLength: elementCount(tensor.shape) * itemSize,
         tensor,
         storage,
         contiguous: isContiguous(tensor),
@@ -98,7 +98,7 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
       const bytes = await readStorage(what, entry.storage, entry.tensor.offset * itemSize + at, length, own, signal);
       return sign === undefined ? bytes : changeSigns(bytes, sign, at);
     }
-    const count = safeElementCount(entry.shape)!;
+    const count = elementCount(entry.shape);
     const whole = await gather(what, entry.tensor, itemSize, count, (from, size) =>
       entry.storage.source.read(from, size),
     );

@@ -39,9 +39,6 @@ export const bitsPerElement = (dtype: DType): number => DTYPES[dtype].bits;
 /** Bytes of `count` neighbouring elements, such as a row: whole ones, also of a dtype with less than 8 bits. */
 export const bytesOf = (dtype: DType, count: number): number => Math.ceil((count * DTYPES[dtype].bits) / 8);
 
-/** Bytes of an element, of dtypes with whole ones. */
-export const bytesPerElement = (dtype: DType): number => DTYPES[dtype].bits / 8;
-
 export const isFloat = (dtype: DType): dtype is FloatDType => DTYPES[dtype].kind === 'float';
 
 /** What a matrix may be stored as: kernels decode it. */

@@ -36,7 +36,7 @@ export interface TensorWindow {
 }
 
 /**
- * One dispatch. A tensor that is written must be a whole tensor and may be bound once only. Bindings are padded:
+ * One dispatch. A tensor that is written may be bound once only. Bindings are padded:
  * `arrayLength` says nothing. Host tables must be declared `read`, at most four per program.
  */
 export interface WebGpuDispatch {
