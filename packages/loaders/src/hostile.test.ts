@@ -54,7 +54,7 @@ const SAFETENSORS_MESSAGES: Record<string, RegExp> = {
   'offsets_reversed.safetensors': /end before they begin/,
   'negative_offset.safetensors': /non-negative/,
   'shape_size_mismatch.safetensors': /needs 24 bytes, data_offsets give 16/,
-  'shape_overflow.safetensors': /no valid size|below 2\^53/,
+  'shape_overflow.safetensors': /not a valid size|below 2\^53/,
   'shape_negative.safetensors': /non-negative/,
   'shape_fractional.safetensors': /found \[2.0/,
   'shape_string.safetensors': /found "22"/,
