@@ -237,7 +237,7 @@ describe('video to video', () => {
 
   it('stays within the memory that was estimated', async () => {
     const request = { ...SMALL, height: 64, width: 64, video: clip(32, 64, 64) };
-    const { memory } = fromVideo.plan(request);
+    const memory = await fromVideo.planMemory(request);
     expect(memory.encoding).toBeGreaterThan(0);
     // Both pipelines have their weights on the device.
     const others = memory.weights.textEncoder + memory.weights.transformer + memory.weights.vae;

@@ -179,7 +179,7 @@ describe('files of weights', () => {
 
   it.runIf(existsSync(descriptors))('are closed after a summary, and by dispose', async () => {
     const folder = copyTinyModel();
-    await inspectModel(await readModelFolder(folder));
+    await inspectModel(await readModelFolder(folder), device);
     expect(openBelow(folder)).toEqual([]);
     const pipe = await Magi1Pipeline.fromPretrained(folder, { device });
     expect(openBelow(folder)).toHaveLength(4); // transformer, two shards of T5, VAE

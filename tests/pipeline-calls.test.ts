@@ -37,7 +37,7 @@ describe('networks that are not loaded', () => {
       expect(device.memory().tensors).toBe(one);
       await Promise.all([pipe.decodeLatents(latents), pipe.decodeLatents(latents)]);
       const vae = device.memory().tensors;
-      const { weights } = pipe.plan(RUN).memory;
+      const { weights } = await pipe.planMemory(RUN);
       expect(device.memory().inUse).toBeLessThan(1.1 * weights.vae); // neither of the others is there
       await pipe.decodeLatents(latents);
       expect(device.memory().tensors).toBe(vae);
@@ -150,7 +150,7 @@ describe('a run that is prepared', () => {
         clip: null,
         pictures: null,
       });
-      expect(pipe.plan(run)).toMatchObject({ settings: run.settings, memory: run.memory });
+      expect(pipe.plan(run)).toMatchObject({ settings: run.settings });
       const { frames, facts } = await pipe(run);
       expect(facts.settings).toBe(run.settings);
       expect(frames).toEqual((await pipe({ ...RUN, outputType: 'float' })).frames);

@@ -229,7 +229,7 @@ describe('memory', () => {
 
   it('stays within what was estimated beforehand', async () => {
     const request = { ...SMALL, height: 64, width: 64, numFrames: 48, prompt: 'a long way to go '.repeat(300) };
-    const { memory } = pipe.plan(request);
+    const memory = await pipe.planMemory(request);
     const { facts } = await drain(request);
     expect(facts.peakDeviceBytes).toBeLessThan(memory.total);
     expect(facts.peakDeviceBytes).toBeGreaterThan(memory.total / 2);
@@ -238,7 +238,7 @@ describe('memory', () => {
   it('of the denoiser is estimated closely, and a block frees what its next step does not need', async () => {
     const prompt = 'a long way to go '.repeat(300);
     const request = { ...SMALL, prompt, height: 96, width: 96, numFrames: 120, outputType: 'latents' as const };
-    const { memory } = pipe.plan(request);
+    const memory = await pipe.planMemory(request);
     const { facts } = await pipe(request);
     const weights = memory.weights.textEncoder + memory.weights.transformer + memory.weights.vae;
     const estimate = memory.keyValueCache + memory.denoising;
@@ -247,7 +247,7 @@ describe('memory', () => {
   });
 
   it('frees the text encoder where the budget asks for it', async () => {
-    const { memory } = pipe.plan(SMALL);
+    const memory = await pipe.planMemory(SMALL);
     const memoryBudget = (memory.total + memory.staged) / 2;
     const staged = await Magi1Pipeline.fromPretrained(TINY_MODEL, {
       device: { backend: BACKEND, memoryBudget },
@@ -420,7 +420,7 @@ describe('bad model folders', () => {
 
 describe('a model folder', () => {
   it('is summed up without loading', async () => {
-    const { parts, defaults, memory } = await inspectModel(await readModelFolder(TINY_MODEL));
+    const { parts, defaults, memory } = await inspectModel(await readModelFolder(TINY_MODEL), device);
     expect(parts.map(({ name, tensors }) => [name, tensors])).toEqual([
       ['text encoder', 30],
       ['transformer', 92],

@@ -22,7 +22,7 @@ export type {
   VideoChunk,
   VideoToVideoRequest,
 } from './pipelines/request.ts';
-export type { MemoryNeed } from './pipelines/memory.ts';
+export type { MemoryNeed } from './pipelines/memory-plan.ts';
 export type { CallOptions, Progress, ProgressListener, StageName } from './pipelines/progress.ts';
 export { readConfigFile, readModelFolder } from './pipelines/model-folder.ts';
 export type { ModelFolder, ModelFolderOptions } from './pipelines/model-folder.ts';

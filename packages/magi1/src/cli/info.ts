@@ -36,10 +36,10 @@ interface AdapterFacts {
 
 async function run(values: Values): Promise<number> {
   const options = deviceOptions(values);
-  const model = await readModel(values);
   const ffmpeg = await findFfmpeg();
   const adapters = await describeAdapters();
   const device = await Device.open(options);
+  const model = await readModel(values, device);
   const facts = {
     versions: {
       magi1: VERSION,
@@ -97,11 +97,11 @@ function webgpuVersion(): string | null {
   }
 }
 
-async function readModel(values: Values): Promise<ModelSummary> {
+async function readModel(values: Values, device: Device): Promise<ModelSummary> {
   const { model, configFile } = modelOption(values);
   const { readConfigFile, readModelFolder } = await import('../pipelines/model-folder.ts');
   const { inspectModel } = await import('../pipelines/inspect.ts');
-  return inspectModel(model === undefined ? await readConfigFile(configFile) : await readModelFolder(model));
+  return inspectModel(model === undefined ? await readConfigFile(configFile) : await readModelFolder(model), device);
 }
 
 async function describeAdapters(): Promise<AdapterFacts[]> {

@@ -80,6 +80,8 @@ export interface LoraChoice {
   readonly loras: readonly LoraInfo[];
   /** Bytes on the device of those that act without being fused. */
   readonly deviceBytes: number;
+  /** By layer, the largest rank of those. */
+  readonly ranks: ReadonlyMap<string, number>;
   readonly fused: ReadonlyMap<Lora, number>;
   readonly acting: ReadonlyMap<Lora, number>;
 }
@@ -132,9 +134,13 @@ export class LoraSet {
       checkStrength(`LoRA ${name}`, lora.layers, strength);
       if (strength !== 0) acting.set(lora, strength);
     }
-    const values = [...acting.keys()].flatMap(({ layers }) => layers).map(({ a, b }) => a.data.length + b.data.length);
-    const deviceBytes = Float32Array.BYTES_PER_ELEMENT * values.reduce((sum, count) => sum + count, 0);
-    return { loras: this.list(), deviceBytes, fused, acting };
+    let values = 0;
+    const ranks = new Map<string, number>();
+    for (const { layer, a, b } of [...acting.keys()].flatMap(({ layers }) => layers)) {
+      values += a.data.length + b.data.length;
+      ranks.set(layer, Math.max(ranks.get(layer) ?? 0, a.rows));
+    }
+    return { loras: this.list(), deviceBytes: Float32Array.BYTES_PER_ELEMENT * values, ranks, fused, acting };
   }
 
   /**

@@ -82,7 +82,8 @@ export class CheckedWeights<Network, Progress = unknown> {
   readonly entries: ReadonlyMap<string, WeightEntry>;
   readonly #source: WeightSource<Progress>;
   readonly #network: NetworkDefinition<Network>;
-  readonly #specs: ParamSpecs;
+  /** What the network declares. */
+  readonly specs: ParamSpecs;
   readonly #dtype: DType | undefined;
   readonly #parts: WeightParts;
 
@@ -93,29 +94,29 @@ export class CheckedWeights<Network, Progress = unknown> {
   constructor(source: WeightSource<Progress>, network: NetworkDefinition<Network>, dtype?: DType) {
     this.#source = source;
     this.#network = network;
-    this.#specs = Params.record((p) => network.build(p));
+    this.specs = Params.record((p) => network.build(p));
     this.#dtype = dtype;
     this.#parts = new WeightParts(source.name);
-    const { rename, spelling } = network.names?.(this.#specs) ?? {};
+    const { rename, spelling } = network.names?.(this.specs) ?? {};
     const all = new Set(source.names());
     for (const fileName of all) {
       const target = rename ? rename(fileName, all) : fileName;
       if (target !== undefined) this.#parts.add(fileName, target, source.entry(fileName));
     }
     this.entries = this.#parts.entries();
-    checkEntries(source.name, this.entries, this.#specs, (name) => spelling?.(name, all) ?? name);
+    checkEntries(source.name, this.entries, this.specs, (name) => spelling?.(name, all) ?? name);
   }
 
   /** Bytes that the weights take on a device. */
   get deviceBytes(): number {
     let bytes = 0;
-    for (const [name, { shape }] of this.#specs) bytes += byteLengthOf({ shape, dtype: this.dtypeOf(name) });
+    for (const [name, { shape }] of this.specs) bytes += byteLengthOf({ shape, dtype: this.dtypeOf(name) });
     return bytes;
   }
 
   /** The type in which a weight is held on the device. */
   dtypeOf(name: string): DType {
-    return deviceDType(this.#specs.get(name)!, this.entries.get(name)!.dtype as DType, this.#dtype);
+    return deviceDType(this.specs.get(name)!, this.entries.get(name)!.dtype as DType, this.#dtype);
   }
 
   /** Streams the weights to a device, one tensor in host memory at a time. Frees what it made when it fails. */
@@ -125,7 +126,7 @@ export class CheckedWeights<Network, Progress = unknown> {
       await this.#stream(this.#parts.fileNames(), device, options, (name) => {
         let tensor = tensors.get(name);
         if (tensor === undefined) {
-          tensor = device.empty(this.#specs.get(name)!.shape, this.dtypeOf(name), { weight: true, name });
+          tensor = device.empty(this.specs.get(name)!.shape, this.dtypeOf(name), { weight: true, name });
           tensors.set(name, tensor);
         }
         return tensor;

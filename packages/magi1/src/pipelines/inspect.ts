@@ -1,11 +1,14 @@
 // What a model folder holds and what it needs, without loading it.
-import { estimateMemory } from './memory.ts';
-import type { MemoryNeed } from './memory.ts';
+import type { Device } from '@magi1/tensor';
+import { MemoryPlanner } from './memory.ts';
+import type { MemoryNeed } from './memory-plan.ts';
 import { modelNotes } from './model-folder.ts';
 import type { ModelFolder } from './model-folder.ts';
 import { openModelFiles } from './model.ts';
 import type { WeightDTypes } from './model.ts';
-import { defaultsOf } from './prepare.ts';
+import { NO_PREFIX } from './mode.ts';
+import { planRequest } from './prepare.ts';
+import { defaultSize } from './run-size.ts';
 import type { Settings } from './request.ts';
 import type { Trained } from './trained.ts';
 
@@ -33,8 +36,8 @@ export interface ModelSummary {
 }
 
 /** Checks a model as opening it does and sums it up. */
-export async function inspectModel(folder: ModelFolder, dtype?: WeightDTypes): Promise<ModelSummary> {
-  const { settings, sampling, size } = defaultsOf(folder);
+export async function inspectModel(folder: ModelFolder, device: Device, dtype?: WeightDTypes): Promise<ModelSummary> {
+  const { settings } = planRequest({}, NO_PREFIX, folder);
   const files = await openModelFiles(folder, dtype);
   await files.close();
   return {
@@ -52,7 +55,7 @@ export async function inspectModel(folder: ModelFolder, dtype?: WeightDTypes): P
       return { name, path, tensors: entries.size, parameters, dtypes, deviceBytes };
     }),
     defaults: settings,
-    memory: estimateMemory(files, sampling, size),
+    memory: await new MemoryPlanner(files, device, false).need(defaultSize(folder)),
     notes: modelNotes(folder),
   };
 }

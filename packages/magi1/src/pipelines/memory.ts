@@ -1,179 +1,238 @@
-// What a run needs on the device, estimated from the configs before anything is loaded.
-import { Magi1Error } from '@magi1/tensor';
+// Whether a run fits: what it needs beside what there is, and what would fit where it does not.
+import { OpError, TensorTooLargeError, elementCount, machineMemory } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
-import type { SamplingPlan } from '../sampler/index.ts';
-import { NULL_TEXT_ROWS } from '../text/conditioning.ts';
-import { ropeBands } from '../transformer/rope.ts';
-import { unpatchedChannels } from '../vae/config.ts';
-import { defaultTiles } from '../vae/tiling.ts';
-import { RequestError, option, worded } from '../wording.ts';
+import { planSampling } from '../sampler/index.ts';
+import { RequestError, joined, option, worded } from '../wording.ts';
+import type { Wording } from '../wording.ts';
 import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
-import type { ModelFiles } from './model.ts';
-
-/** Bytes on the device. Weights are exact, the rest counts the tensors that are alive at once. */
-export interface MemoryNeed {
-  readonly weights: { readonly textEncoder: number; readonly transformer: number; readonly vae: number };
-  /** Factors of LoRAs that are not fused. */
-  readonly loras: number;
-  /** Keys and values of finished chunks; does not grow with the length of the video. */
-  readonly keyValueCache: number;
-  /** Activations of each stage; only the largest counts, stages do not overlap. */
-  readonly text: number;
-  readonly denoising: number;
-  readonly decoding: number;
-  /** Of the picture or clip that a video starts from; 0 without one. */
-  readonly encoding: number;
-  /** With all three networks loaded. */
-  readonly total: number;
-  /** With the text encoder freed before the others are loaded. */
-  readonly staged: number;
-}
-
-/** What decides the memory of a run, beside its plan. */
-export interface RunSize {
-  /** In pixels. */
-  readonly height: number;
-  readonly width: number;
-  readonly prefixFrames: number;
-  /** Texts that differ, special tokens included; the null text is not counted. */
-  readonly texts: number;
-  /** Bytes of the LoRAs that act without being fused. */
-  readonly loras: number;
-}
-
-const F32 = 4;
-
-export function estimateMemory(model: ModelFiles, plan: SamplingPlan, size: RunSize): MemoryNeed {
-  const { height, width } = size;
-  const weights = {
-    textEncoder: model.textEncoder.deviceBytes,
-    transformer: model.transformer.deviceBytes,
-    vae: model.vae.deviceBytes,
-  };
-  const { patch_size, t_patch_size, num_layers, num_query_groups, kv_channels } = model.config.model_config;
-  const side = 8 * patch_size;
-  const tokens = (plan.options.chunkWidth / t_patch_size) * (height / side) * (width / side);
-  const keyValueCache = F32 * num_layers * plan.maxCachedChunks * tokens * 2 * num_query_groups * kv_channels;
-  const text = textActivations(model);
-  const denoising = denoisingActivations(model, plan, tokens, size);
-  const decoding = decodingActivations(model, plan, height, width);
-  const encoding = encodingActivations(model, size);
-  // The cache is not there yet while the prefix is encoded.
-  const generating =
-    weights.transformer + weights.vae + size.loras + Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
-  return {
-    weights,
-    loras: size.loras,
-    keyValueCache,
-    text,
-    denoising,
-    decoding,
-    encoding,
-    total: weights.textEncoder + Math.max(generating, weights.transformer + weights.vae + text),
-    staged: Math.max(generating, weights.textEncoder + text),
-  };
-}
-
-function textActivations({ t5Config, config }: ModelFiles): number {
-  const { d_model, d_ff, num_heads, d_kv } = t5Config;
-  return F32 * config.model_config.caption_max_length * (7 * d_model + 4 * num_heads * d_kv + 4 * d_ff);
-}
-
-function denoisingActivations(
-  { config }: ModelFiles,
-  plan: SamplingPlan,
-  tokensPerChunk: number,
-  { prefixFrames, texts, loras, ...video }: RunSize,
-): number {
-  const model = config.model_config;
-  const chunks = Math.max(
-    ...plan.steps.map(({ chunks, passes }) => chunks.length + (passes.nearlyClean === null ? 0 : 1)),
-  );
-  const width = model.hidden_size;
-  const inner = model.num_attention_heads * model.kv_channels;
-  const shared = model.num_query_groups * model.kv_channels;
-  const { ffn_hidden_size: activated } = model;
-  const hidden = activated * (model.gated_linear_unit ? 2 : 1); // out of fc1
-  const tokens = chunks * tokensPerChunk;
-  const rowsOf = (count: number) => count * model.caption_max_length + NULL_TEXT_ROWS;
-  const [held, packed] = [rowsOf(texts), rowsOf(Math.min(texts, chunks))]; // in the run, in a forward
-  const cached = plan.maxCachedChunks > 0 ? 2 * shared * (plan.maxCachedChunks + chunks) * tokensPerChunk : 0;
-  // A block's steps, beside its input and what it has made so far (see block.ts); only the largest counts.
-  const { fp8_quant: fp8 } = config.engine_config;
-  const steps = [
-    tokens * (2 * width + 2 * inner + 2 * shared) + cached, // self attention: norm, q, k, v, result
-    tokens * (2 * width + 3 * inner) + packed * 5 * shared, // cross attention
-    tokens * (2 * width + 4 * inner), // both, joined
-    tokens * (3 * width + hidden + activated), // MLP
-    model.caption_max_length * (model.caption_channels + 2 * width), // a text is read before the first block
-    // A quantised layer holds its input as bytes and widened, and its result before and after scaling.
-    fp8 ? tokens * Math.max(3 * width + 4.5 * inner, 4.25 * width + 2 * hidden, 4 * width + 2.25 * activated) : 0,
-    // A LoRA's change beside what it is added to, and the sum.
-    loras > 0 ? tokens * Math.max(3 * width + 3 * hidden, 2 * width + 4 * inner, 4 * width + activated) : 0,
-  ];
-  const given = prefixFrames === 0 ? 0 : plan.options.prefixLatentFrames;
-  const latents = 16 * (5 * chunks * plan.options.chunkWidth + given) * (video.height / 8) * (video.width / 8);
-  return F32 * (Math.max(...steps) + tokens * 6 * ropeBands(model) + (held + packed) * width + latents);
-}
-
-/** Of one tile in the VAE's transformer: pixels, patches, and values that a block holds. */
-function tileActivations({ config, vaeConfig: vae }: ModelFiles, { height, width }: Pick<RunSize, 'height' | 'width'>) {
-  const tiles = defaultTiles(config.runtime_config.fps);
-  const [tileHeight, tileWidth] = [Math.min(tiles.tileHeight, height), Math.min(tiles.tileWidth, width)];
-  const pixels = tiles.tileLength * tileHeight * tileWidth;
-  const patches = pixels / (vae.patch_length * vae.patch_size ** 2) + 1;
-  return { pixels, patches, block: patches * vae.embed_dim * (13 + 2 * vae.mlp_ratio) };
-}
-
-function encodingActivations(model: ModelFiles, size: RunSize): number {
-  if (size.prefixFrames === 0) return 0;
-  const { pixels, block } = tileActivations(model, size);
-  // The prefix as bytes and as numbers, a tile cut out of it and its patches; latents are a small part of that.
-  return F32 * (block + 6 * pixels + 5 * size.prefixFrames * size.height * size.width);
-}
-
-function decodingActivations(model: ModelFiles, plan: SamplingPlan, height: number, width: number): number {
-  const { config, vaeConfig: vae } = model;
-  const { temporal_downsample_factor: perLatent } = config.runtime_config;
-  const { pixels, patches, block } = tileActivations(model, { height, width });
-  const last = patches * vae.embed_dim + pixels * (unpatchedChannels(vae) + 3);
-  const frames = plan.options.chunkWidth * perLatent;
-  // Tiles overlap by a quarter, and are held raw and mixed; then rows, slabs and the whole.
-  const assembled = 5 * 3 * frames * height * width;
-  return F32 * (Math.max(block, last) + assembled);
-}
+import { generatingBytes, planMemory } from './memory-plan.ts';
+import type { MemoryNeed, ModelShapes, RunSize, WeightTypes } from './memory-plan.ts';
 
 /**
  * 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded, and loaded
- * again for the next prompt; taken where a memory budget asks for it, or OFFLOAD_T5_CACHE.
+ * again for the next prompt; taken where memory asks for it, or OFFLOAD_T5_CACHE.
  */
 export type Residency = 'all' | 'staged';
 
-/**
- * Chooses what stays loaded within the device's memory.
- * @throws Magi1Error that says what would be needed and what to change, if neither fits
- */
-export function chooseResidency(device: Device, model: ModelFiles, plan: SamplingPlan, size: RunSize): Residency {
-  const need = estimateMemory(model, plan, size);
-  const { memoryBudget: budget, limits } = device.info;
-  const activations = Math.max(need.keyValueCache + Math.max(need.denoising, need.decoding, need.text), need.encoding);
-  const heap = limits.heapBytes;
-  if (heap !== undefined && activations > heap) {
-    throw new Magi1Error(
-      `memory: ${size.width}x${size.height} needs about ${formatNeed(activations)} for activations and the key-value cache, ` +
-        `a wasm heap holds ${formatLimit(heap)}; choose a smaller height and width, or a WebGPU device`,
-    );
+/** What a device can hold. */
+export interface Capacity {
+  /** Bytes that tensors may take; Infinity where nobody tells. */
+  readonly bytes: number;
+  /** What sets them. */
+  readonly limitedBy: 'budget' | 'machine' | 'cgroup' | 'adapter' | null;
+  /** Bytes of a wasm heap, which holds everything but the weights beyond `heapWeightBytes`; Infinity elsewhere. */
+  readonly heapBytes: number;
+  readonly heapWeightBytes: number;
+}
+
+/** A memory budget where there is one, else what the machine or the adapter has now. */
+export function capacityOf(device: Device): Capacity {
+  const { memoryBudget, memory, adapterBytes, limits } = device.info;
+  const heap = { heapBytes: limits.heapBytes ?? Infinity, heapWeightBytes: limits.heapWeightBytes ?? 0 };
+  if (memoryBudget !== undefined) return { bytes: memoryBudget, limitedBy: 'budget', ...heap };
+  if (memory === 'adapter')
+    return adapterBytes === undefined
+      ? { bytes: Infinity, limitedBy: null, ...heap }
+      : { bytes: adapterBytes, limitedBy: 'adapter', ...heap };
+  const machine = machineMemory();
+  if (machine === undefined) return { bytes: Infinity, limitedBy: null, ...heap };
+  // What the device holds already is its own to use.
+  return { bytes: machine.available + device.memory().reserved, limitedBy: machine.limitedBy, ...heap };
+}
+
+/** A run beside a device. */
+export interface Fit {
+  /** Undefined where a tensor is too large for the device: `fault` says which. */
+  readonly need: MemoryNeed | undefined;
+  /** Undefined where it does not fit. */
+  readonly residency: Residency | undefined;
+  /** Why it can never fit, whatever the memory. */
+  readonly fault: string | undefined;
+}
+
+/** Another size of a run. */
+export interface OtherSize {
+  readonly height: number;
+  readonly width: number;
+  readonly chunks: number;
+}
+
+/** Plans the memory of a model's runs on one device. */
+export class MemoryPlanner {
+  readonly #shapes: ModelShapes;
+  readonly #device: Device;
+  /** Whether the text encoder is always freed. */
+  readonly #staged: boolean;
+  readonly #needs = new Map<string, Promise<MemoryNeed>>();
+
+  constructor(shapes: ModelShapes, device: Device, staged: boolean) {
+    this.#shapes = shapes;
+    this.#device = device;
+    this.#staged = staged;
   }
-  const stages = model.environment.offloadT5Cache;
-  if (!stages && need.total <= (budget ?? Infinity)) return 'all';
-  if (budget === undefined || need.staged <= budget) return 'staged';
-  const { weights } = need;
-  const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
-  const staged = formatNeed(need.staged);
-  // A smaller picture helps where it is the activations that do not fit.
-  const helps = budget > Math.max(weights.transformer + weights.vae + need.loras, weights.textEncoder + need.text);
-  const smaller = helps ? worded` a smaller ${option('height')} and ${option('width')} or` : '';
-  throw new RequestError(
-    worded`memory budget of ${formatLimit(budget)}: this run needs about ${staged} (${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)}); raise ${option('memoryBudget')} to ${staged} (${Math.ceil(need.staged)} bytes), or choose${smaller} a narrower ${option('dtype')} than the weights have`,
-  );
+
+  /** @throws TensorTooLargeError, OpError where the device cannot hold a single tensor of it, whatever its memory */
+  need(run: RunSize): Promise<MemoryNeed> {
+    const { plan, loras, ...rest } = run;
+    const key = JSON.stringify([plan.options, plan.maxCachedChunks, [...loras], rest]);
+    let need = this.#needs.get(key);
+    if (need === undefined) {
+      need = planMemory(this.#shapes, run, this.#device);
+      this.#needs.set(key, need);
+    }
+    return need;
+  }
+
+  async fit(run: RunSize, capacity = capacityOf(this.#device)): Promise<Fit> {
+    let need: MemoryNeed;
+    try {
+      need = await this.need(run);
+    } catch (error) {
+      if (!(error instanceof TensorTooLargeError || error instanceof OpError)) throw error;
+      return { need: undefined, residency: undefined, fault: error.message };
+    }
+    const heap = Math.min(capacity.heapWeightBytes, need.weights.transformer + need.weights.vae) + activationsOf(need);
+    if (heap > capacity.heapBytes) return { need, residency: undefined, fault: undefined };
+    const all = !this.#staged && need.total <= capacity.bytes;
+    return { need, residency: all ? 'all' : need.staged <= capacity.bytes ? 'staged' : undefined, fault: undefined };
+  }
+
+  /**
+   * Chooses what stays loaded.
+   * @throws RequestError that says what is needed, what there is, and what would fit
+   */
+  async choose(run: RunSize): Promise<Residency> {
+    const capacity = capacityOf(this.#device);
+    const fit = await this.fit(run, capacity);
+    if (fit.residency !== undefined) return fit.residency;
+    throw new RequestError(await this.#refusal(run, fit, capacity));
+  }
+
+  /** The same before a run is known, by one of the usual size: refused is only a model that does not fit at any size. */
+  async chooseForAny(usual: RunSize): Promise<Residency> {
+    const capacity = capacityOf(this.#device);
+    const fit = await this.fit(usual, capacity);
+    if (fit.residency !== undefined) return fit.residency;
+    if ((await this.largestSize(usual, capacity, 1)) !== null) return 'staged';
+    throw new RequestError(await this.#refusal(usual, fit, capacity));
+  }
+
+  /** The largest size of the same shape, with as many chunks, that fits; none where not even the smallest does. */
+  async largestSize(
+    run: RunSize,
+    capacity = capacityOf(this.#device),
+    chunks = chunksOf(run),
+  ): Promise<OtherSize | null> {
+    const side = 8 * this.#shapes.config.model_config.patch_size;
+    const longest = Math.max(run.height, run.width) / side;
+    const sizeAt = (steps: number): OtherSize => {
+      const scaled = (pixels: number) => Math.max(2, Math.round((pixels / side) * (steps / longest))) * side;
+      return { height: scaled(run.height), width: scaled(run.width), chunks };
+    };
+    const fits = async (steps: number) =>
+      (await this.fit(resized(run, sizeAt(steps)), capacity)).residency !== undefined;
+    let [low, high] = [1, MOST_PIXELS / side + 1]; // fits below `low`, not from `high` on
+    if (!(await fits(2))) return null;
+    // Up from what is small: planning a size costs as much as it has tiles.
+    for (let steps = 4; steps < high; steps *= 2) {
+      if (await fits(steps)) low = steps;
+      else high = steps;
+    }
+    low = Math.max(low, 2);
+    while (high - low > 1) {
+      const middle = Math.floor((low + high) / 2);
+      if (await fits(middle)) low = middle;
+      else high = middle;
+    }
+    return sizeAt(low);
+  }
+
+  /** What to ask for in place of a run that does not fit. */
+  async #alternatives(run: RunSize, capacity: Capacity): Promise<Wording[]> {
+    const found: Wording[] = [];
+    const smaller = await this.largestSize(run, capacity);
+    if (smaller !== null && smaller.height * smaller.width < run.height * run.width)
+      found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
+    const chunks = await this.#mostChunks(run, capacity);
+    if (chunks > 0) found.push(worded`${option('numFrames')} ${chunks * this.#framesPerChunk()}`);
+    if (found.length > 0) return found;
+    const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
+    return both === null
+      ? []
+      : [
+          worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.#framesPerChunk()}`,
+        ];
+  }
+
+  /** Chunks of the same size that fit, up to one less than the window; 0 where a single one does not. */
+  async #mostChunks(run: RunSize, capacity: Capacity): Promise<number> {
+    for (let chunks = Math.min(chunksOf(run), run.plan.options.windowSize + 1) - 1; chunks > 0; chunks--)
+      if ((await this.fit(resized(run, { ...run, chunks }), capacity)).residency !== undefined) return chunks;
+    return 0;
+  }
+
+  #framesPerChunk(): number {
+    const { chunk_width, temporal_downsample_factor } = this.#shapes.config.runtime_config;
+    return chunk_width * temporal_downsample_factor;
+  }
+
+  async #refusal(run: RunSize, { need, fault }: Fit, capacity: Capacity): Promise<Wording> {
+    const size = `${run.width}x${run.height}`;
+    const others = await this.#alternatives(run, capacity);
+    const choose = (options: readonly Wording[]) =>
+      options.length === 0
+        ? worded`no size of this model fits`
+        : worded`choose ${joined(options, ', or ')}, which fits`;
+    if (need === undefined) return worded`memory: ${size} cannot run on this device: ${fault!}; ${choose(others)}`;
+    const activations = activationsOf(need);
+    if (need.staged <= capacity.bytes)
+      return worded`memory: ${size} needs about ${formatNeed(activations)} for activations and the key-value cache, for which a wasm heap of ${formatLimit(capacity.heapBytes)} is too small; ${choose(others)}, or take a WebGPU device`;
+    if (this.#narrowStaged(need) <= capacity.bytes) others.push(worded`${option('dtype')} bf16`);
+    const { weights } = need;
+    const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
+    const staged = formatNeed(need.staged);
+    const needs = `this run needs about ${staged} (${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)})`;
+    const budget = worded`${option('memoryBudget')} to ${staged} (${Math.ceil(need.staged)} bytes)`;
+    const { limitedBy } = capacity;
+    const limit = formatLimit(capacity.bytes);
+    return limitedBy === 'budget'
+      ? worded`memory budget of ${limit}: ${needs}; raise ${budget}; or ${choose(others)}`
+      : worded`memory: ${needs}, and ${LIMITS[limitedBy!]} ${limit}; ${choose(others)}; setting ${budget} tries it all the same`;
+  }
+
+  /** The same need with the matrices of transformer and text encoder in 16 bits. */
+  #narrowStaged(need: MemoryNeed): number {
+    const { transformer, textEncoder } = this.#shapes;
+    const saved = (part: WeightTypes): number => {
+      let bytes = 0;
+      for (const [name, spec] of part.specs)
+        if (spec.role !== 'vector' && part.dtypeOf(name, spec) === 'f32') bytes += 2 * elementCount(spec.shape);
+      return bytes;
+    };
+    const text = need.weights.textEncoder + need.text - saved(textEncoder);
+    return Math.max(generatingBytes(need) - saved(transformer), text);
+  }
+}
+
+const LIMITS = {
+  machine: 'this machine has left',
+  cgroup: "the limit of this process's group leaves",
+  adapter: 'the adapter has',
+};
+
+/** A longer side than this is not looked for. */
+const MOST_PIXELS = 4096;
+
+const chunksOf = ({ plan }: RunSize): number => plan.options.chunks - plan.chunkOffset;
+
+/** The same run of another size. */
+function resized(run: RunSize, { height, width, chunks }: OtherSize): RunSize {
+  const { plan } = run;
+  if (chunks === chunksOf(run)) return { ...run, height, width };
+  return { ...run, height, width, plan: planSampling({ ...plan.options, chunks: plan.chunkOffset + chunks }) };
+}
+
+/** Cache included: what a wasm heap must hold. */
+function activationsOf({ keyValueCache, denoising, decoding, encoding, text }: MemoryNeed): number {
+  return Math.max(keyValueCache + Math.max(denoising, decoding), encoding, text);
 }

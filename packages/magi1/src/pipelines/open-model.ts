@@ -4,16 +4,18 @@ import { transformerLayouts } from '../layouts/index.ts';
 import { LoraSet } from '../lora/index.ts';
 import { Params } from '../nn/index.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
-import { chooseResidency, estimateMemory } from './memory.ts';
+import { MemoryPlanner } from './memory.ts';
+import { NO_PREFIX } from './mode.ts';
 import type { Mode } from './mode.ts';
 import type { ModelFolder } from './model-folder.ts';
 import { openModelFiles } from './model.ts';
 import type { ModelFiles } from './model.ts';
 import { Networks } from './networks.ts';
 import type { PipelineOptions } from './pipeline-options.ts';
-import { Run, checkRequest, defaultsOf, readInput, sizeOf } from './prepare.ts';
+import { Run, checkRequest, planRequest, readInput } from './prepare.ts';
 import { Call, CallProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
+import { defaultSize, sizeOf } from './run-size.ts';
 import { requireSpecialTokens } from './token-table.ts';
 
 /** A model whose files are open, on a device. */
@@ -23,6 +25,7 @@ export interface OpenedModel<Request extends GenerationOptions> extends ModelFil
   readonly ownsDevice: boolean;
   readonly networks: Networks;
   readonly loras: LoraSet;
+  readonly memory: MemoryPlanner;
   /** Of the request that the model was opened with. */
   readonly firstRun: Run<Request> | null;
 }
@@ -39,7 +42,7 @@ export async function openModel<Request extends GenerationOptions>(
   const { request } = options;
   const checked =
     request && (await readInput(checkRequest(request, mode, folder), mode, options.signal ?? request.signal));
-  const { settings, sampling } = checked ?? defaultsOf(folder);
+  const { settings } = checked ?? planRequest({}, NO_PREFIX, folder);
   const files = await openModelFiles(folder, options.dtype, options);
   const ownsDevice = !(options.device instanceof Device);
   let device: Device | undefined;
@@ -50,12 +53,13 @@ export async function openModel<Request extends GenerationOptions>(
     for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
     await requireSpecialTokens(files, request ?? {}, settings.specialTokens);
     options.signal?.throwIfAborted();
-    const { deviceBytes } = loras.choose();
-    const size =
-      checked === undefined ? { ...defaultsOf(folder).size, loras: deviceBytes } : sizeOf(checked, deviceBytes);
-    const firstRun = checked === undefined ? null : new Run(checked, estimateMemory(files, sampling, size));
+    const firstRun = checked === undefined ? null : new Run(checked);
     device = options.device instanceof Device ? options.device : await Device.open(options.device);
-    networks = new Networks(files, device, chooseResidency(device, files, sampling, size));
+    const memory = new MemoryPlanner(files, device, folder.environment.offloadT5Cache);
+    const residency = firstRun
+      ? await memory.choose(await sizeOf(firstRun, files.tokenizer, { loras: loras.choose(), signal: options.signal }))
+      : await memory.chooseForAny(defaultSize(folder, loras.choose()));
+    networks = new Networks(files, device, residency);
     using call = new Call(options, new AbortController().signal);
     const { signal, onProgress } = call;
     const bytes = networks.missingBytes('textEncoder', 'transformer', 'vae');
@@ -64,7 +68,7 @@ export async function openModel<Request extends GenerationOptions>(
       loading: new CallProgress({ loading: 1 }, onProgress).stage('loading', bytes),
     });
     await call.settle();
-    return { ...files, mode, device, ownsDevice, networks, loras, firstRun };
+    return { ...files, mode, device, ownsDevice, networks, loras, memory, firstRun };
   } catch (error) {
     networks?.dispose();
     await files.close();

@@ -13,8 +13,7 @@ import type { Wording } from '../wording.ts';
 import { callFaults } from './check-options.ts';
 import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents, upload } from './frames.ts';
 import type { Latents } from './frames.ts';
-import { chooseResidency, estimateMemory } from './memory.ts';
-import type { MemoryNeed } from './memory.ts';
+import type { MemoryNeed } from './memory-plan.ts';
 import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
 import type { Mode } from './mode.ts';
 import { readConfigFile, readModelFolder } from './model-folder.ts';
@@ -26,7 +25,7 @@ import { promptFault, unknownNames } from './option-checks.ts';
 import { OPTIONS } from './options.ts';
 import { checkPipelineOptions } from './pipeline-options.ts';
 import type { PipelineOptions } from './pipeline-options.ts';
-import { Run, checkRequest, readInput, singleRuns, sizeOf } from './prepare.ts';
+import { Run, checkRequest, readInput, singleRuns } from './prepare.ts';
 import type { CheckedRequest, RunPlan } from './prepare.ts';
 import { Call, CallProgress } from './progress.ts';
 import type { CallOptions, StageProgress } from './progress.ts';
@@ -34,6 +33,7 @@ import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, Video
 import type { GenerationOptions, ImageToVideoRequest, TextToVideoRequest, VideoToVideoRequest } from './request.ts';
 import { generateChunks } from './run.ts';
 import { encodePrompt } from './texts.ts';
+import { sizeOf } from './run-size.ts';
 import { requireSpecialTokens } from './token-table.ts';
 import type { Trained } from './trained.ts';
 
@@ -126,14 +126,26 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   }
 
   /**
-   * What a request would make and need, without running it. A clip that has not been read is taken to have all the frames
+   * What a request would make, without running it. A clip that has not been read is taken to have all the frames
    * that are wanted of it; `prepare` reads it.
    */
   plan(request: Request | Run<Request>): RunPlan {
     const checked = this.#checked(request);
     const { settings, videos, prefix, notes } = checked;
-    const memory = this.#memoryOf(checked);
-    return { settings, memory, videos, clip: prefix.clip ?? null, notes: [...loraNotes(this.loras), ...notes] };
+    return { settings, videos, clip: prefix.clip ?? null, notes: [...loraNotes(this.loras), ...notes] };
+  }
+
+  /**
+   * What a request needs on this device, with the LoRAs that act now. What takes most of it, its widest step and the VAE,
+   * is gone through with tensors that have no bytes: some tenths of a second for the largest models.
+   * @throws TensorTooLargeError, OpError for sizes that this device cannot run, whatever its memory
+   */
+  async planMemory(request: Request | Run<Request>): Promise<MemoryNeed> {
+    const checked = this.#checked(request);
+    const { memory, tokenizer } = this.#model;
+    const { attentionKwargs, signal } = checked.request;
+    const loras = this.#loras.choose(attentionKwargs?.scale);
+    return memory.need(await sizeOf(checked, tokenizer, { loras, signal }));
   }
 
   /**
@@ -141,8 +153,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * says what it will make, and is taken wherever a request is.
    */
   async prepare<R extends Request>(request: R): Promise<Run<R>> {
-    const checked = (await this.#read(this.#checked(request))) as CheckedRequest<R>;
-    return new Run(checked, this.#memoryOf(checked));
+    return new Run((await this.#read(this.#checked(request))) as CheckedRequest<R>);
   }
 
   /** Runs a request for one video; its frames in one piece. */
@@ -365,21 +376,15 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     return readInput(checked, this.#model.mode, signal);
   }
 
-  /** With the LoRAs that act now. */
-  #memoryOf(checked: CheckedRequest): MemoryNeed {
-    const { deviceBytes } = this.#loras.choose(checked.request.attentionKwargs?.scale);
-    return estimateMemory(this.#model, checked.sampling, sizeOf(checked, deviceBytes));
-  }
-
   /** A run whose picture or clip is read and whose memory is checked. */
   async #start(checked: CheckedRequest<Request>, call: Call) {
     const { signal } = call;
     signal.throwIfAborted();
     const choice = this.#loras.choose(checked.request.attentionKwargs?.scale);
     const run = await this.#read(checked, signal);
-    const { networks, device } = this.#model;
+    const { networks, memory, tokenizer } = this.#model;
     await requireSpecialTokens(this.#model, run.request, run.settings.specialTokens);
-    networks.residency = chooseResidency(device, this.#model, run.sampling, sizeOf(run, choice.deviceBytes));
+    networks.residency = await memory.choose(await sizeOf(run, tokenizer, { loras: choice, signal }));
     return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call });
   }
 

@@ -14,8 +14,7 @@ import { defaultTiles } from '../vae/tiling.ts';
 import { RequestError, describe, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
 import { countPrompts, requestFaults, tokenOptions } from './check-options.ts';
-import type { MemoryNeed, RunSize } from './memory.ts';
-import { NO_PREFIX, decoded, mediaDefaults } from './mode.ts';
+import { decoded, mediaDefaults } from './mode.ts';
 import type { Mode, Prefix } from './mode.ts';
 import type { ModelFolder } from './model-folder.ts';
 import { limitFault, validRows } from './option-checks.ts';
@@ -45,11 +44,10 @@ export interface CheckedRequest<Request extends GenerationOptions = GenerationOp
   readonly notes: readonly string[];
 }
 
-/** What a request would make and need. */
+/** What a request would make. */
 export interface RunPlan {
   /** Sizes, steps, frames and chunks. */
   readonly settings: Settings;
-  readonly memory: MemoryNeed;
   /** Videos that the request asks for. */
   readonly videos: number;
   /** What becomes of the frames of a clip that has been read. */
@@ -69,10 +67,9 @@ export class Run<Request extends GenerationOptions = GenerationOptions> implemen
   readonly texts: Texts<string | TextRows>;
   readonly prefix: Prefix;
   readonly videos: number;
-  readonly memory: MemoryNeed;
   readonly notes: readonly string[];
 
-  constructor(checked: CheckedRequest<Request>, memory: MemoryNeed) {
+  constructor(checked: CheckedRequest<Request>) {
     this.source = checked.source;
     this.request = checked.request;
     this.settings = checked.settings;
@@ -81,7 +78,6 @@ export class Run<Request extends GenerationOptions = GenerationOptions> implemen
     this.prefix = checked.prefix;
     this.videos = checked.videos;
     this.notes = checked.notes;
-    this.memory = memory;
     Object.freeze(this);
   }
 
@@ -248,21 +244,6 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
       specialTokens,
     },
   };
-}
-
-/** A run by the config alone, without a prefix. */
-export function defaultsOf(source: ModelFolder): Planned & { readonly size: RunSize } {
-  const planned = planRequest({}, NO_PREFIX, source);
-  return { ...planned, size: sizeOf({ ...planned, texts: { caption: '', later: [], negative: undefined } }, 0) };
-}
-
-/** What decides the memory of a run. */
-export function sizeOf({ settings, texts }: Pick<CheckedRequest, 'settings' | 'texts'>, loras: number): RunSize {
-  const { height, width, prefixFrames, chunks, specialTokens } = settings;
-  const captions = 1 + texts.later.length;
-  // The duration token is another one in each of the last eight chunks.
-  const differing = specialTokens.duration ? Math.min(chunks, captions + 7) : captions;
-  return { height, width, prefixFrames, texts: differing + (texts.negative === undefined ? 0 : 1), loras };
 }
 
 /** Steps of the window over the chunks: a plan holds every one of them. */

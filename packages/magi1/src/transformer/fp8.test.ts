@@ -87,7 +87,7 @@ async function latentsOf(folder: string, device: Device, lora?: Uint8Array): Pro
   const pipe = await Magi1Pipeline.fromPretrained(folder, { device, loras });
   try {
     const { frames, facts } = await pipe(REQUEST);
-    expect(facts.peakDeviceBytes).toBeLessThan(pipe.plan(REQUEST).memory.total);
+    expect(facts.peakDeviceBytes).toBeLessThan((await pipe.planMemory(REQUEST)).total);
     return frames;
   } finally {
     await pipe.dispose();

@@ -1,5 +1,5 @@
 // Learned 3-axis rotary embedding: tables of cos and sin for the tokens of a forward.
-import { Magi1Error, keep, scope } from '@magi1/tensor';
+import { Magi1Error, MetaDevice, keep, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
 import { HostValues, keepView, Module } from '../nn/index.ts';
@@ -49,17 +49,17 @@ export class Rope extends Module {
   }
 
   #make(frames: readonly number[], height: number, width: number, bands: Float32Array): RopeTables<Tensor> {
-    const { cos, sin } = ropeTables(frames, height, width, bands);
     const [oldest] = this.#kept;
     if (oldest !== undefined && this.#kept.size >= KEPT) {
       this.#kept.delete(oldest[0]);
       for (const table of [oldest[1].cos, oldest[1].sin]) table.dispose();
     }
     const shape = [frames.length * height * width, 3 * bands.length];
-    const tables = scope(() => ({
-      cos: this.#device.tensor(cos, shape, 'f32'),
-      sin: this.#device.tensor(sin, shape, 'f32'),
-    }));
+    const dry = this.#device instanceof MetaDevice;
+    const values = dry ? undefined : ropeTables(frames, height, width, bands);
+    const table = (of: Float32Array | undefined) =>
+      of ? this.#device.tensor(of, shape, 'f32') : this.#device.empty(shape, 'f32');
+    const tables = scope(() => ({ cos: table(values?.cos), sin: table(values?.sin) }));
     return { cos: keep(tables.cos), sin: keep(tables.sin) };
   }
 }

@@ -63,7 +63,7 @@ export class WasmDevice extends Device {
       name: `WebAssembly SIMD, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
       reason: options.reason + crowdNote(threads),
       features: describeFeatures(features),
-      limits: { threads, heapBytes: this.#heap.limit },
+      limits: { threads, heapBytes: this.#heap.limit, heapWeightBytes: this.#heapWeightLimit },
       memory: 'host',
       memoryBudget: options.memoryBudget,
     };
