@@ -2,6 +2,7 @@
 import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
 import { Magi1Error, keep, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
+import { LATENT_STRIDE } from '../config/index.ts';
 import type { RuntimeConfig } from '../config/index.ts';
 import { MagnitudeReading, NotFiniteError, largestMagnitude, magnitudeFault } from '../not-finite.ts';
 import type { NotFinitePlace } from '../not-finite.ts';
@@ -24,16 +25,16 @@ export interface Latents {
   readonly width: number;
 }
 
-const SPATIAL = 8;
-
 /** @returns the latent frames that all of the pictures become */
 export function checkEncodable(pictures: RgbFrames, fps: number): number {
   if (typeof pictures !== 'object' || (pictures as unknown) === null)
     throw new Magi1Error(`encodeFrames: decoded frames expected, got ${describe(pictures)}`);
   checkFrames('encodeFrames', pictures);
   const { frameCount, width, height } = pictures;
-  if (width % SPATIAL !== 0 || height % SPATIAL !== 0)
-    throw new Magi1Error(`encodeFrames: width and height must be multiples of ${SPATIAL}, got ${width}x${height}`);
+  if (width % LATENT_STRIDE !== 0 || height % LATENT_STRIDE !== 0)
+    throw new Magi1Error(
+      `encodeFrames: width and height must be multiples of ${LATENT_STRIDE}, got ${width}x${height}`,
+    );
   const { used, latentFrames, note } = usablePrefixFrames(frameCount, fps);
   if (used !== frameCount) throw new Magi1Error(`encodeFrames: ${note ?? `${frameCount} frames cannot be encoded`}`);
   return latentFrames;

@@ -12,6 +12,7 @@ import {
 import type { Checkpoint, Folder, FolderOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
 import { Magi1Error, isFloat, toFloat32 } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
+import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
 import { CheckedWeights } from '../nn/index.ts';
 import type { NetworkDefinition } from '../nn/index.ts';
 import { parseT5Config } from '../t5/config.ts';
@@ -162,12 +163,12 @@ function weightDTypes(dtypes: WeightDTypes | undefined): Exclude<WeightDTypes, D
 
 function checkLatents(vae: VaeConfig, { folders, config }: ModelFolder): void {
   const { model_config: model, runtime_config: runtime } = config;
-  const channels = model.half_channel_vae ? model.in_channels / 2 : model.in_channels;
+  const channels = latentChannels(model);
   const faults = [
     vae.z_chans !== channels && `z_chans is ${vae.z_chans}, the transformer's latents have ${channels} channels`,
     vae.patch_length !== runtime.temporal_downsample_factor &&
       `patch_length is ${vae.patch_length}, temporal_downsample_factor ${runtime.temporal_downsample_factor}`,
-    vae.patch_size !== 8 && `patch_size is ${vae.patch_size}, latents of 8 pixels expected`,
+    vae.patch_size !== LATENT_STRIDE && `patch_size is ${vae.patch_size}, latents of ${LATENT_STRIDE} pixels expected`,
   ].filter((fault) => fault !== false);
   if (faults.length > 0) throw new Magi1Error(`${folders.vae.at(CONFIG).name}: ${faults.join('; ')}`);
 }

@@ -58,7 +58,7 @@ export class Networks {
     return (await this.#use(['textEncoder'], options)) as Held<{ textEncoder: T5Encoder }>;
   }
 
-  async generators(options: UseOptions): Promise<Held<{ transformer: VideoDiT; vae: ViTVae }>> {
+  async transformerAndVae(options: UseOptions): Promise<Held<{ transformer: VideoDiT; vae: ViTVae }>> {
     return (await this.#use(['transformer', 'vae'], options)) as Held<{ transformer: VideoDiT; vae: ViTVae }>;
   }
 
@@ -113,7 +113,7 @@ export class Networks {
     }
   }
 
-  /** Frees the other side, text encoder or generators, once nobody uses it. */
+  /** Frees the other side, text encoder or transformer and VAE, once nobody uses it. */
   async #makeRoom(slots: readonly Slot[], { signal }: UseOptions): Promise<void> {
     const others: readonly Slot[] = slots.includes('textEncoder') ? ['transformer', 'vae'] : ['textEncoder'];
     for (;;) {

@@ -2,6 +2,7 @@
 import type { Folder } from '@magi1/loaders';
 import { Magi1Error, keep } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
+import { LATENT_STRIDE } from '../config/index.ts';
 import type { Environment, Magi1Config } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet, LoraSource } from '../lora/index.ts';
@@ -217,7 +218,12 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       using held = await this.#model.networks.vae({ signal, loading });
       const { frameCount, width, height } = pictures;
       using z = keep(await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), runtime, signal));
-      return { values: await z.toFloat32(), latentFrames, height: height / 8, width: width / 8 };
+      return {
+        values: await z.toFloat32(),
+        latentFrames,
+        height: height / LATENT_STRIDE,
+        width: width / LATENT_STRIDE,
+      };
     });
   }
 
@@ -229,7 +235,12 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       using held = await this.#model.networks.vae({ signal, loading });
       using z = keep(this.device.tensor(latents.values, shape, 'f32'));
       const { frames, frameCount } = await deliver(held.networks.vae, z, 'uint8', this.config.runtime_config, signal);
-      return { data: frames as Uint8Array, frameCount, width: 8 * latents.width, height: 8 * latents.height };
+      return {
+        data: frames as Uint8Array,
+        frameCount,
+        width: LATENT_STRIDE * latents.width,
+        height: LATENT_STRIDE * latents.height,
+      };
     });
   }
 

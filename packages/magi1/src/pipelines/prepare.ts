@@ -1,6 +1,7 @@
 // A request parsed once: checked in full before any work, completed from the checkpoint's config, planned, its picture or
 // clip read. What comes of it is a run, which is shared by everything that says what it will make or makes it.
 import { Magi1Error } from '@magi1/tensor';
+import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { largestMagnitude, magnitudeFault } from '../not-finite.ts';
@@ -209,7 +210,7 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
     }
   };
   const tokens = attempt(() => tokensPerChunk(height, width, runtime.chunk_width, model));
-  const side = 8 * model.patch_size;
+  const side = LATENT_STRIDE * model.patch_size;
   if (tokens !== undefined) attempt(() => ropeTables([0], height / side, width / side, new Float32Array(1)));
   if (Math.floor(runtime.fps / 2) < runtime.temporal_downsample_factor)
     faults.push(
@@ -284,7 +285,10 @@ function chunkStarts(plan: SamplingPlan, { runtime_config: runtime }: Magi1Confi
 
 /** Frames that a chunk of `latents` latent frames decodes to: a tile of one latent frame gives a single frame. */
 function decodedFrames(latents: number, fps: number, patchLength: number): number {
-  const { t: axis } = planTiles('decode', [latents, 1, 1], defaultTiles(fps), { patchLength, patchSize: 8 });
+  const { t: axis } = planTiles('decode', [latents, 1, 1], defaultTiles(fps), {
+    patchLength,
+    patchSize: LATENT_STRIDE,
+  });
   return axis.starts.reduce((frames, _, i) => {
     const { length } = tileExtent(axis, i, latents);
     return frames + Math.min(axis.keep, length === 1 ? 1 : length * patchLength);
@@ -315,8 +319,8 @@ function latentsFault(
   model: Magi1Config['model_config'],
 ): Wording | undefined {
   if (latents === undefined) return undefined;
-  const channels = model.half_channel_vae ? model.in_channels / 2 : model.in_channels;
-  const shape = [videos, channels, plan.latentFrames, height / 8, width / 8];
+  const channels = latentChannels(model);
+  const shape = [videos, channels, plan.latentFrames, height / LATENT_STRIDE, width / LATENT_STRIDE];
   const expected = shape.reduce((product, dim) => product * dim, 1);
   if (latents.length !== expected)
     return worded`${option('latents')}: ${expected} values expected, [${shape.join(', ')}], got ${latents.length}`;

@@ -1,6 +1,7 @@
 // One run: from texts and noise to frames, chunk by chunk.
 import { processPeakBytes } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
+import { LATENT_STRIDE } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { LoraChoice, LoraSet } from '../lora/index.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
@@ -56,7 +57,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
     return features;
   });
   const textSeconds = text.seconds - (networks.loadingSeconds - loadedBefore);
-  using held = await networks.generators({ signal, loading, run: true });
+  using held = await networks.transformerAndVae({ signal, loading, run: true });
   const { transformer, vae } = held.networks;
   loading.finish();
   text.finish();
@@ -77,7 +78,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
     const encodingSeconds = encoding.seconds;
     const denoising = progress.stage('denoising', forwards.planned);
     const decoding = progress.stage('decoding', settings.chunks);
-    const [latentHeight, latentWidth] = [settings.height / 8, settings.width / 8];
+    const [latentHeight, latentWidth] = [settings.height / LATENT_STRIDE, settings.width / LATENT_STRIDE];
     const remedies = remediesOf(request, choice.loras.length);
     const latents = sample(
       {
@@ -232,7 +233,7 @@ function estimateWork(files: ModelFiles, { settings, sampling, texts }: CheckedR
   const { model_config: model, runtime_config: runtime } = files.config;
   const { patch_length, patch_size } = files.vaeConfig;
   const [transformer, textEncoder, vae] = [files.transformer, files.textEncoder, files.vae].map(parametersOf);
-  const side = 8 * model.patch_size;
+  const side = LATENT_STRIDE * model.patch_size;
   const area = settings.height * settings.width;
   const tokens = (runtime.chunk_width / model.t_patch_size) * (area / side ** 2);
   const patches = (frames: number) => (frames / patch_length) * (area / patch_size ** 2);
