@@ -9,6 +9,7 @@ const commands = {
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),
+  plan: () => import('./plan.mjs'),
   trials: () => import('./trials.mjs'),
   house: () => import('./house.mjs'),
   'verify-all': () => import('./verify-all.mjs'),

@@ -437,7 +437,7 @@ describe('info', () => {
     expect(status).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
       chosen: { backend: 'reference', reason: 'asked for' },
-      model: { trained: { height: 64, width: 64, numFrames: 96 }, defaults: { frames: 48, numInferenceSteps: 8 } },
+      model: { trained: { height: 64, width: 64, numFrames: 96 }, settings: { frames: 48, numInferenceSteps: 8 } },
     });
   });
 });

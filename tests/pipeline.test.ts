@@ -420,15 +420,15 @@ describe('bad model folders', () => {
 
 describe('a model folder', () => {
   it('is summed up without loading', async () => {
-    const { parts, defaults, memory } = await inspectModel(await readModelFolder(TINY_MODEL), device);
+    const { parts, settings, fit } = await inspectModel(await readModelFolder(TINY_MODEL), device);
     expect(parts.map(({ name, tensors }) => [name, tensors])).toEqual([
       ['text encoder', 30],
       ['transformer', 92],
       ['vae', 36],
     ]);
     expect(parts[1]).toMatchObject({ parameters: 1706818, dtypes: { f32: 25410, bf16: 1681408 } });
-    expect(defaults).toMatchObject({ width: 64, height: 64, frames: 48, numInferenceSteps: 8 });
-    expect(memory.total).toBeGreaterThan(memory.staged);
+    expect(settings).toMatchObject({ width: 64, height: 64, frames: 48, numInferenceSteps: 8 });
+    expect(fit.need!.total).toBeGreaterThan(fit.need!.staged);
   });
 
   it('may be named by a config file in its folder', async () => {

@@ -45,6 +45,18 @@ export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   threads: { value: 'N', help: 'threads of the wasm device; default all cores' },
 };
 
+/** What decides the memory of a run, beside its size. */
+export const MEMORY_OPTIONS: Readonly<Record<string, OptionSpec>> = {
+  dtype: {
+    value: 'DTYPE',
+    help: 'of the weights of transformer and text encoder: f32, f16 or bf16; default as stored',
+  },
+  'memory-budget': {
+    value: 'BYTES',
+    help: 'most that tensors may take on the device, as in 12GiB; default what the machine has left',
+  },
+};
+
 export function parseCommand(command: Command, args: readonly string[]): { values: Values; positionals: string[] } {
   const options = { ...command.options, ...COMMON_OPTIONS };
   let parsed;
@@ -120,7 +132,7 @@ export function optionNamer({ options }: Command): OptionNamer {
   };
 }
 
-const camelCase = (name: string): string => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+export const camelCase = (name: string): string => name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 
 export function helpText(command: Command): string {
   const rows = Object.entries({ ...command.options, ...COMMON_OPTIONS }).map(([name, { value, help }]) => ({

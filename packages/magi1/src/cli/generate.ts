@@ -12,7 +12,7 @@ import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/request.ts';
 import type { Settings } from '../pipelines/request.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, choice, text } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
@@ -51,11 +51,7 @@ export const generate: Command = {
       help: 'a LoRA for the transformer, file or folder; WEIGHT 1 where left out; may be repeated',
       repeats: true,
     },
-    dtype: {
-      value: 'DTYPE',
-      help: 'of the weights of transformer and text encoder: f32, f16 or bf16; default as stored',
-    },
-    'memory-budget': { value: 'BYTES', help: 'most that tensors may take on the device, as in 12GiB' },
+    ...MEMORY_OPTIONS,
   },
   run,
 };

@@ -1,16 +1,21 @@
 // magi1 info: what this machine offers, and what a model folder holds.
 import { createRequire } from 'node:module';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
+import type { DType } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
 import { formatBytes } from '../pipelines/format-bytes.ts';
 import type { ModelSummary } from '../pipelines/inspect.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, camelCase, choice, wholeNumber } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { unusedDrivers } from './drivers.ts';
 import type { UnusedDriver } from './drivers.ts';
+import { REQUEST_OPTIONS } from './generate-request.ts';
 import { deviceOptions, modelOption } from './model-options.ts';
 import { printable, printableLines } from './printable.ts';
+
+/** What of a request decides its memory. */
+const SIZE_OPTIONS = ['height', 'width', 'num-frames', 'prefix-frames'];
 
 export const info: Command = {
   name: 'info',
@@ -20,7 +25,9 @@ export const info: Command = {
   options: {
     model: { value: 'DIR', help: 'model folder to look at; default the bundled pocket model' },
     'config-file': { value: 'FILE', help: 'the same by a config of the original' },
+    ...Object.fromEntries(['mode', ...SIZE_OPTIONS].map((name) => [name, REQUEST_OPTIONS[name]!])),
     ...DEVICE_OPTIONS,
+    ...MEMORY_OPTIONS,
     json: { help: 'as JSON' },
   },
   run,
@@ -101,7 +108,16 @@ async function readModel(values: Values, device: Device): Promise<ModelSummary> 
   const { model, configFile } = modelOption(values);
   const { readConfigFile, readModelFolder } = await import('../pipelines/model-folder.ts');
   const { inspectModel } = await import('../pipelines/inspect.ts');
-  return inspectModel(model === undefined ? await readConfigFile(configFile) : await readModelFolder(model), device);
+  const folder = model === undefined ? await readConfigFile(configFile) : await readModelFolder(model);
+  const number = (name: string) => {
+    const value = wholeNumber(values, name);
+    return value === undefined ? [] : [[camelCase(name), value] as const];
+  };
+  return inspectModel(folder, device, {
+    dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
+    mode: choice(values, 'mode', ['t2v', 'i2v', 'v2v']),
+    request: Object.fromEntries(SIZE_OPTIONS.flatMap(number)),
+  });
 }
 
 async function describeAdapters(): Promise<AdapterFacts[]> {
@@ -140,19 +156,36 @@ function details({ features, limits }: Pick<AdapterFacts, 'features' | 'limits'>
   ];
 }
 
-function modelLines({ config, name, trained, parts, defaults, memory, notes }: ModelSummary): string[] {
-  const { width, height, frames, numInferenceSteps } = defaults;
-  const activations = Math.max(memory.denoising, memory.decoding);
+function modelLines({ config, name, trained, missing, parts, settings, fit, largest, notes }: ModelSummary): string[] {
+  const { width, height, frames, numInferenceSteps } = settings;
   return [
     `model ${name}: ${config}`,
     ...(trained === null ? [] : [`  it knows ${trained.knows}`]),
+    ...(missing === null
+      ? []
+      : [
+          `  missing: ${missing}`,
+          '  what follows is what its config speaks of, with the text encoder and VAE of the published models (sand-ai/MAGI-1 on Hugging Face: ckpt/magi, ckpt/t5, ckpt/vae)',
+        ]),
     ...parts.map(({ name: part, tensors, parameters, dtypes, deviceBytes }) => {
       const stored = Object.entries(dtypes).map(([dtype, count]) => `${dtype} ${count.toLocaleString('en')}`);
       return `  ${part}: ${parameters.toLocaleString('en')} parameters in ${tensors} tensors (${stored.join(', ')}), ${formatBytes(deviceBytes)} on the device`;
     }),
-    `  default: ${width}x${height}, ${frames} frames, ${numInferenceSteps} steps`,
-    `  memory: about ${formatBytes(memory.total)} on the device, ${formatBytes(memory.staged)} if the text encoder is freed after the text ` +
-      `(key-value cache ${formatBytes(memory.keyValueCache)}, activations ${formatBytes(activations)})`,
+    `  run: ${width}x${height}, ${frames} frames, ${numInferenceSteps} steps`,
+    ...memoryLines(fit),
+    `  ${fit.residency === undefined ? 'does not fit' : fit.residency === 'all' ? 'fits' : 'fits, with the text encoder freed after the text'}; ` +
+      (largest === null
+        ? 'no size fits'
+        : `the largest size with as many frames: ${largest.width}x${largest.height}${largest.most ? ' or more' : ''}`),
     ...notes.map((note) => `  note: ${note}`),
+  ];
+}
+
+function memoryLines({ need, fault }: ModelSummary['fit']): string[] {
+  if (need === undefined) return [`  memory: cannot run on this device: ${fault!}`];
+  const activations = Math.max(need.denoising, need.decoding);
+  return [
+    `  memory: about ${formatBytes(need.total)} on the device, ${formatBytes(need.staged)} if the text encoder is freed after the text ` +
+      `(key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations)})`,
   ];
 }

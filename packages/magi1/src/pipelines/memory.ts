@@ -55,6 +55,8 @@ export interface OtherSize {
   readonly height: number;
   readonly width: number;
   readonly chunks: number;
+  /** Larger ones were not looked at. */
+  readonly most?: boolean;
 }
 
 /** Plans the memory of a model's runs on one device. */
@@ -144,7 +146,7 @@ export class MemoryPlanner {
       if (await fits(middle)) low = middle;
       else high = middle;
     }
-    return sizeAt(low);
+    return { ...sizeAt(low), most: low >= MOST_PIXELS / side };
   }
 
   /** What to ask for in place of a run that does not fit. */

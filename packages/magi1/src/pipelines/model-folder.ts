@@ -29,6 +29,8 @@ export interface ModelFolder {
   };
   /** Where the table of special tokens may be, in turn, unless the environment says where it is. */
   readonly tokenFolders: readonly Folder[];
+  /** Folders that the config names and that are not there, each with its setting. */
+  readonly missing: readonly string[];
 }
 
 /** Warnings about config and environment, shown once: settings that are accepted and change nothing, and others. */
@@ -138,6 +140,7 @@ async function readDiffusers(
       vae: folder.at('vae'),
     },
     tokenFolders: [folder],
+    missing: [],
   };
 }
 
@@ -161,7 +164,6 @@ async function readOriginal(
   if (missing.length > 0) missing.push(`${missing.pop()!}${await otherKinds(bases, runtime.load, engine, { signal })}`);
   const textEncoder = await find('t5_pretrained', `${runtime.t5_pretrained}/${T5_FOLDER}`);
   const vae = await find('vae_pretrained', runtime.vae_pretrained);
-  if (missing.length > 0) throw new Magi1Error(`${name}: these folders do not exist: ${missing.join('; ')}`);
   return {
     configFile,
     config,
@@ -170,6 +172,7 @@ async function readOriginal(
     asOriginal: false,
     folders: { transformer, textEncoder, tokenizer: textEncoder, vae },
     tokenFolders: [...new Set([folder, ...bases])],
+    missing,
   };
 }
 

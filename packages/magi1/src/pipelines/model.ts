@@ -73,7 +73,9 @@ export async function openModelFiles(
   dtypes: WeightDTypes | undefined,
   options: FolderOptions = {},
 ): Promise<ModelFiles> {
-  const { config, folders } = model;
+  const { config, folders, missing } = model;
+  if (missing.length > 0)
+    throw new Magi1Error(`${model.configFile}: these folders do not exist: ${missing.join('; ')}`);
   const dtype = weightDTypes(dtypes);
   const checkpoints: Checkpoint[] = [];
   async function open<Network>(

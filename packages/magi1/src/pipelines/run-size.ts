@@ -9,6 +9,7 @@ import type { ModelFolder } from './model-folder.ts';
 import { planRequest } from './prepare.ts';
 import type { CheckedRequest } from './prepare.ts';
 
+type Planned = Pick<CheckedRequest, 'settings' | 'sampling'>;
 type Loras = Pick<LoraChoice, 'ranks' | 'deviceBytes'>;
 const NO_LORAS: Loras = { ranks: new Map(), deviceBytes: 0 };
 
@@ -35,13 +36,14 @@ export async function sizeOf(
 
 /** By the config alone, without a prefix and with the longest prompt. */
 export function defaultSize(source: ModelFolder, loras: Loras = NO_LORAS): RunSize {
-  const { settings, sampling: plan } = planRequest({}, NO_PREFIX, source);
+  return plannedSize(planRequest({}, NO_PREFIX, source), loras);
+}
+
+/** With the longest prompt. */
+export function plannedSize({ settings, sampling }: Planned, loras: Loras = NO_LORAS): RunSize {
   const { maxSequenceLength: tokens } = settings;
-  return {
-    ...sizes(settings, loras),
-    plan,
-    texts: { caption: tokens, later: [], negative: undefined, encoded: tokens },
-  };
+  const texts = { caption: tokens, later: [], negative: undefined, encoded: tokens };
+  return { ...sizes(settings, loras), plan: sampling, texts };
 }
 
 function sizes({ height, width, prefixFrames, outputType, specialTokens }: CheckedRequest['settings'], loras: Loras) {
