@@ -1,5 +1,5 @@
 // What is measured: each column generates clips one by one and scores them.
-import type { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from '@magi1/core';
+import type { Magi1ImageToVideoPipeline, Magi1Pipeline, TextToVideoRequest, Magi1VideoToVideoPipeline } from '@magi1/core';
 import { directionOf, watch } from './oracle/clip.ts';
 import type { Clip, Direction, Seen } from './oracle/clip.ts';
 import { cut, heldOutClips, heldOutPrompts, isDirection } from './prompts.ts';
@@ -59,7 +59,7 @@ function things(clip: Clip, prompt: HeldOutPrompt, when: string): Values {
 async function fromPrompt(
   pipe: Magi1Pipeline,
   index: number,
-  request: Parameters<Magi1Pipeline['plan']>[0] = {},
+  request: Omit<TextToVideoRequest, 'prompt'> = {},
 ): Promise<Values> {
   const prompt = prompts[index % prompts.length]!;
   const values = scored(await pipe({ prompt: prompt.prompt, numFrames: 48, seed: index, ...request }), prompt);

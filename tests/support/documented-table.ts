@@ -36,6 +36,7 @@ export const NOT_RUN: readonly NotRun[] = [
     why: THIS_SUITE,
     instead: { run: 'npm test -- tests/ops.test.ts --dry-run && test -f tests/ops.test.ts' },
   },
+  { command: 'npm pack', why: 'in each package', instead: { files: ['tests/packing.test.ts'] } },
   { command: 'npm run check', why: 'npm test runs it', instead: { files: ['scripts/check.mjs'] } },
   {
     command: 'npx prettier --write .',

@@ -1,6 +1,9 @@
 // Byte sources: random access to the bytes of a file, a Blob or an array.
 import { FileFormatError } from '@magi1/tensor';
-import { NotFoundError, localPath, requireNode } from './node.ts';
+import { localPath, requireNode } from './node.ts';
+
+/** There is no file or folder of this name; what is there and cannot be read is another error. */
+export class NotFoundError extends FileFormatError {}
 
 /** Random-access bytes under a name that error messages can show. */
 export interface ByteSource {

@@ -1,8 +1,8 @@
 // A folder of files, wherever it is: everything that reads a model goes through one.
 import { FileFormatError } from '@magi1/tensor';
-import { openFile, reason } from './bytes.ts';
+import { NotFoundError, openFile, reason } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
-import { NotFoundError, localPath, requireNode } from './node.ts';
+import { localPath, requireNode } from './node.ts';
 
 export interface FolderOptions {
   readonly signal?: AbortSignal | undefined;

@@ -3,8 +3,7 @@
 // Where files are: a Folder, of which a model is read, and the bytes of one file.
 export { locate, nodeFolder, withFile, readBytes, readJson, ifFound } from './folder.ts';
 export type { Folder, FolderOptions, Located } from './folder.ts';
-export { NotFoundError } from './node.ts';
-export { blobSource, bytesSource, openFile } from './bytes.ts';
+export { NotFoundError, blobSource, bytesSource, openFile } from './bytes.ts';
 export type { ByteSink, ByteSource, OpenFileOptions } from './bytes.ts';
 
 // Checkpoints: the tensors of one or several files, streamed in bounded memory.

@@ -1,8 +1,5 @@
 // Node's own modules, found at run time without an import: bundlers for browsers see nothing to resolve.
-import { FileFormatError, Magi1Error } from '@magi1/tensor';
-
-/** There is no file or folder of this name; what is there and cannot be read is another error. */
-export class NotFoundError extends FileFormatError {}
+import { Magi1Error } from '@magi1/tensor';
 
 interface Builtins {
   readonly 'node:fs/promises': typeof import('node:fs/promises');

@@ -259,7 +259,7 @@ describe('refused before any decoding', () => {
     expect(await refusal(none)).toBe(`image ${none}: there is no such file`);
     mkdirSync(join(folder, 'folder.png'), { recursive: true });
     expect(await refusal(join(folder, 'folder.png'))).toContain('it is a folder');
-    expect(await refusal('/dev/zero')).toContain('no regular file');
+    expect(await refusal('/dev/zero')).toContain('not a regular file');
     expect(await refusal('')).toBe('image: a path expected, got an empty name');
     expect(await refusal('https://example.org/a.png')).toContain('download it first');
     const empty = join(folder, 'empty.png');

@@ -89,7 +89,7 @@ describe('output paths', () => {
       `the folder ${join(folder, 'none')} does not exist`,
     );
     await expect(reserveOutput(join(file, 'x.mp4'))).rejects.toThrow(`${file} is not a folder`);
-    await expect(reserveOutput(join(folder, 'dir.mp4'))).rejects.toThrow('no regular file');
+    await expect(reserveOutput(join(folder, 'dir.mp4'))).rejects.toThrow('not a regular file');
     await expect(reserveOutput(file)).rejects.toThrow('a file of that name exists');
     await expect(reserveOutput('/proc/x.mp4')).rejects.toThrow('/proc is not writable');
     for (const [name, kind] of [

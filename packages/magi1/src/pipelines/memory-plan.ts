@@ -2,6 +2,7 @@
 import { MetaDevice, describeSpec, scope } from '@magi1/tensor';
 import type { DType, Device, Tensor } from '@magi1/tensor';
 import { framesToUint8 } from '@magi1/kernels';
+import { LATENT_STRIDE } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import { sample } from '../sampler/sample.ts';
 import type { ChunkRange, PassPlan, SamplingPlan, SamplingStep } from '../sampler/index.ts';
@@ -150,14 +151,14 @@ async function planVideo(
     ends('encoding', weights);
   }
   const { maxCachedChunks, options } = plan;
-  const [latentHeight, latentWidth] = [height / 8, width / 8];
+  const [latentHeight, latentWidth] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
   const tokens =
     (options.chunkWidth / model.t_patch_size) * (latentHeight / model.patch_size) * (latentWidth / model.patch_size);
   const layerCache = 4 * maxCachedChunks * tokens * 2 * model.num_query_groups * model.kv_channels;
   const before = weights + layerCache * transformer.model.num_layers;
   const noise = new Float32Array(shapes.vaeConfig.z_chans * options.chunkWidth * latentHeight * latentWidth);
   const text = conditioning(run, model);
-  for (const step of widestSteps(plan)) {
+  for (const step of widestSteps(plan, text)) {
     const others = await heldBesides(transformer, run, text, step);
     const shown = { ...text, caption: text.caption.slice(firstSeen(step)) };
     const input = { text: shown, noise: () => noise, height: latentHeight, width: latentWidth, prefix };
@@ -271,27 +272,34 @@ async function heldBesides(
   step: SamplingStep,
 ): Promise<Tensor[]> {
   const { caption_channels, patch_size, t_patch_size } = transformer.model;
-  const nullText = options.cfgNumber === 3 || step.slicePoint > 0 || step.hasCleanChunk ? text.nullText : null;
-  const own = new Set([nullText, ...step.chunks.map(({ chunk }) => text.caption[chunk])]);
-  const others = [...new Set([text.nullText, ...text.caption])].filter((rows) => rows !== null && !own.has(rows));
+  const own = new Set([...textsOf(step, text).flat(), ...(step.slicePoint > 0 ? [text.nullText] : [])]);
+  const others = [...new Set([text.nullText, text.negative, ...text.caption])].filter((rows) => rows !== null && !own.has(rows));
   const readings = others.map((rows) =>
     scope(() => transformer.readText(transformer.device.empty([rows!.length, caption_channels], 'f32'))),
   );
   const chunks = step.chunks.length + (step.passes.nearlyClean === null ? 0 : 1);
   const frames = Array.from({ length: (chunks * options.chunkWidth) / t_patch_size }, (_, i) => i + 0.5);
-  const side = 8 * patch_size;
+  const side = LATENT_STRIDE * patch_size;
   const { cos, sin } = await transformer.rope.tables(frames, height / side, width / side);
   return [...readings, cos, sin];
 }
 
-/** The steps that no other exceeds in chunks, cached chunks and passes together. */
-function widestSteps({ steps }: SamplingPlan): SamplingStep[] {
+/** What the chunks of a step read, pass by pass. */
+function textsOf({ chunks, passes }: SamplingStep, { caption, negative, nullText }: TextConditioning) {
+  const read = [chunks.map(({ chunk, text }) => (text === 'caption' ? caption[chunk] : null) ?? nullText)];
+  if (passes.nullText !== null) read.push(chunks.map(({ clean }) => (clean ? nullText : (negative ?? nullText))));
+  return read;
+}
+
+/** The steps that no other exceeds in chunks, cached chunks, passes and rows of text together. */
+function widestSteps({ steps }: SamplingPlan, text: TextConditioning): SamplingStep[] {
   const sizes = new Map<string, { readonly step: SamplingStep; readonly size: readonly number[] }>();
   for (const step of steps) {
     const { chunks, passes, slicePoint } = step;
     const cached = slicePoint - firstSeen(step);
     const results = (passes.caption?.outputs.length ?? 0) + passes.alone.length;
-    const size = [chunks.length + (passes.nearlyClean === null ? 0 : 1), cached, results];
+    const rows = textsOf(step, text).map((texts) => texts.reduce((sum, { length }) => sum + length, 0));
+    const size = [chunks.length + (passes.nearlyClean === null ? 0 : 1), cached, results, Math.max(...rows)];
     if (!sizes.has(size.join())) sizes.set(size.join(), { step, size });
   }
   const all = [...sizes.values()];

@@ -1,6 +1,7 @@
 // Whether a run fits: what it needs beside what there is, and what would fit where it does not.
 import { OpError, TensorTooLargeError, elementCount, machineMemory } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
+import { LATENT_STRIDE } from '../config/index.ts';
 import { planSampling } from '../sampler/index.ts';
 import { RequestError, joined, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
@@ -125,7 +126,7 @@ export class MemoryPlanner {
     capacity = capacityOf(this.#device),
     chunks = chunksOf(run),
   ): Promise<OtherSize | null> {
-    const side = 8 * this.#shapes.config.model_config.patch_size;
+    const side = LATENT_STRIDE * this.#shapes.config.model_config.patch_size;
     const longest = Math.max(run.height, run.width) / side;
     const sizeAt = (steps: number): OtherSize => {
       const scaled = (pixels: number) => Math.max(2, Math.round((pixels / side) * (steps / longest))) * side;
