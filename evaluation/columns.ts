@@ -1,5 +1,10 @@
 // What is measured: each column generates clips one by one and scores them.
-import type { Magi1ImageToVideoPipeline, Magi1Pipeline, TextToVideoRequest, Magi1VideoToVideoPipeline } from '@magi1/core';
+import type {
+  Magi1ImageToVideoPipeline,
+  Magi1Pipeline,
+  TextToVideoRequest,
+  Magi1VideoToVideoPipeline,
+} from '@magi1/core';
 import { directionOf, watch } from './oracle/clip.ts';
 import type { Clip, Direction, Seen } from './oracle/clip.ts';
 import { cut, heldOutClips, heldOutPrompts, isDirection } from './prompts.ts';

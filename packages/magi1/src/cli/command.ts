@@ -189,6 +189,7 @@ export function choice<T extends string>(values: Values, name: string, choices: 
 const UNITS: ReadonlyMap<string, number> = new Map([
   ['', 1],
   ['b', 1],
+  ['byte', 1],
   ['bytes', 1],
   ['kb', 1e3],
   ['mb', 1e6],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { byteCount } from '../cli/command.ts';
-import { formatLimit, formatNeed } from './format-bytes.ts';
+import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
 
 const amounts = fc.oneof(
   fc.double({ min: 0.5, max: 2 ** 50, noNaN: true }),
@@ -37,4 +37,8 @@ describe('amounts in messages', () => {
       { numRuns: 2000 },
     );
   });
+});
+
+it('one byte is one', () => {
+  expect([formatBytes(1), formatLimit(1.5), formatBytes(2)]).toEqual(['1 byte', '1 byte', '2 bytes']);
 });

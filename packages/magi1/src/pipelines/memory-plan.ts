@@ -273,7 +273,9 @@ async function heldBesides(
 ): Promise<Tensor[]> {
   const { caption_channels, patch_size, t_patch_size } = transformer.model;
   const own = new Set([...textsOf(step, text).flat(), ...(step.slicePoint > 0 ? [text.nullText] : [])]);
-  const others = [...new Set([text.nullText, text.negative, ...text.caption])].filter((rows) => rows !== null && !own.has(rows));
+  const others = [...new Set([text.nullText, text.negative, ...text.caption])].filter(
+    (rows) => rows !== null && !own.has(rows),
+  );
   const readings = others.map((rows) =>
     scope(() => transformer.readText(transformer.device.empty([rows!.length, caption_channels], 'f32'))),
   );
