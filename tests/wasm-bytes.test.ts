@@ -26,10 +26,11 @@ for (const op of ops) {
   }
 }
 
-test.runIf(rooms === undefined)('the checksums of all kernels are those kept', async () => {
-  await expect(`${[...lines].sort().join('\n')}\n`).toMatchFileSnapshot(file);
-});
-
-test.runIf(rooms !== undefined)('the checksums of these rooms are among those kept', () => {
-  expect(readFileSync(file, 'utf8').split('\n')).toEqual(expect.arrayContaining([...lines]));
-});
+if (rooms === undefined)
+  test('the checksums of all kernels are those kept', async () => {
+    await expect(`${[...lines].sort().join('\n')}\n`).toMatchFileSnapshot(file);
+  });
+else
+  test('the checksums of these rooms are among those kept', () => {
+    expect(readFileSync(file, 'utf8').split('\n')).toEqual(expect.arrayContaining([...lines]));
+  });
