@@ -1,11 +1,17 @@
 // The table of `npm run plan`: every mode at two sizes on wasm and, where there is one, a WebGPU adapter.
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline, POCKET_MODEL } from '@magi1/core';
+import {
+  Magi1ImageToVideoPipeline,
+  Magi1Pipeline,
+  Magi1VideoToVideoPipeline,
+  POCKET_MODEL,
+  inspectModel,
+  readModelFolder,
+} from '@magi1/core';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
-import { CLI } from './magi1.mjs';
+import { publishedConfig } from '../packages/magi1/dist/config/published.js';
 import { ROOT } from './processes.mjs';
 
 const [commit, adapter = 'llvmpipe'] = process.argv.slice(2);
@@ -25,7 +31,7 @@ const gray = (frameCount, width, height) => ({
 /** @param {number} bytes */
 const mib = (bytes) => (bytes / 2 ** 20).toFixed(2);
 /** @param {number} bytes */
-const gib = (bytes) => (bytes / 2 ** 30).toFixed(1);
+const gib = (bytes) => (bytes / 2 ** 30).toFixed(2);
 /** @param {readonly (string | number)[]} cells */
 const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
 
@@ -67,83 +73,47 @@ for (const options of [
   await device.dispose();
 }
 
-console.log('\nThe published models by their configs alone, planned for a GPU without limits of its own, GiB:\n');
+console.log('\nThe published configs at their own size, planned from the configs alone as for the wasm device, GiB:\n');
 row(
-  'model',
-  'size',
-  'frames',
-  'transformer',
-  'VAE',
-  'text encoder',
-  'cache',
-  'text',
-  'denoising',
-  'decoding',
-  'all loaded',
-  'text encoder freed',
+  ...['config', 'size', 'frames', 'transformer', 'VAE', 'text encoder', 'cache', 'text', 'denoising', 'decoding'],
+  ...['all loaded', 'text encoder freed'],
 );
 row(...Array(12).fill('---'));
-const shared = { attention_head_dim: 128, patch_size: [1, 2, 2] };
-const published = {
-  '4.5B': { num_layers: 34, num_attention_heads: 24, ffn_dim: 12288, in_channels: 16, out_channels: 16, ...shared },
-  '24B': {
-    num_layers: 48,
-    num_attention_heads: 48,
-    ffn_dim: 16384,
-    in_channels: 32,
-    out_channels: 32,
-    gated_linear_unit: true,
-    ...shared,
+const LARGE = {
+  ...{ num_layers: 48, hidden_size: 6144, ffn_hidden_size: 16384, num_attention_heads: 48, gated_linear_unit: true },
+  ...{ in_channels: 32, out_channels: 32, half_channel_vae: true },
+};
+const EIGHT_BITS = { fp8_quant: true, distill: true };
+/** What the published configs have beside those of the first, of what decides memory. */
+const PUBLISHED = {
+  '4.5B base': {},
+  '4.5B distill quant': { runtime: { cfg_number: 1 }, engine: EIGHT_BITS },
+  '24B base': { model: LARGE, runtime: { video_size_w: 1280, num_steps: 32 } },
+  '24B distill quant': {
+    model: LARGE,
+    runtime: { video_size_w: 1280, num_steps: 16, cfg_number: 1 },
+    engine: EIGHT_BITS,
   },
 };
 const folder = mkdtempSync(join(tmpdir(), 'magi1-plan-'));
+const device = await Device.open({ backend: 'wasm' });
 try {
-  for (const [name, config] of Object.entries(published)) {
-    const model = join(folder, name);
-    mkdirSync(join(model, 'transformer'), { recursive: true });
-    writeFileSync(join(model, 'model_index.json'), '{}');
-    writeFileSync(join(model, 'transformer', 'config.json'), JSON.stringify(config));
-    for (const [width, height] of [
-      [720, 720],
-      [1280, 720],
-      [480, 480],
-      [256, 256],
-    ]) {
-      const args = [
-        'info',
-        '--json',
-        '--device',
-        'reference',
-        '--model',
-        model,
-        '--width',
-        `${width}`,
-        '--height',
-        `${height}`,
-      ];
-      const told = JSON.parse(
-        execFileSync(process.execPath, [CLI, ...args], {
-          encoding: 'utf8',
-          stdio: ['ignore', 'pipe', 'ignore'],
-          maxBuffer: 1 << 26,
-        }),
-      );
-      const { settings, fit } = told.model;
-      const { weights, keyValueCache, text, denoising, decoding, total, staged } = fit.need;
-      const parts = [
-        weights.transformer,
-        weights.vae,
-        weights.textEncoder,
-        keyValueCache,
-        text,
-        denoising,
-        decoding,
-        total,
-        staged,
-      ];
-      row(name, `${width}x${height}`, settings.frames, ...parts.map(gib));
-    }
+  for (const [name, { model = {}, runtime = {}, engine = {} }] of Object.entries(PUBLISHED)) {
+    const { model_config, runtime_config, engine_config } = publishedConfig();
+    const config = {
+      model_config: { ...model_config, ...model },
+      runtime_config: { ...runtime_config, ...runtime },
+      engine_config: { ...engine_config, ...engine },
+    };
+    writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
+    const { settings, fit } = await inspectModel(await readModelFolder(folder), device);
+    if (fit.need === undefined) throw new Error(`${name}: ${fit.fault}`);
+    const { weights, keyValueCache, text, denoising, decoding, total, staged } = fit.need;
+    const networks = [weights.transformer, weights.vae, weights.textEncoder];
+    const bytes = [...networks, keyValueCache, text, denoising, decoding, total, staged];
+    row(name, `${settings.width}x${settings.height}`, settings.frames, ...bytes.map(gib));
   }
 } finally {
   rmSync(folder, { recursive: true });
+  await device.dispose();
 }
