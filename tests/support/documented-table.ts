@@ -94,6 +94,12 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'needs another build',
     instead: { run: 'npm run -s house -- --against .' },
   },
+  { command: 'npm run -s plan', why: 'runs 24 videos', instead: { files: ['scripts/plan-table.mjs'] } },
+  {
+    command: 'magi1 info --model DIR --width W --height H --num-frames N',
+    why: 'says how a command is built',
+    instead: { run: 'magi1 info --model packages/magi1/pocket --width 64 --height 48 --num-frames 24' },
+  },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
     command: 'npm run verify:all',

@@ -25,7 +25,9 @@ export const info: Command = {
   options: {
     model: { value: 'DIR', help: 'model folder to look at; default the bundled pocket model' },
     'config-file': { value: 'FILE', help: 'the same by a config of the original' },
-    ...Object.fromEntries(['mode', ...SIZE_OPTIONS].map((name) => [name, REQUEST_OPTIONS[name]!])),
+    ...Object.fromEntries(SIZE_OPTIONS.map((name) => [name, REQUEST_OPTIONS[name]!])),
+    mode: { value: 'MODE', help: 't2v, i2v or v2v; default t2v' },
+    height: { value: 'PIXELS', help: "multiple of 16; what is left out is the config's" },
     ...DEVICE_OPTIONS,
     ...MEMORY_OPTIONS,
     json: { help: 'as JSON' },

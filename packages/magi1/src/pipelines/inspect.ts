@@ -109,7 +109,7 @@ function summary(weights: WeightTypes, entries?: ReadonlyMap<string, { readonly 
 }
 
 /** The networks that a config speaks of, with the text encoder and the VAE of the published models. */
-function shapesOf(config: ModelFolder['config'], dtype: DType | undefined): ModelShapes {
+export function shapesOf(config: ModelFolder['config'], dtype: DType | undefined): ModelShapes {
   return {
     config,
     t5Config: PUBLISHED_T5,

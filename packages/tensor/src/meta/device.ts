@@ -45,13 +45,17 @@ export class MetaDevice extends Device {
   /** The imitated one. */
   readonly backend: Backend;
   readonly info: DeviceInfo;
+  /** Of an imitated WebGPU device. */
+  readonly capabilities: WebGpuCapabilities | undefined;
   readonly #rules: Rules;
   #counts = NOTHING;
 
   constructor({ as, threads = 1, capabilities, maxBufferSize }: MetaDeviceOptions) {
     super();
     this.backend = as;
-    this.info = { name: `meta, counting as ${as}`, reason: 'a dry run', features: [], limits: {}, memory: 'host' };
+    this.capabilities = capabilities;
+    const limits = { ...(as === 'wasm' && { threads }), ...(maxBufferSize !== undefined && { maxBufferSize }) };
+    this.info = { name: `meta, counting as ${as}`, reason: 'a dry run', features: [], limits, memory: 'host' };
     this.#rules =
       as === 'wasm'
         ? new WasmRules(threads)

@@ -1,0 +1,115 @@
+// Memory plans: from a config alone, against budgets, a wasm heap and a device's largest buffer; and that the machine's
+// memory is the budget where none is given.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Device, MetaDevice, machineMemory } from '@magi1/tensor';
+import { publishedConfig } from '../config/published.ts';
+import { POCKET_MODEL } from '../pocket.ts';
+import { inspectModel, shapesOf } from './inspect.ts';
+import { MemoryPlanner, capacityOf } from './memory.ts';
+import type { Capacity } from './memory.ts';
+import { readModelFolder } from './model-folder.ts';
+import { Magi1Pipeline } from './pipeline.ts';
+import { planRequest } from './prepare.ts';
+import { NO_PREFIX } from './mode.ts';
+import { plannedSize } from './run-size.ts';
+
+const GIB = 2 ** 30;
+const SIZE = { height: 256, width: 256, numFrames: 24 };
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'magi1-memory-'));
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(publishedConfig()));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const inspected = async (memoryBudget: number, backend: 'wasm' | 'reference' = 'reference') => {
+  await using device = await Device.open({ backend, memoryBudget });
+  return await inspectModel(await readModelFolder(folder), device, { request: SIZE });
+};
+
+describe('a folder with a config alone', () => {
+  it('says what is missing, and what its networks will hold', async () => {
+    const { missing, parts } = await inspected(100 * GIB);
+    for (const name of ['load', 't5_pretrained', 'vae_pretrained']) expect(missing).toContain(name);
+    // The table of contents of the published files.
+    expect(parts.map(({ name, tensors, parameters }) => [name, tensors, parameters])).toEqual([
+      ['text encoder', 219, 4_762_310_656],
+      ['transformer', 898, expect.any(Number)],
+      ['vae', 496, 613_755_239],
+    ]);
+    expect(parts[1]!.parameters / 4.5e9).toBeCloseTo(1, 1);
+  });
+
+  it('keeps all networks, frees the text encoder, or does not fit', async () => {
+    const { need } = (await inspected(100 * GIB)).fit;
+    const { total, staged } = need!;
+    expect(staged).toBeLessThan(total);
+    expect((await inspected(Math.ceil(total))).fit.residency).toBe('all');
+    expect((await inspected(Math.floor(total) - 1)).fit.residency).toBe('staged');
+    expect((await inspected(Math.ceil(staged))).fit.residency).toBe('staged');
+    expect((await inspected(Math.floor(staged) - 1)).fit.residency).toBeUndefined();
+  });
+
+  it('names the largest size that fits: its need is within, that of the next one is not', async () => {
+    const memoryBudget = 20 * GIB;
+    const { largest } = await inspected(memoryBudget);
+    await using device = await Device.open({ backend: 'reference', memoryBudget });
+    const source = await readModelFolder(folder);
+    const fits = async (side: number) =>
+      (await inspectModel(source, device, { request: { ...SIZE, height: side, width: side } })).fit.residency;
+    expect(largest).toMatchObject({ chunks: 1, height: largest!.width });
+    expect(await fits(largest!.width)).toBe('staged');
+    expect(await fits(largest!.width + 16)).toBeUndefined();
+  });
+});
+
+describe('limits that no budget raises', () => {
+  const planned = async (device: Device, request: object, capacity?: Capacity) => {
+    const source = await readModelFolder(folder);
+    const run = plannedSize(planRequest(request, NO_PREFIX, source));
+    return new MemoryPlanner(shapesOf(source.config, undefined), device, false).fit(run, capacity);
+  };
+
+  it("a wasm heap holds what is not weights, whatever the machine's memory", async () => {
+    const capacity = { bytes: 1000 * GIB, limitedBy: 'machine', heapBytes: 4 * GIB, heapWeightBytes: 2 * GIB } as const;
+    const device = new MetaDevice({ as: 'wasm' });
+    expect((await planned(device, SIZE, capacity)).residency).toBe('all');
+    const { need, residency } = await planned(device, { ...SIZE, height: 1536, width: 1536 }, capacity);
+    expect(residency).toBeUndefined();
+    expect(need!.total).toBeLessThan(capacity.bytes);
+  });
+
+  it('a tensor beyond the largest buffer is a fault by name', async () => {
+    const capacity = { bytes: Infinity, limitedBy: null, heapBytes: Infinity, heapWeightBytes: 0 } as const;
+    const device = new MetaDevice({ as: 'webgpu', maxBufferSize: 2 ** 30 });
+    const large = await planned(device, { ...SIZE, height: 1536, width: 1536 }, capacity);
+    expect(large).toMatchObject({ need: undefined, residency: undefined });
+    expect(large.fault).toMatch(/bytes/);
+    expect((await planned(device, SIZE, capacity)).residency).toBe('all');
+  });
+});
+
+describe('without a budget', () => {
+  it("the machine's memory is one, on devices that live in it", async () => {
+    await using device = await Device.open({ backend: 'reference' });
+    const { bytes, limitedBy } = capacityOf(device);
+    const machine = machineMemory()!;
+    expect(['machine', 'cgroup']).toContain(limitedBy);
+    expect(bytes / machine.available).toBeCloseTo(1, 1);
+  });
+
+  it('a run beyond it is refused before weights are loaded, with a size that fits', async () => {
+    await using device = await Device.open({ backend: 'reference' });
+    await using pipe = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
+    const before = device.memory().peak;
+    // Some 200 GiB: more than the machines that run this have.
+    const request = { prompt: 'a red circle', height: 8192, width: 16384, numFrames: 96 };
+    const message = await pipe(request).then(String, (error: unknown) => (error as Error).message);
+    expect(message).toMatch(/^memory: this run needs about .* (this machine has left|leaves) .* which fits/);
+    expect(device.memory().peak).toBe(before);
+  });
+});
