@@ -170,6 +170,9 @@ describe('a run that is prepared', () => {
   it('ends by a signal of the call as well as by its own', async () => {
     await withPipeline({}, async (pipe) => {
       const run = await pipe.prepare(RUN);
+      for (const part of [run, run.settings, run.sampling, run.sampling.steps, run.sampling.steps[0]!, run.texts])
+        expect(Object.isFrozen(part)).toBe(true);
+      expect(Object.isFrozen(pipe.plan(RUN).settings)).toBe(true);
       const stopped = pipe.stream(run, { signal: AbortSignal.abort(new Error('full')) });
       await expect(stopped.next()).rejects.toThrow('full');
       expect((await pipe(run)).numFrames).toBe(48);

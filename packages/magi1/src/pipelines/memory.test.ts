@@ -11,6 +11,7 @@ import { inspectModel, shapesOf } from './inspect.ts';
 import { MemoryPlanner, capacityOf } from './memory.ts';
 import type { Capacity } from './memory.ts';
 import { readModelFolder } from './model-folder.ts';
+import { openModelFiles } from './model.ts';
 import { Magi1Pipeline } from './pipeline.ts';
 import { planRequest } from './prepare.ts';
 import { NO_PREFIX } from './mode.ts';
@@ -112,4 +113,24 @@ describe('without a budget', () => {
     expect(message).toMatch(/^memory: this run needs about .* (this machine has left|leaves) .* which fits/);
     expect(device.memory().peak).toBe(before);
   });
+});
+
+it('a number of frames that is said to fit makes as many chunks as were planned, after a prefix too', async () => {
+  const source = await readModelFolder(POCKET_MODEL);
+  const files = await openModelFiles(source, undefined);
+  await files.close();
+  await using device = await Device.open({ backend: 'wasm' });
+  for (const prefixFrames of [0, 4, 8]) {
+    const prefix = { ...NO_PREFIX, frames: prefixFrames, latentFrames: prefixFrames / 4 };
+    const sized = (numFrames: number) =>
+      plannedSize(planRequest({ height: 192, width: 192, numFrames }, prefix, source));
+    const run = sized(240);
+    const planner = new MemoryPlanner(files, device, true);
+    const { need } = await planner.fit(sized(30));
+    const budget = { bytes: need!.staged, limitedBy: 'budget', heapBytes: Infinity, heapWeightBytes: 0 } as const;
+    const message = await planner.choose(run, budget).then(String, (error: unknown) => (error as Error).message);
+    expect(message).toContain('numFrames');
+    const told = /numFrames (\d+), which fits/.exec(message)?.[1];
+    expect((await planner.fit(sized(Number(told)), budget)).residency).toBe('staged');
+  }
 });

@@ -104,8 +104,7 @@ export class MemoryPlanner {
    * Chooses what stays loaded.
    * @throws RequestError that says what is needed, what there is, and what would fit
    */
-  async choose(run: RunSize): Promise<Residency> {
-    const capacity = capacityOf(this.#device);
+  async choose(run: RunSize, capacity = capacityOf(this.#device)): Promise<Residency> {
     const fit = await this.fit(run, capacity);
     if (fit.residency !== undefined) return fit.residency;
     throw new RequestError(await this.#refusal(run, fit, capacity));
@@ -157,13 +156,13 @@ export class MemoryPlanner {
     if (smaller !== null && smaller.height * smaller.width < run.height * run.width)
       found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
     const chunks = await this.#mostChunks(run, capacity);
-    if (chunks > 0) found.push(worded`${option('numFrames')} ${chunks * this.#framesPerChunk()}`);
+    if (chunks > 0) found.push(worded`${option('numFrames')} ${this.#framesOf(run, chunks)}`);
     if (found.length > 0) return found;
     const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
     return both === null
       ? []
       : [
-          worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.#framesPerChunk()}`,
+          worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.#framesOf(run, 1)}`,
         ];
   }
 
@@ -174,9 +173,11 @@ export class MemoryPlanner {
     return 0;
   }
 
-  #framesPerChunk(): number {
+  /** The most frames to ask for that make so many chunks: what a prefix takes of the first one is not asked for. */
+  #framesOf({ plan }: RunSize, chunks: number): number {
     const { chunk_width, temporal_downsample_factor } = this.#shapes.config.runtime_config;
-    return chunk_width * temporal_downsample_factor;
+    const latents = (plan.chunkOffset + chunks) * chunk_width - plan.options.prefixLatentFrames;
+    return latents * temporal_downsample_factor;
   }
 
   async #refusal(run: RunSize, { need, fault }: Fit, capacity: Capacity): Promise<Wording> {

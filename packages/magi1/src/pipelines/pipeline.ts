@@ -151,7 +151,8 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /**
    * Parses a request once and for all: checks it in full, plans every step, reads its picture or clip. What comes of it
-   * says what it will make, and is taken wherever a request is.
+   * says what it will make, and is taken wherever a request is. Nothing of it can be changed; arrays of numbers that were
+   * given (frames, features, latents) are not copied, so leave them as they are until its last run is over.
    */
   async prepare<R extends Request>(request: R): Promise<Run<R>> {
     return new Run((await this.#read(this.#checked(request))) as CheckedRequest<R>);

@@ -174,9 +174,9 @@ function completed<Request extends GenerationOptions>(
   return {
     source,
     request,
-    settings,
-    sampling,
-    texts,
+    settings: frozen(settings),
+    sampling: frozen(sampling),
+    texts: frozen(texts),
     prefix,
     videos,
     notes: [
@@ -188,6 +188,13 @@ function completed<Request extends GenerationOptions>(
       ...(trained === null ? [] : unknownWords(trained, positivePrompts(request))),
     ],
   };
+}
+
+/** Frozen with all that it holds, but for arrays of numbers. */
+function frozen<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || Object.isFrozen(value)) return value;
+  Object.values(value).forEach(frozen);
+  return Object.freeze(value);
 }
 
 /** Sizes and steps of a request whose types are right; `{}` stands for the config's own. */

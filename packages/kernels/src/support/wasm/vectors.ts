@@ -69,7 +69,7 @@ export function sumVectors(k: KernelBuilder, count: I32, terms: (at: I32) => rea
   );
 }
 
-/** The largest of `count` elements (at least one). */
+/** The largest of `count` elements (at least one). NaN may be passed over: where it must come out, add what makes it. */
 export function maxVectors(k: KernelBuilder, count: I32, value: (at: I32) => F32x4): F32 {
   const LOWEST = -3.4028235e38;
   const most = k.var(F32x4.of(LOWEST));
