@@ -248,6 +248,15 @@ describe('a pipeline that is disposed', () => {
     });
   });
 
+  it('neither plans nor prepares', async () => {
+    await withPipeline({}, async (pipe) => {
+      await pipe.dispose();
+      expect(() => pipe.plan(RUN)).toThrow(message);
+      await expect(pipe.planMemory(RUN)).rejects.toThrow(message);
+      await expect(pipe.prepare(RUN)).rejects.toThrow(message);
+    });
+  });
+
   it('ends a stream whose chunk is in hand, asked for more or not', async () => {
     await withPipeline({}, async (pipe, device) => {
       const stream = pipe.stream(RUN);

@@ -7,9 +7,11 @@ const [sum = '37+85', backend = 'auto'] = process.argv.slice(2);
 const device = await Device.open({ backend: backend as NonNullable<DeviceOptions['backend']> });
 try {
   console.log(`${device.backend}: ${device.info.name} (${device.info.reason})`);
-  const plan = await planTinyModel(device, 10);
+  // The sum, `=` and up to three digits are there when the full stop comes.
+  const tokens = sum.length + 4;
+  const plan = await planTinyModel(device, tokens);
   console.log(
-    `planned: ${plan.weights} bytes of weights, ${plan.peak} at most, ${plan.flops} operations for 10 tokens`,
+    `planned: ${plan.weights} bytes of weights, ${plan.peak} at most, ${plan.flops} operations for ${tokens} tokens`,
   );
   const { model, params } = await loadTinyModel(device);
   device.resetPeak();

@@ -193,14 +193,14 @@ export class MemoryPlanner {
       return worded`memory: ${size} needs about ${formatNeed(activations)} for activations and the key-value cache, for which a wasm heap of ${formatLimit(capacity.heapBytes)} is too small; ${choose(others)}, or take a WebGPU device`;
     if (this.#narrowStaged(need) <= capacity.bytes) others.push(worded`${option('dtype')} bf16`);
     const { weights } = need;
-    const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)`;
+    const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)${need.loras > 0 ? `, LoRAs ${formatBytes(need.loras)}` : ''}`;
     const staged = formatNeed(need.staged);
     const needs = `this run needs about ${staged} (${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)})`;
     const budget = worded`${option('memoryBudget')} to ${staged} (${Math.ceil(need.staged)} bytes)`;
     const { limitedBy } = capacity;
     const limit = formatLimit(capacity.bytes);
     return limitedBy === 'budget'
-      ? worded`memory budget of ${limit}: ${needs}; raise ${budget}; or ${choose(others)}`
+      ? worded`memory budget of ${limit}: ${needs}; raise ${budget}; ${others.length === 0 ? '' : 'or '}${choose(others)}`
       : worded`memory: ${needs}, and ${LIMITS[limitedBy!]} ${limit}; ${choose(others)}; setting ${budget} tries it all the same`;
   }
 

@@ -167,7 +167,6 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   async *batch<R extends Request | Run<Request>>(
     request: R,
   ): AsyncGenerator<GeneratedVideo<FramesOf<R>>, void, undefined> {
-    this.#alive();
     for (const single of singleRuns(await this.#read(this.#checked(request))))
       yield (await this.#joined(this.#run(single))) as GeneratedVideo<FramesOf<R>>;
   }
@@ -379,6 +378,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** @throws RequestError naming all that is wrong, Magi1Error for a run of another pipeline */
   #checked(request: Request | Run<Request>): CheckedRequest<Request> {
+    this.#alive();
     if (!(request instanceof Run)) return checkRequest(request, this.#model.mode, this.#model);
     if (request.source.config === this.config) return request;
     throw new Magi1Error('request: this run was prepared by another pipeline; prepare its request with this one');
