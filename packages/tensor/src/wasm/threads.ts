@@ -8,6 +8,7 @@
 import { DeviceLostError, Magi1Error } from '../errors.ts';
 import { isNode } from '../is-node.ts';
 import { yieldToEventLoop } from '../queue.ts';
+import { PAGE } from './memory.ts';
 import type { ExternalBuffer } from './memory.ts';
 import { CONTROL_BYTES, FAULT_TEXT_BYTE, MAX_ARGS, WORD, WORKER_PROGRAM } from './worker-program.ts';
 import type { PreparedStep } from './prepared.ts';
@@ -30,9 +31,11 @@ export class WorkerPool {
   readonly #floats = new Float32Array(this.#control);
   readonly #doubles = new Float64Array(this.#control);
   readonly #known = new Set<number>();
+  readonly #memory: WebAssembly.Memory;
   #lost: Error | undefined;
 
   constructor(count: number, memory: WebAssembly.Memory) {
+    this.#memory = memory;
     const lost = (error: Error): void => {
       this.#lost ??= error;
     };
@@ -115,6 +118,7 @@ export class WorkerPool {
       this.#known.add(streamed.buffer.id);
       this.#post({ external: streamed.buffer.id, chunks: streamed.buffer.chunks });
     }
+    words[WORD.pages] = this.#memory.buffer.byteLength / PAGE;
     words[WORD.kernel] = step.kernel.id;
     words[WORD.items] = step.items;
     words[WORD.grain] = step.grain;

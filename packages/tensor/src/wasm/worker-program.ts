@@ -1,6 +1,8 @@
 // The program of a worker, as text: it must run from sources, from a build and from a Blob URL alike. It shares the
 // wasm memory and a control block with the main thread; threads.ts has the protocol.
 
+import { PAGE } from './memory.ts';
+
 /** Indices of the control block's 32-bit words. */
 export const WORD = {
   /** Counts up whenever workers should look: a step opened, a message posted, the end. They sleep on it. */
@@ -29,6 +31,8 @@ export const WORD = {
   streamScratch: 16,
   streamOffset: 18,
   streamLength: 20,
+  /** Size of the wasm memory, in pages of 64 KiB. */
+  pages: 22,
   args: 24,
 } as const;
 export const MAX_ARGS = 40;
@@ -102,6 +106,9 @@ function watch() {
 function work() {
   const kernel = kernels.get(words[WORD.kernel]);
   if (kernel === undefined) return; // Its message waits; the next look finds it.
+  // V8 misses a growth that happens while it receives the memory: plain loads would work, bulk copies and views fail.
+  // Growing by nothing brings it up to date (findings/v8-shared-memory-missed-growth.sh).
+  if (memory.buffer.byteLength < words[WORD.pages] * ${PAGE}) memory.grow(0);
   const items = words[WORD.items];
   const grain = words[WORD.grain];
   const scratch = words[WORD.scratch] + thread * words[WORD.scratchStride];
