@@ -3,7 +3,7 @@ import type { AnyCase, AnyOp, Device, DeviceOptions, Tensor } from '@magi1/tenso
 import { chosenCases } from './builds.ts';
 import type { Build, Choice } from './builds.ts';
 import { disposeAll, uploadInputs } from './inputs.ts';
-import { duration, median, medianInterval } from './statistics.ts';
+import { duration, inTurn, median, ratioText } from './statistics.ts';
 import { textTable } from './tables.ts';
 
 export interface AgainstOptions extends Choice {
@@ -97,34 +97,23 @@ async function enter({ tensor }: Build, device: Device, op: AnyOp, opCase: AnyCa
 async function pairUp([here, there]: readonly [Side, Side], pairs: number): Promise<Partial<Row>> {
   const once = Math.max(here.once, there.once);
   const repeats = Math.max(1, Math.min(MOST_REPEATS, Math.ceil(SAMPLE_MS / once)));
-  const times: [number, number][] = [];
-  for (let i = 0; i < pairs; i++) {
-    // Who comes first changes.
-    if (i % 2 === 0) {
-      const mine = await here.run(repeats);
-      times.push([mine, await there.run(repeats)]);
-    } else {
-      const theirs = await there.run(repeats);
-      times.push([await here.run(repeats), theirs]);
-    }
-  }
+  const times = await inTurn(pairs, [() => here.run(repeats), () => there.run(repeats)]);
   return {
-    here: median(times.map(([mine]) => mine)),
-    there: median(times.map(([, theirs]) => theirs)),
-    ratios: times.map(([mine, theirs]) => mine / theirs),
+    here: median(times.map(([mine]) => mine!)),
+    there: median(times.map(([, theirs]) => theirs!)),
+    ratios: times.map(([mine, theirs]) => mine! / theirs!),
   };
 }
 
 function tableOf(rows: readonly Row[]): string {
-  const interval = (ratios: readonly number[]) => medianInterval(ratios).map((ratio) => ratio.toFixed(3));
   return textTable<Row>(
     [
       { title: 'op', cell: ({ op }) => op },
       { title: 'case', cell: ({ name }) => name },
       { title: 'here', align: 'right', cell: ({ here }) => (here === undefined ? '' : duration(here)) },
       { title: 'there', align: 'right', cell: ({ there }) => (there === undefined ? '' : duration(there)) },
-      { title: 'here/there', align: 'right', cell: ({ ratios }) => (ratios ? median(ratios).toFixed(3) : '') },
-      { title: '95 % interval', cell: ({ ratios, notRun }) => (ratios ? interval(ratios).join(' to ') : notRun!) },
+      { title: 'here/there', align: 'right', cell: ({ ratios }) => (ratios ? ratioText(ratios).middle : '') },
+      { title: '95 % interval', cell: ({ ratios, notRun }) => (ratios ? ratioText(ratios).interval : notRun!) },
       { title: 'pairs', align: 'right', cell: ({ ratios }) => (ratios ? String(ratios.length) : '') },
     ],
     rows,

@@ -11,16 +11,19 @@ export interface Build {
   readonly ops: readonly AnyOp[];
 }
 
+/** A file of a package's build. Throws Error where the folder is not a built clone. */
+export function builtFile(folder: string, name: string, path: string): string {
+  const file = join(resolve(folder), 'packages', name, 'dist', path);
+  if (!existsSync(file)) throw new Error(`${folder} is no built clone of this repository: there is no ${file}`);
+  return file;
+}
+
 /** Throws Error where the folder is not a built clone. */
 export async function loadBuild(folder: string): Promise<Build> {
-  const root = resolve(folder);
-  const [tensorFile, kernelsFile] = ['tensor', 'kernels'].map((name) => join(root, 'packages', name, 'dist/index.js'));
-  for (const file of [tensorFile!, kernelsFile!]) {
-    if (!existsSync(file)) throw new Error(`${folder} is no built clone of this repository: there is no ${file}`);
-  }
-  const tensor = (await import(pathToFileURL(tensorFile!).href)) as Build['tensor'];
-  const kernels = (await import(pathToFileURL(kernelsFile!).href)) as Record<string, unknown>;
-  return { root, tensor, ops: Object.values(kernels).filter(tensor.isOp) };
+  const load = (name: string) => import(pathToFileURL(builtFile(folder, name, 'index.js')).href) as Promise<unknown>;
+  const tensor = (await load('tensor')) as Build['tensor'];
+  const kernels = (await load('kernels')) as Record<string, unknown>;
+  return { root: resolve(folder), tensor, ops: Object.values(kernels).filter(tensor.isOp) };
 }
 
 export interface Choice {

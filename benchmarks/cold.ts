@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import type { DeviceOptions } from '@magi1/tensor';
 import { chosenCases } from './builds.ts';
 import type { Build, Choice } from './builds.ts';
-import { digits, median, medianInterval } from './statistics.ts';
+import { digits, inTurn, median, ratioText } from './statistics.ts';
 import { textTable } from './tables.ts';
 
 const run = promisify(execFile);
@@ -48,11 +48,13 @@ export async function compareCold(
   });
   const rows: Row[] = [];
   for (const { op, opCase } of cases) {
-    const times = builds.map((): number[] => []);
-    for (let call = 0; call < given.calls; call++) {
-      given.say(`${label}: ${op.name} ${opCase.name}, cold call ${call + 1} of ${given.calls}`);
-      for (const [i, { root }] of builds.entries()) times[i]!.push(await coldCall(root, options, op.name, opCase.name));
-    }
+    const call = (root: string) => () => coldCall(root, options, op.name, opCase.name);
+    given.say(`${label}: ${op.name} ${opCase.name}, ${given.calls} cold calls`);
+    const rounds = await inTurn(
+      given.calls,
+      builds.map(({ root }) => call(root)),
+    );
+    const times = builds.map((_, i) => rounds.map((round) => round[i]!));
     rows.push({ op: op.name, name: opCase.name, times });
   }
   const columns = (title: string, i: number) => [
@@ -73,14 +75,8 @@ export async function compareCold(
         ? []
         : [
             ...columns('there', 1),
-            { title: 'here/there', align: 'right' as const, cell: (row: Row) => median(ratio(row)).toFixed(3) },
-            {
-              title: '95 % interval',
-              cell: (row: Row) =>
-                medianInterval(ratio(row))
-                  .map((value) => value.toFixed(3))
-                  .join(' to '),
-            },
+            { title: 'here/there', align: 'right' as const, cell: (row: Row) => ratioText(ratio(row)).middle },
+            { title: '95 % interval', cell: (row: Row) => ratioText(ratio(row)).interval },
           ]),
       { title: 'calls', align: 'right', cell: ({ times }) => String(times[0]!.length) },
     ],

@@ -14,6 +14,7 @@ import { provenanceText, watchRun } from './provenance.ts';
 import { deviceText, markdown, sideText } from './report.ts';
 import type { Results } from './report.ts';
 import { ROOT } from './root.ts';
+import { compareRuns } from './runs.ts';
 import { installPeers, peersInstalled, sideBySide } from './sideBySide.ts';
 import type { SideBySide } from './sideBySide.ts';
 import { measureTable } from './table.ts';
@@ -39,6 +40,8 @@ const USAGE = `npm run bench [-- options]
   --cold            the first call of each op, in fresh processes: processor time; --against, --case and --as-hardware as
                     above, attention, linear, matmul and softmax unless --op names others
     --calls N       calls per case and build (default 7)
+  --runs            with --against: whole programs, each run in a process of its own: --help, and the pocket model's video
+                    on wasm and every adapter, by the clock and in processor time; --device, --adapter and --pairs as above
 Exit status 1 when a case fails, a result is wrong or another library is faster.`;
 
 class UsageError extends Error {}
@@ -55,6 +58,7 @@ function options() {
       quick: { type: 'boolean', default: false },
       against: { type: 'string' },
       cold: { type: 'boolean', default: false },
+      runs: { type: 'boolean', default: false },
       case: { type: 'string' },
       pairs: { type: 'string', default: '20' },
       calls: { type: 'string', default: '7' },
@@ -76,6 +80,8 @@ function options() {
     if (!(Number.isInteger(value) && value > 0)) throw new UsageError(`--${name} ${values[name]}: a whole number`);
     return value;
   };
+  if (values.runs && (values.against === undefined || values.cold))
+    throw new UsageError('--runs: --against DIR is needed, and --cold is something else');
   const counts = { pairs: count('pairs'), calls: count('calls') };
   return { ...values, ...counts, backends, opNames: list(values.op), seconds };
 }
@@ -137,6 +143,16 @@ async function compare(given: Options): Promise<number> {
   return good ? 0 : 1;
 }
 
+/** Unless it is asked for, the reference is left out, and wasm on one of several threads. */
+async function runs(given: Options, against: string): Promise<void> {
+  const devices = (await chooseDevices(given)).filter(
+    ({ backend, options }, i, all) =>
+      (backend !== 'reference' || given.backends.includes(backend)) &&
+      !(options.threads === 1 && all[i + 1]?.backend === 'wasm'),
+  );
+  await compareRuns([ROOT, against], devices, { pairs: given.pairs, say });
+}
+
 async function peers(given: Options): Promise<SideBySide | undefined> {
   const asked = given.peers === true || given['peers-only'];
   if (given['no-peers'] || (!asked && (given.quick || given.opNames.length > 0 || given.backends.length > 0))) {
@@ -192,8 +208,12 @@ async function main(): Promise<number> {
     process.stdout.write(`${USAGE}\n`);
     return 0;
   }
-  // A cold call has a process of its own, which would count as somebody else's.
+  // Cold calls and whole programs have processes of their own, which would count as somebody else's.
   if (given.cold) return compare(given);
+  if (given.runs) {
+    await runs(given, given.against!);
+    return 0;
+  }
   const run = watchRun();
   if (given.against !== undefined) {
     const status = await compare(given);

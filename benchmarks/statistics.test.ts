@@ -3,11 +3,13 @@ import {
   bound,
   digits,
   duration,
+  inTurn,
   median,
   medianInterval,
   percent,
   perRun,
   quantile,
+  ratioText,
   relativeL2,
   summarise,
 } from './statistics.ts';
@@ -62,4 +64,16 @@ test('medianInterval covers the median in at least 95 of 100 draws', () => {
   expect(medianInterval([3, 1, 2, 6, 5, 4])).toEqual([1, 6]);
   expect(medianInterval([2, 1])).toEqual([1, 2]);
   expect(() => medianInterval([])).toThrow(RangeError);
+});
+
+test('sides are measured in turn, and who comes first changes', async () => {
+  const order: string[] = [];
+  const side = (name: string) => () => Promise.resolve(order.push(name));
+  expect(await inTurn(3, [side('a'), side('b'), side('c')])).toEqual([
+    [1, 2, 3],
+    [6, 5, 4],
+    [7, 8, 9],
+  ]);
+  expect(order.join('')).toBe('abccbaabc');
+  expect(ratioText([1.25, 1, 1.125])).toEqual({ middle: '1.125', interval: '1.000 to 1.250' });
 });

@@ -44,6 +44,26 @@ export function medianInterval(values: readonly number[]): readonly [low: number
   return [sorted[k - 1]!, sorted[n - k]!];
 }
 
+/** The median of ratios and the interval of it, as tables print them. */
+export const ratioText = (ratios: readonly number[]) => ({
+  middle: median(ratios).toFixed(3),
+  interval: medianInterval(ratios)
+    .map((ratio) => ratio.toFixed(3))
+    .join(' to '),
+});
+
+/** Rounds of measurements, one of each side a round, in alternating order: [round][side]. */
+export async function inTurn<T>(rounds: number, sides: readonly (() => Promise<T>)[]): Promise<T[][]> {
+  const results: T[][] = [];
+  const order = [...sides.keys()];
+  for (let i = 0; i < rounds; i++, order.reverse()) {
+    const round: T[] = [];
+    for (const side of order) round[side] = await sides[side]!();
+    results.push(round);
+  }
+  return results;
+}
+
 /** Throws RangeError without values or with one that is not a time. */
 export function summarise(values: readonly number[]): Summary {
   if (values.some((value) => !(value >= 0 && Number.isFinite(value)))) {

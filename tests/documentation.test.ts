@@ -77,7 +77,7 @@ function pythonSource(name: string, seen = new Set<string>()): string {
 }
 
 async function checkInstead(instead: Instead, command: string, cwd: string): Promise<void> {
-  if ('run' in instead) await runOk(instead.run, cwd, instead.statuses);
+  if ('run' in instead) expect(await runOk(instead.run, cwd, instead.statuses)).toMatch(instead.stdout ?? /^/);
   else if ('parses' in instead) parse(instead.parses);
   else if ('files' in instead) for (const path of instead.files) expect(existsSync(at(path)), path).toBe(true);
   else {

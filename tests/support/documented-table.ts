@@ -2,8 +2,8 @@
 // instead. A command that is neither run nor listed fails the test, and so does an entry that no document has.
 
 export type Instead =
-  /** A shorter form of it runs, and ends with one of these statuses (0). */
-  | { readonly run: string; readonly statuses?: readonly number[] }
+  /** A shorter form of it runs, ends with one of these statuses (0), and prints this. */
+  | { readonly run: string; readonly statuses?: readonly number[]; readonly stdout?: RegExp }
   /** It is a form of a `magi1` command: the program knows its options and takes as many arguments. */
   | { readonly parses: string }
   /** What it names is there. */
@@ -83,6 +83,14 @@ export const NOT_RUN: readonly NotRun[] = [
     command: 'npm run bench -- --against DIR --op softmax',
     why: 'needs another build',
     instead: { run: 'npm run bench -- --against DIR --op softmax --help' },
+  },
+  {
+    command: 'npm run bench -- --runs --against DIR',
+    why: 'needs another build',
+    instead: {
+      run: 'npm run bench -- --runs --against . --device wasm --pairs 1',
+      stdout: /^magi1 --help +clock [^]*^pocket video, wasm, .* processor, to the first step .* 1$/m,
+    },
   },
   {
     command: 'npm run bench -- --peers',
