@@ -17,6 +17,7 @@ const MAX_DEPTH = 64;
 const MAX_MEMBERS = 200_000;
 const SPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+const QUOTE_OR_ESCAPE = /["\\]/g;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 
 /**
@@ -57,7 +58,12 @@ export function parseJson(text: string, what: string): JsonValue {
   function string(): string {
     const start = at;
     expect('"');
-    while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1;
+    for (;;) {
+      QUOTE_OR_ESCAPE.lastIndex = at;
+      at = QUOTE_OR_ESCAPE.exec(text)?.index ?? text.length;
+      if (text[at] !== '\\') break;
+      at += 2;
+    }
     expect('"');
     let value: string;
     try {

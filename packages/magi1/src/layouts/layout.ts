@@ -89,15 +89,20 @@ export class FileNames {
 
 /** Translates a file's names by the layout, of those given, that knows most of them. */
 export function layoutNames(layouts: readonly Layout[], specs: ParamSpecs) {
-  const tables = layouts.map((layout) => new FileNames(layout, specs));
   let detected: { all: ReadonlySet<string>; names: FileNames } | undefined;
   const detect = (all: ReadonlySet<string>): FileNames => {
-    if (detected?.all !== all) {
-      const counted = tables.map((names) => ({ names, known: names.known(all) }));
-      const best = counted.reduce((a, b) => (b.known > a.known ? b : a));
-      detected = { all, names: best.names };
-    }
+    if (detected?.all !== all) detected = { all, names: best(all) };
     return detected.names;
+  };
+  const best = (all: ReadonlySet<string>): FileNames => {
+    let most: { names: FileNames; known: number } | undefined;
+    for (const layout of layouts) {
+      const names = new FileNames(layout, specs);
+      const known = names.known(all);
+      if (most === undefined || known > most.known) most = { names, known };
+      if (known === all.size) break; // no other can know more
+    }
+    return most!.names;
   };
   return {
     // A name that the layout does not know stays as it is: it will be named as left over.

@@ -136,10 +136,11 @@ export class Networks {
     const stored: StoredNetwork<{ dispose(): void }> = this.#files[slot];
     const start = performance.now();
     const before = loading?.done ?? 0;
-    const detail = `${stored.name} (${formatBytes(stored.deviceBytes)})`;
+    const { deviceBytes } = stored;
+    const detail = `${stored.name} (${formatBytes(deviceBytes)})`;
     const network = await stored.load(this.#device, {
       signal,
-      onProgress: ({ bytes, total }) => loading?.at(before + (stored.deviceBytes * bytes) / Math.max(1, total), detail),
+      onProgress: ({ bytes, total }) => loading?.at(before + (deviceBytes * bytes) / Math.max(1, total), detail),
     });
     this.loadingSeconds += (performance.now() - start) / 1000;
     // What is there is kept, though the call may have been cancelled in the meantime.

@@ -287,7 +287,7 @@ export class KernelBuilder {
 
   /** For ModuleBuilder: locals and code, `result` on the stack at the end. */
   finish(result: Code): number[] {
-    return [...vector(this.#locals.map((type) => [1, type])), ...this.#code, ...result, 0x0b];
+    return vector(this.#locals.map((type) => [1, type])).concat(this.#code, result, 0x0b);
   }
 
   #newLocal(kind: ValueKind): number {

@@ -1,4 +1,5 @@
-// Bytes of the wasm binary format: integers, sections, vectors.
+// Bytes of the wasm binary format: integers, sections, vectors. Long arrays are joined by `concat`, which engines copy as
+// blocks of memory; a spread goes through them number by number.
 
 /** Unsigned LEB128; `value` is taken modulo 2^32. */
 export function unsigned(value: number): number[] {
@@ -39,16 +40,16 @@ export function float64Bytes(value: number): number[] {
 
 /** Bytes preceded by their number. */
 export function sized(bytes: readonly number[]): number[] {
-  return [...unsigned(bytes.length), ...bytes];
+  return unsigned(bytes.length).concat(bytes);
 }
 
 /** Items preceded by their number. */
 export function vector(items: readonly (readonly number[])[]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
+  return unsigned(items.length).concat(...items);
 }
 
 export function section(id: number, content: readonly number[]): number[] {
-  return [id, ...sized(content)];
+  return [id].concat(sized(content));
 }
 
 export function name(text: string): number[] {

@@ -84,15 +84,15 @@ function codeOf(value: Value, instruction: Instruction, argument: Value | number
   const { form, opcode } = instruction;
   switch (form) {
     case 'unary':
-      return [...value.code, ...opcode];
+      return value.code.concat(opcode);
     case 'binary': {
       const other = argument instanceof Value ? argument : KINDS[instruction.other].of(argument!);
-      return [...value.code, ...other.code, ...opcode];
+      return value.code.concat(other.code, opcode);
     }
     case 'load':
-      return [...value.code, ...opcode, ...access((argument as number | undefined) ?? 0)];
+      return value.code.concat(opcode, access((argument as number | undefined) ?? 0));
     case 'lane':
-      return [...value.code, ...opcode, argument as number];
+      return value.code.concat(opcode, argument as number);
   }
 }
 
@@ -377,7 +377,7 @@ export class I32x4 extends valuesWith({
   }
   /** As a mask: bits of `yes` where set, of `no` where not. */
   select<T extends AnyVector>(yes: T, no: T): T {
-    return sameKind(yes, [...yes.code, ...no.code, ...this.code, ...simd(82)]);
+    return sameKind(yes, yes.code.concat(no.code, this.code, simd(82)));
   }
 }
 
@@ -467,22 +467,22 @@ export function wasmType(kind: ValueKind): number {
 
 /** `yes` if the condition is not 0, else `no`; both are computed. */
 export function select<T extends AnyValue>(condition: I32, yes: T, no: T): T {
-  return sameKind(yes, [...yes.code, ...no.code, ...condition.code, 0x1b]);
+  return sameKind(yes, yes.code.concat(no.code, condition.code, 0x1b));
 }
 
 /** A store of any value, or of the low bits of an integer. */
 export function storeCode(address: I32, value: AnyValue, offset: number): Code {
   const opcode =
     value.kind === 'i32' ? [0x36] : value.kind === 'f32' ? [0x38] : value.kind === 'f64' ? [0x39] : simd(11);
-  return [...address.code, ...value.code, ...opcode, ...access(offset)];
+  return address.code.concat(value.code, opcode, access(offset));
 }
 export function storeBitsCode(address: I32, value: I32, bits: 8 | 16, offset: number): Code {
-  return [...address.code, ...value.code, bits === 8 ? 0x3a : 0x3b, ...access(offset)];
+  return address.code.concat(value.code, bits === 8 ? 0x3a : 0x3b, access(offset));
 }
 /** A store of the low 4 or 8 bytes of a vector. */
 export function storeLaneCode(address: I32, value: AnyVector, bits: 32 | 64, lane: number, offset: number): Code {
-  return [...address.code, ...value.code, ...simd(bits === 32 ? 90 : 91), ...access(offset), lane];
+  return address.code.concat(value.code, simd(bits === 32 ? 90 : 91), access(offset), lane);
 }
 export function relaxedMaddCode(a: F32x4, b: F32x4, c: F32x4, negative: boolean): Code {
-  return [...a.code, ...b.code, ...c.code, ...simd(negative ? 0x106 : 0x105)];
+  return a.code.concat(b.code, c.code, simd(negative ? 0x106 : 0x105));
 }
