@@ -65,6 +65,8 @@ test('type-check in a strict project that checks declarations as well', { timeou
   await writeFile(
     join(project, 'consumer.ts'),
     `import { Magi1Pipeline, POCKET_MODEL, exportToVideo } from '@magi1/core';
+import { LayerNorm, TransformerBlock, VideoDiT } from '@magi1/core/model';
+import type { BlockContext, DitConfig, ModelConfig, Params } from '@magi1/core/model';
 import { Device, Tensor } from '@magi1/tensor';
 import { linear } from '@magi1/kernels';
 import { openCheckpoint } from '@magi1/loaders';
@@ -72,6 +74,18 @@ import { openCheckpoint } from '@magi1/loaders';
 await using device = await Device.open({ backend: 'wasm' });
 const pipe = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
 await exportToVideo(await pipe({ prompt: 'a red circle moves left' }), 'circle.mp4');
+
+class NormedBlock extends TransformerBlock {
+  readonly last: LayerNorm;
+  constructor(p: Params, model: ModelConfig, index: number, quantized: boolean) {
+    super(p, model, index, quantized);
+    this.last = new LayerNorm(p.at('last'), model.hidden_size, { eps: 1e-6 });
+  }
+  override forward(h: Tensor, context: BlockContext): Tensor {
+    return this.last.forward(super.forward(h, context));
+  }
+}
+export const build = (config: DitConfig) => (p: Params) => new VideoDiT(p, config, NormedBlock);
 export const used = [Tensor, linear, openCheckpoint];
 `,
   );

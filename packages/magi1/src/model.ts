@@ -11,7 +11,9 @@ export {
   Module,
   Params,
   RmsNorm,
+  keepView,
   observe,
+  runStage,
 } from './nn/index.ts';
 export type {
   LinearOptions,
@@ -30,7 +32,13 @@ export type {
   WeightSource,
 } from './nn/index.ts';
 export { VideoDiT, transformerNetwork } from './transformer/video-dit.ts';
-export type { DitChunk, DitConfig, DitForward } from './transformer/video-dit.ts';
+export type { DitBlock, DitBlockClass, DitChunk, DitConfig, DitForward } from './transformer/video-dit.ts';
+export { AdaModulate, GatedNorm, Mlp, TransformerBlock } from './transformer/block.ts';
+export { SelfAttention } from './transformer/attention.ts';
+export { outputRows } from './transformer/block-context.ts';
+export type { BlockContext, TokenRange } from './transformer/block-context.ts';
+export { CaptionEmbedder, TimeEmbedder, conditioningWidth } from './transformer/embedders.ts';
+export type { EngineConfig, ModelConfig, RuntimeConfig } from './config/schema.ts';
 export { KvCache } from './transformer/kv-cache.ts';
 export type { KvCacheShape } from './transformer/kv-cache.ts';
 export { ViTVae, vaeNetwork } from './vae/vit-vae.ts';

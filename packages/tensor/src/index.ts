@@ -1,5 +1,3 @@
-// Declarations name types of WebGPU, which a user of this package need not have asked for.
-/// <reference types="@webgpu/types" preserve="true" />
 export * from './dtype.ts';
 export * from './errors.ts';
 export * from './shape.ts';

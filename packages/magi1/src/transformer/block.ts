@@ -46,7 +46,8 @@ export class TransformerBlock extends Module {
   }
 }
 
-class AdaModulate extends Module {
+/** The gates of a block's branches, side by side: condition [chunks, conditioning width] -> [chunks, 2 x width]. */
+export class AdaModulate extends Module {
   readonly proj: Linear;
 
   constructor(p: Params, model: ModelConfig) {
@@ -61,7 +62,7 @@ class AdaModulate extends Module {
 }
 
 /** GELU or SwiGLU between two linear layers, behind a norm. */
-class Mlp extends Module {
+export class Mlp extends Module {
   readonly #gated: boolean;
   readonly layer_norm: LayerNorm;
   readonly linear_fc1: Linear;
@@ -77,6 +78,7 @@ class Mlp extends Module {
     this.linear_fc2 = Linear.at(p.at('linear_fc2'), width, hidden, fp8('channel'));
   }
 
+  /** h [tokens, width] -> the same shape. */
   forward(h: Tensor): Tensor {
     return scope(() => {
       const hidden = scope(() => this.linear_fc1.forward(this.layer_norm.forward(h)));
@@ -88,7 +90,7 @@ class Mlp extends Module {
 }
 
 /** h + norm(gate x branch): the gate comes before the norm. */
-class GatedNorm extends Module {
+export class GatedNorm extends Module {
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly #model: ModelConfig;
@@ -100,7 +102,7 @@ class GatedNorm extends Module {
     this.#model = model;
   }
 
-  /** @param gate [chunks, width], a row for `tokensPerRow` tokens each */
+  /** h and branch [tokens, width]. @param gate [chunks, width], a row for `tokensPerRow` tokens each */
   forward(h: Tensor, branch: Tensor, gate: Tensor, tokensPerRow: number): Tensor {
     const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = this.#model;
     return gatedResidual(h, branch, gate, { weight: this.weight, bias: this.bias, eps, onePlusWeight, tokensPerRow });

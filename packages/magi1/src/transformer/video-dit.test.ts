@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest';
+import { Device, MetaDevice } from '@magi1/tensor';
+import type { Tensor } from '@magi1/tensor';
 import { parseConfig } from '../config/index.ts';
+import type { ModelConfig } from '../config/index.ts';
 import { publishedConfig } from '../config/published.ts';
-import { CheckedWeights, Params } from '../nn/index.ts';
+import { CheckedWeights, LayerNorm, Params } from '../nn/index.ts';
+import type { BlockContext } from './block-context.ts';
+import { TransformerBlock } from './block.ts';
+import { SMALL_MODEL } from './testing.ts';
 import { VideoDiT } from './video-dit.ts';
 
 const { model_config: model } = parseConfig(publishedConfig(), 'test');
@@ -54,4 +60,47 @@ test('a quantised layer whose weight is stored in another type is refused', () =
   expect(() => new CheckedWeights(source, { build: build(true) })).toThrow(
     /layers\.1\.self_attention\.linear_qkv\.q\.weight must be f8e4m3fn, got bf16/,
   );
+});
+
+test('a variant has its own blocks, recorded, planned and run like the published ones', async () => {
+  const model = { ...SMALL_MODEL, num_layers: 2 };
+  class NormedBlock extends TransformerBlock {
+    readonly last: LayerNorm;
+    constructor(p: Params, config: ModelConfig, index: number, quantized: boolean) {
+      super(p, config, index, quantized);
+      this.last = new LayerNorm(p.at('last'), config.hidden_size, { eps: 1e-6 });
+    }
+    override forward(h: Tensor, context: BlockContext): Tensor {
+      return this.last.forward(super.forward(h, context));
+    }
+  }
+  const config = { model_config: model, engine_config: { fp8_quant: false } };
+  const plain = [...Params.record((p) => new VideoDiT(p, config)).keys()];
+  const names = [...Params.record((p) => new VideoDiT(p, config, NormedBlock)).keys()];
+  expect(names.filter((name) => !plain.includes(name))).toEqual(
+    [0, 1].flatMap((i) => ['weight', 'bias'].map((name) => `videodit_blocks.layers.${i}.last.${name}`)),
+  );
+
+  await using device = await Device.open({ backend: 'reference' });
+  const meta = MetaDevice.like(device);
+  const peaks: number[] = [];
+  for (const [on, params] of [
+    [meta, Params.meta(meta, () => 'f32')],
+    [device, Params.create(device, (_, { shape }) => device.zeros(shape, 'f32'))],
+  ] as const) {
+    const variant = new VideoDiT(params, config, NormedBlock);
+    const latent = on.zeros([1, 4, 1, 4, 4], 'f32');
+    const features = on.zeros([2, model.caption_channels], 'f32');
+    const text = variant.readText(features);
+    const chunk = { latent, t: 500, firstFrame: 0, keys: [0, 4], text } as const;
+    on.resetPeak();
+    const velocities = await variant.forward({ chunks: [chunk], condition: 'caption', dt: null });
+    expect(velocities.map(({ shape }) => shape)).toEqual([latent.shape]);
+    await on.sync();
+    peaks.push(on.memory().peak);
+    for (const tensor of [...velocities, latent, features, text]) tensor.dispose();
+    variant.dispose();
+  }
+  expect(device.memory().tensors).toBe(0);
+  expect(peaks[0]).toBe(peaks[1]);
 });

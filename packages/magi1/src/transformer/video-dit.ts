@@ -52,6 +52,15 @@ export interface DitConfig {
   readonly engine_config: Pick<EngineConfig, 'fp8_quant'>;
 }
 
+/** One of the network's layers. */
+export interface DitBlock {
+  /** h [tokens, width] -> [output tokens, width]; what it makes beside that is freed by the caller's scope. */
+  forward(h: Tensor, context: BlockContext): Tensor;
+}
+
+/** A variant's block, such as a subclass of `TransformerBlock`: `index` is its layer of the key-value cache too. */
+export type DitBlockClass = new (p: Params, model: ModelConfig, index: number, quantized: boolean) => DitBlock;
+
 export class VideoDiT extends Module {
   readonly model: ModelConfig;
   readonly params: Params;
@@ -60,11 +69,16 @@ export class VideoDiT extends Module {
   readonly t_embedder: TimeEmbedder;
   readonly y_embedder: CaptionEmbedder;
   readonly rope: Rope;
-  readonly layers: readonly TransformerBlock[];
+  readonly layers: readonly DitBlock[];
   readonly final_layernorm: LayerNorm;
   readonly final_linear: Linear;
 
-  constructor(p: Params, { model_config: model, engine_config: { fp8_quant } }: DitConfig) {
+  /** @param Block what its layers are; those of the published models when left out */
+  constructor(
+    p: Params,
+    { model_config: model, engine_config: { fp8_quant } }: DitConfig,
+    Block: DitBlockClass = TransformerBlock,
+  ) {
     super(p);
     this.model = model;
     this.params = p;
@@ -77,7 +91,7 @@ export class VideoDiT extends Module {
     const blocks = p.at('videodit_blocks');
     this.layers = Array.from({ length: num_layers }, (_, i) => {
       const quantized = fp8_quant && i > 0 && i < num_layers - 1;
-      return new TransformerBlock(blocks.at('layers').at(i), model, i, quantized);
+      return new Block(blocks.at('layers').at(i), model, i, quantized);
     });
     const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model;
     this.final_layernorm = new LayerNorm(blocks.at('final_layernorm'), width, { eps, onePlusWeight });

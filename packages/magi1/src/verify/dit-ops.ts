@@ -2,6 +2,7 @@
 import { layerNorm, mul, narrow, permute } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { HostTensor, Tensor } from '@magi1/tensor';
+import type { TransformerBlock } from '../transformer/block.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { timestepEmbedding } from '../transformer/timestep-embedding.ts';
 import type { DitChunk, VideoDiT } from '../transformer/video-dit.ts';
@@ -145,7 +146,7 @@ async function batchChecks(
 /** Norms on inputs of so small a variance that the epsilon is visible. */
 async function normChecks(model: VideoDiT, goldens: Goldens, gate: Gate): Promise<Check[]> {
   const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model.model;
-  const { self_attention, self_attn_post_norm } = model.layers[0]!;
+  const { self_attention, self_attn_post_norm } = model.layers[0] as TransformerBlock;
   const hidden = toDevice(model.device, golden(goldens, 'norm.in.hidden'));
   const head = toDevice(model.device, golden(goldens, 'norm.in.head'));
   const { weight, bias } = self_attn_post_norm;

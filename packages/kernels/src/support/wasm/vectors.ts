@@ -69,7 +69,10 @@ export function sumVectors(k: KernelBuilder, count: I32, terms: (at: I32) => rea
   );
 }
 
-/** The largest of `count` elements (at least one). NaN may be passed over: where it must come out, add what makes it. */
+/**
+ * The largest of `count` elements (at least one). NaN may be passed over: where it must come out, add what makes it. The
+ * smallest is minus the largest of the negated elements, exactly, here and with `reduce_max` in WGSL.
+ */
 export function maxVectors(k: KernelBuilder, count: I32, value: (at: I32) => F32x4): F32 {
   const LOWEST = -3.4028235e38;
   const most = k.var(F32x4.of(LOWEST));
