@@ -10,7 +10,6 @@ import { parseJsonBytes, showJson } from './json.ts';
 import { openSafetensors } from './safetensors.ts';
 import { quote } from './tensor-file.ts';
 import type { TensorEntry, TensorFile } from './tensor-file.ts';
-import { openTorch } from './torch.ts';
 import type { TorchOptions } from './torch.ts';
 import { ZstdSource } from './zstd.ts';
 
@@ -239,7 +238,7 @@ function chooseFile(folder: string, names: readonly string[], prefer: Checkpoint
 async function openTensorFile(folder: Folder, file: string, options: CheckpointOptions): Promise<TensorFile> {
   const source = await folder.open(file, options);
   try {
-    if (FORMATS.torch.any.test(file)) return await openTorch(source, options);
+    if (FORMATS.torch.any.test(file)) return await (await import('./torch.ts')).openTorch(source, options);
     return await openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source, options);
   } catch (cause) {
     await source.close();

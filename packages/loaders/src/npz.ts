@@ -36,11 +36,7 @@ export interface NpzOptions {
   readonly bf16?: boolean;
 }
 
-/**
- * The arrays of an .npz file by name (without .npy), C-contiguous.
- * @throws FileFormatError for corrupt archives, object or structured arrays, wrong sizes, and more than 64 MiB, before any
- * array is unpacked.
- */
+/** Behind `readNpz` of index.ts, which says what it does. */
 export async function readNpz(source: ByteSource, options: NpzOptions = {}): Promise<Map<string, HostTensor>> {
   const { names } = options;
   const archive = await openZip(source);

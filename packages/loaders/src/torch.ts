@@ -43,10 +43,7 @@ interface TorchEntry extends TensorEntry {
 const MAX_PICKLE = 64 << 20;
 const PIECE = 1 << 20;
 
-/**
- * Opens a torch checkpoint. Names of nested containers are joined with dots; values other than tensors are ignored.
- * @throws FileFormatError when the file is neither format, is corrupt, or its pickle asks for anything but tensors.
- */
+/** Behind `openTorch` of index.ts, which says what it does. */
 export async function openTorch(source: ByteSource, options: TorchOptions = {}): Promise<TensorFile> {
   const { name } = source;
   if (source.size === 0) throw new FileFormatError(`${name}: empty file, expected a torch checkpoint`);

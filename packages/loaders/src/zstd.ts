@@ -3,7 +3,7 @@
 // time (its push interface would decode all that it is given), window and block sizes are bounded before fzstd
 // allocates, and the frame's checksum and content size, which fzstd ignores, are verified.
 import { FileFormatError } from '@magi1/tensor';
-import { Decompress } from 'fzstd';
+import type { Decompress } from 'fzstd';
 import { destination } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
 import { Xxh64 } from './xxh64.ts';
@@ -156,6 +156,7 @@ export class ZstdSource {
         `${this.name}: zstd window of ${window} bytes, at most ${MAX_WINDOW} supported; compress without --long`,
       );
     }
+    const { Decompress } = await import('fzstd');
     const decoder = new Decompress((part) => {
       if (part.length > 0) this.decoded.push(part);
     });

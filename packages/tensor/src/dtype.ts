@@ -1,6 +1,5 @@
 // Element types and their exact host codecs.
 // bf16 and f8e4m3fn have no JavaScript array type: host data of f16, bf16 and f8e4m3fn is raw bits.
-import { Float16Array } from '@petamoriken/float16';
 import { Magi1Error } from './errors.ts';
 
 /** Bits of an element, what it is, and the array that holds elements on the host: raw bits for floats but f32. */
@@ -65,6 +64,23 @@ export function asBytes(array: HostArray): Uint8Array {
 const f32Scratch = new Float32Array(1);
 const u32Scratch = new Uint32Array(f32Scratch.buffer);
 
+/** Of a number from 0 to 2^51: doubles have no fractions from 2^52 on. */
+const roundHalfEven = (value: number): number => value + 2 ** 52 - 2 ** 52;
+
+/** Nearest even; magnitudes that round above 65504 become Infinity. */
+function numberToF16Bits(value: number): number {
+  f32Scratch[0] = value; // of which sign and exponent are taken; where that is one too large, both choices round alike
+  const bits = u32Scratch[0]!;
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = Math.abs(value);
+  if (!(magnitude < 65520)) return sign | (Number.isNaN(value) ? 0x7e00 : 0x7c00);
+  const exponent = Math.max(((bits >>> 23) & 0xff) - 127, -14);
+  u32Scratch[0] = (10 - exponent + 127) << 23;
+  const steps = roundHalfEven(magnitude * f32Scratch[0]);
+  // steps counts 1024ths of 2^exponent; the leading 1024 of a normal number, and a carry, go into the exponent.
+  return sign | (((exponent + 14) << 10) + steps);
+}
+
 export function bf16BitsToNumber(bits: number): number {
   u32Scratch[0] = bits << 16;
   return f32Scratch[0]!;
@@ -106,19 +122,22 @@ export function numberToF8e4m3fnBits(value: number): number {
   return sign | (magnitude < 2 ** -6 ? steps : ((exponent + 7) << 3) + (steps - 8));
 }
 
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
-}
-
 /** Widens host data of any dtype to float32; exact for every float dtype, u8 and bool. f32 comes back as it is. */
 export function toFloat32(dtype: DType, data: HostArray): Float32Array {
   switch (dtype) {
     case 'f32':
       return data as Float32Array;
-    case 'f16':
-      return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.length));
+    case 'f16': {
+      const wide = new Uint32Array(data.length);
+      const values = new Float32Array(wide.buffer);
+      for (let i = 0; i < data.length; i++) {
+        const bits = data[i]!;
+        const special = (bits & 0x7c00) === 0x7c00 ? 0x7f800000 : 0;
+        wide[i] = ((bits & 0x8000) << 16) | special | ((bits & 0x7fff) << 13);
+        values[i]! *= 2 ** 112; // the exponents' biases differ by that; exact for subnormal numbers too
+      }
+      return values;
+    }
     case 'bf16': {
       const wide = new Uint32Array(data.length);
       for (let i = 0; i < data.length; i++) wide[i] = data[i]! << 16;
@@ -138,11 +157,9 @@ export function toFloat32(dtype: DType, data: HostArray): Float32Array {
 export function fromFloat32<D extends DType>(dtype: D, values: ArrayLike<number>): HostArrays[D] {
   const out = hostArray(dtype, values.length);
   switch (dtype) {
-    case 'f16': {
-      const halves = new Float16Array(out.buffer as ArrayBuffer);
-      for (let i = 0; i < values.length; i++) halves[i] = values[i]!;
+    case 'f16':
+      for (let i = 0; i < values.length; i++) out[i] = numberToF16Bits(values[i]!);
       break;
-    }
     case 'bf16':
       for (let i = 0; i < values.length; i++) out[i] = numberToBf16Bits(values[i]!);
       break;

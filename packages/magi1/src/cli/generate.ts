@@ -63,7 +63,7 @@ async function run(values: Values): Promise<number> {
   const loras = loraOptions(values);
   const { mode, request: wanted, inputs } = readRequest(values);
 
-  const display = showProgress();
+  const display = await showProgress();
   let output: Output | undefined = undefined;
   using interrupt = catchInterrupt(
     () => {

@@ -1,5 +1,4 @@
 // Progress on stderr: a bar with the time left on a terminal, plain lines now and then otherwise.
-import progressBars from 'cli-progress';
 import type { SingleBar } from 'cli-progress';
 import type { Progress, ProgressListener, StageName } from '../pipelines/progress.ts';
 import { printable } from './printable.ts';
@@ -12,7 +11,7 @@ export interface ProgressDisplay {
   stop(): void;
 }
 
-export function showProgress(stream: NodeJS.WriteStream = process.stderr): ProgressDisplay {
+export async function showProgress(stream: NodeJS.WriteStream = process.stderr): Promise<ProgressDisplay> {
   return stream.isTTY ? bars(stream) : lines(stream);
 }
 
@@ -37,7 +36,8 @@ function timeLeft({ fraction, secondsLeft }: Progress): string {
 }
 
 /** A bar for each call: opening the model, then the run. */
-function bars(stream: NodeJS.WriteStream): ProgressDisplay {
+async function bars(stream: NodeJS.WriteStream): Promise<ProgressDisplay> {
+  const { default: progressBars } = await import('cli-progress');
   const display = new progressBars.MultiBar(
     { format: '{bar} {percentage}%  {stage}: {detail}  {left}', hideCursor: true, stream, fps: 10, autopadding: true },
     progressBars.Presets.shades_classic,

@@ -6,11 +6,8 @@ import type { Layout } from '../layouts/index.ts';
 import { Linear } from '../nn/index.ts';
 import type { LowRankUpdate, Params, ParamSpecs } from '../nn/index.ts';
 import { fuseLayer } from './fuse.ts';
-import { parseLora } from './lora-file.ts';
 import type { LoraFactor } from './lora-file.ts';
-import { readLora } from './read-lora.ts';
 import type { LoraSource } from './read-lora.ts';
-import { resolveLora } from './targets.ts';
 import type { LoraLayer } from './targets.ts';
 
 export interface LoadLoraOptions {
@@ -153,6 +150,12 @@ export class LoraSet {
       throw new Magi1Error('loadLora: name must be a text that is not empty');
     checkNumber('loadLora: weight', weight);
     this.#checkFree(name);
+    // Most runs have none: what reads them is imported here.
+    const [{ readLora }, { parseLora }, { resolveLora }] = await Promise.all([
+      import('./read-lora.ts'),
+      import('./lora-file.ts'),
+      import('./targets.ts'),
+    ]);
     const file = await readLora(source);
     const { modules, notes } = parseLora(file);
     const layers = resolveLora(file.name, modules, this.#specs, this.#layouts);

@@ -1,4 +1,4 @@
-// Chooses who writes an mp4, and who writes a path at all.
+// Chooses who writes an mp4, and who writes a path at all; only the one that is chosen is imported.
 import { Magi1Error } from '@magi1/tensor';
 import { describe } from '../../wording.ts';
 import type { VideoOptions, VideoWriter } from '../types.ts';
@@ -6,10 +6,8 @@ import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
 import type { FrameSink } from './frame-sink.ts';
 import { checkEvenSize, checkMetadata, checkSize } from './frames.ts';
-import { startWasmEncoder } from './h264-wasm.ts';
 import { Mp4File } from './mp4-file.ts';
 import { Output } from './output.ts';
-import { startPngs } from './png.ts';
 import { videoWriter } from './video-writer.ts';
 
 /** An mp4 for names ending in .mp4, else a folder of PNGs. */
@@ -53,7 +51,10 @@ async function startSink(output: Output, options: VideoOptions): Promise<{ sink:
   const { what, growing } = output;
   const { width, height, fps, encoder: wanted = 'auto', metadata } = options;
   checkSize(what, options);
-  if (output.kind === 'png') return { sink: startPngs(growing, options), encoder: 'PNG files' };
+  if (output.kind === 'png') {
+    const { startPngs } = await import('./png.ts');
+    return { sink: startPngs(growing, options), encoder: 'PNG files' };
+  }
   checkEvenSize(what, options);
   checkMetadata(what, metadata);
   const file = new Mp4File(growing, { width, height, fps, ...(metadata && { metadata }) });
@@ -62,6 +63,7 @@ async function startSink(output: Output, options: VideoOptions): Promise<{ sink:
     return { sink: startFfmpeg(ffmpeg, options, file), encoder: `ffmpeg ${ffmpeg.version} (libx264)` };
   if (wanted === 'ffmpeg')
     throw new Magi1Error(`${what}: ${ffmpeg.unusable}; choose the wasm encoder or install ffmpeg`);
+  const { startWasmEncoder } = await import('./h264-wasm.ts');
   const sink = await startWasmEncoder(options, file);
   return { sink, encoder: `h264-mp4-encoder (WebAssembly; ${ffmpeg.unusable})` };
 }
