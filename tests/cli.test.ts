@@ -74,6 +74,24 @@ describe('generate', () => {
     });
   });
 
+  it('shows where the time went, and writes a trace', async () => {
+    const trace = out('trace.json');
+    const profiled = [...generate(out('profiled')), '--profile', trace];
+    const { status, stdout } = await runCli(profiled);
+    expect(status).toBe(0);
+    for (const stage of ['text', 'denoising', 'decoding'])
+      expect(stdout).toMatch(new RegExp(`^${stage}: [\\d.]+ ms, [\\d.]+ ms in ops\nop +calls .*\n\\w+ +[1-9]`, 'm'));
+    const { traceEvents } = JSON.parse(readFileSync(trace, 'utf8')) as {
+      traceEvents: { name: string; ph: string; cat?: string; dur: number }[];
+    };
+    const linear = traceEvents.filter(({ name, ph, cat }) => name === 'linear' && ph === 'X' && cat === 'denoising');
+    expect(linear.length).toBeGreaterThan(0);
+    expect(linear.every(({ dur }) => dur > 0)).toBe(true);
+    const again = await runCli([...generate(out('profiled-2')), '--profile', trace]);
+    expect(again).toMatchObject({ status: 2 });
+    expect(again.stderr).toContain(`--profile: ${trace} exists; --overwrite replaces it`);
+  });
+
   it('writes a folder of PNGs', async () => {
     expect(await runCli(generate(out('frames')))).toMatchObject({ status: 0 });
     const names = readdirSync(out('frames'));

@@ -4,6 +4,8 @@ import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error, OutOfMemoryError, TensorTooLargeError } from './errors.ts';
 import { damagedByte } from './guard.ts';
 import type { AnyOp, OpCall } from './op.ts';
+import { Profiler } from './profile.ts';
+import type { Profile } from './profile.ts';
 import type { Data } from './queue.ts';
 import { byteLengthOf, checkShape, describeSpec, elementCount } from './shape.ts';
 import type { Shape } from './shape.ts';
@@ -73,6 +75,8 @@ export abstract class Device {
   #inUse = 0;
   #peak = 0;
   #tensors = new Set<Tensor>();
+  /** While a profile is taken. */
+  protected profiler: Profiler | undefined;
 
   /** Opens the backend that is asked for; with `auto`, a real GPU or else wasm. Throws Magi1Error. */
   static async open(options: DeviceOptions = {}): Promise<Device> {
@@ -156,6 +160,35 @@ export abstract class Device {
     checkDType('zeros', dtype);
     checkShape('zeros', shape);
     return this.tensor(hostArray(dtype, elementCount(shape)), shape, dtype);
+  }
+
+  /**
+   * What every op takes that is recorded while `body` runs, whoever records it. Throws Magi1Error when a profile is being
+   * taken on this device already.
+   */
+  async profile(body: () => unknown): Promise<Profile> {
+    await this.sync();
+    if (this.profiler !== undefined) throw new Magi1Error('profile: one is being taken on this device');
+    const profiler = this.startProfile();
+    try {
+      await body();
+      await this.sync();
+    } finally {
+      this.stopProfile();
+    }
+    return profiler.finish();
+  }
+
+  /** In a profile, what is recorded from here on belongs to this stage; else nothing. */
+  mark(stage: string): void {
+    this.profiler?.mark(stage);
+  }
+
+  protected startProfile(): Profiler {
+    return (this.profiler = new Profiler('host'));
+  }
+  protected stopProfile(): void {
+    this.profiler = undefined;
   }
 
   memory(): MemoryStats {

@@ -43,7 +43,8 @@ export { listWebGpuAdapters } from './webgpu/adapter.ts';
 export type { WebGpuDevice } from './webgpu/device.ts';
 export { expandProgram, packParams, PARAMS_BYTES, programKey } from './webgpu/prelude.ts';
 export type { ExpandedProgram } from './webgpu/prelude.ts';
-export type { OpProfile } from './webgpu/profile.ts';
+export { chromeTrace, opTotals, profileTable } from './profile.ts';
+export type { OpTime, OpTotal, Profile, ProfileClock, StageTime } from './profile.ts';
 export { wasmKernel, F32, F32x4, F64, I16x8, I32, I32x4, I8x16 } from './wasm/emitter.ts';
 export type {
   AnyValue,

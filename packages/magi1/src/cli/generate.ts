@@ -18,6 +18,7 @@ import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { deviceOptions, loraOptions, modelOption } from './model-options.ts';
 import type { ModelOption } from './model-options.ts';
+import { profileFile, profiled } from './profile.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { printable } from './printable.ts';
 import { SheetFrames } from './sheet-frames.ts';
@@ -44,6 +45,10 @@ export const generate: Command = {
     },
     overwrite: { help: 'replace an output that exists, once the new one is whole' },
     'contact-sheet': { value: 'FILE.png', help: 'also write up to 12 frames as one picture' },
+    profile: {
+      value: 'FILE.json',
+      help: 'also write where the time went: a trace, and a table of ops to the terminal',
+    },
     ...REQUEST_OPTIONS,
     ...DEVICE_OPTIONS,
     lora: {
@@ -61,6 +66,7 @@ async function run(values: Values): Promise<number> {
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
+  const trace = profileFile(values);
   const { mode, request: wanted, inputs } = readRequest(values);
 
   const display = await showProgress();
@@ -117,13 +123,15 @@ async function run(values: Values): Promise<number> {
       if (sheetFile !== undefined) sheet.add(chunk);
     };
     if (led > 0) await writeClip(pipe, run, write);
-    const facts = await writeFrames(pipe.stream(run, { signal: writer.failed }), (chunk) =>
-      write({ ...chunk, firstFrame: led + chunk.firstFrame }),
+    const chunks = pipe.stream(run, { signal: writer.failed });
+    const { result: facts, table } = await profiled(pipe.device, trace, () =>
+      writeFrames(chunks, (chunk) => write({ ...chunk, firstFrame: led + chunk.firstFrame })),
     );
     const file = await writer.finish({ ...origin, ...facts });
     display.stop();
     if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
     printResult(file, facts, writer.encoder, { openingSeconds, led });
+    process.stdout.write(table);
     return 0;
   } catch (error) {
     display.stop();

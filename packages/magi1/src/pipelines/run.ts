@@ -49,6 +49,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
   const loading = progress.stage('loading', missing);
 
   // Before the transformer is needed: where memory is short both do not fit at once.
+  device.mark('text');
   const text = progress.stage('text', prompts);
   const { maxSequenceLength } = settings;
   const encoded = await encodeTexts(run.texts, maxSequenceLength, async (prompt) => {
@@ -71,11 +72,13 @@ export async function* generateChunks<Request extends GenerationOptions>(
   try {
     const encoding = progress.stage('encoding', 1);
     if (given.pictures !== undefined) {
+      device.mark('encoding');
       prefix = await encodePrefix(vae, upload(device, given.pictures, given.frames), runtime, signal);
       await device.sync(signal);
       encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
     }
     const encodingSeconds = encoding.seconds;
+    device.mark('denoising');
     const denoising = progress.stage('denoising', forwards.planned);
     const decoding = progress.stage('decoding', settings.chunks);
     const [latentHeight, latentWidth] = [settings.height / LATENT_STRIDE, settings.width / LATENT_STRIDE];
@@ -108,18 +111,21 @@ export async function* generateChunks<Request extends GenerationOptions>(
     for await (const { order, latent } of latents) {
       using finished = latent;
       await device.sync(signal); // so that each stage's time is its own
+      device.mark('decoding');
       const decodeStart = performance.now();
       const origin = { chunk: { index: order, count: settings.chunks }, remedies };
       const { frames, frameCount } = await deliver(vae, finished, settings.outputType, runtime, signal, origin);
       decodingSeconds += (performance.now() - decodeStart) / 1000;
       decoding.at(order + 1, `chunk ${order + 1} of ${settings.chunks}`);
       const { width, height, fps } = settings;
+      device.mark('output');
       const handedOver = performance.now();
       const chunk = { index: order, frameCount, firstFrame, frames, width, height, fps };
       await request.onChunk?.(chunk);
       yield chunk;
       consumerSeconds += (performance.now() - handedOver) / 1000;
       firstFrame += frameCount;
+      device.mark('denoising');
     }
     const generationSeconds = (performance.now() - generationStart) / 1000;
     const peakProcessBytes = processPeakBytes();

@@ -14,6 +14,7 @@ import { Device } from '../device.ts';
 import type { AllocationOptions, Backend, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { Magi1Error, OpError } from '../errors.ts';
 import type { AnyOp, OpCall } from '../op.ts';
+import { Profiler } from '../profile.ts';
 import type { WebGpuCapabilities } from '../webgpu/kernel.ts';
 import { ReferenceRules, WasmRules, WebGpuRules } from './rules.ts';
 import type { Rules } from './rules.ts';
@@ -101,9 +102,14 @@ export class MetaDevice extends Device {
       throw new OpError(op.name, `has no ${this.backend} version`);
     }
     const { flops, bytes } = op.cost(call.inputs, call.params);
+    this.profiler?.call(op, call);
     this.#rules.execute(op, call, flops);
     const { ops, uploaded, ...before } = this.#counts;
     this.#counts = { ops: ops + 1, flops: before.flops + flops, bytes: before.bytes + bytes, uploaded };
+  }
+
+  protected override startProfile(): Profiler {
+    return (this.profiler = new Profiler('not computed'));
   }
 
   override writeBuffer(_buffer: DeviceBuffer, _byteOffset: number, bytes: Uint8Array): void {

@@ -76,11 +76,14 @@ export class ReferenceDevice extends Device {
       .map(([name, tensor]) => ({ name, shape: tensor.shape, dtype: tensor.dtype, bytes: bytesOf(tensor) }));
     const { shape, dtype } = call.y;
     const bytes = bytesOf(call.y);
+    const timing = this.profiler?.call(op, call);
     const run = (): void => {
+      const from = performance.now();
       const views = Object.fromEntries(inputs.map((input) => [input.name, hostView(input)]));
       const y = hostOutput({ shape, dtype });
       op.reference({ inputs: views, y, params: call.params });
       bytes.set(asBytes(narrow(y)));
+      timing?.add(from, performance.now());
     };
     this.#queue.push({ name: op.name, run, ...buffersOf(call) });
   }

@@ -6,7 +6,9 @@ import { isNode } from '../is-node.ts';
 import { buffersOf } from '../op.ts';
 import type { AnyOp, OpCall } from '../op.ts';
 import { poison } from '../guard.ts';
+import type { Timing } from '../profile.ts';
 import { JobQueue } from '../queue.ts';
+import type { Job } from '../queue.ts';
 import { Executor } from './executor.ts';
 import { describeFeatures, enableRelaxedSimd, hasSharedMemory, hasSimd } from './features.ts';
 import { HEAP_ALIGNMENT, alignUp } from './heap.ts';
@@ -152,16 +154,18 @@ export class WasmDevice extends Device {
     this.#checkAlive();
     if (op.wasm === undefined) throw new OpError(op.name, 'has no wasm version');
     const buffers = buffersOf(call);
-    for (const step of op.wasm(call)) if (step.items > 0) this.#record(op.name, step, buffers);
+    const timing = this.profiler?.call(op, call);
+    for (const step of op.wasm(call)) if (step.items > 0) this.#record(op.name, step, buffers, timing);
   }
 
-  #record(op: string, step: WasmStep, buffers: ReturnType<typeof buffersOf>): void {
+  #record(op: string, step: WasmStep, buffers: ReturnType<typeof buffersOf>, timing: Timing | undefined): void {
     const compiled = this.#executor.kernel(step.kernel as WasmKernel, step.variant);
     const plan = planStep(op, step, this.#executor.threads);
     // Tables, copies and scratch are taken and given back while recording: the queue's order keeps them apart.
     const address = plan.heapBytes === 0 ? 0 : this.#heap.allocator.allocate(plan.heapBytes);
     if (address === undefined) throw this.#heapFull(`${op} needs ${plan.heapBytes} bytes for tables and scratch`);
-    this.#queue.push({ name: op, run: (signal) => this.#run(compiled, plan, address, signal), ...buffers });
+    const run: Job = (signal) => this.#run(compiled, plan, address, timing, signal);
+    this.#queue.push({ name: op, run, ...buffers });
     if (plan.heapBytes > 0) this.#heap.allocator.free(address);
   }
 
@@ -169,9 +173,11 @@ export class WasmDevice extends Device {
     compiled: ReturnType<Executor['kernel']>,
     plan: StepPlan,
     address: number,
+    timing: Timing | undefined,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const kernel = await compiled;
+    const from = performance.now();
     for (const { heapOffset, bytes } of plan.tables) this.#heap.view(address + heapOffset, bytes.byteLength).set(bytes);
     for (const { heapOffset, buffer, byteOffset, byteLength } of plan.copies) {
       buffer.copyTo(byteOffset, this.#heap.view(address + heapOffset, byteLength));
@@ -189,6 +195,7 @@ export class WasmDevice extends Device {
       },
       signal,
     );
+    timing?.add(from, performance.now());
   }
 
   override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {

@@ -4,6 +4,7 @@ import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
 import { DeviceLostError, Magi1Error, OpError } from '../errors.ts';
 import { poison } from '../guard.ts';
 import type { AnyOp, OpCall } from '../op.ts';
+import type { Profiler } from '../profile.ts';
 import { yieldToEventLoop } from '../queue.ts';
 import { scope } from '../scope.ts';
 import { capabilitiesOf, COPY_DST, limitEntries, memoryOf, openAdapter, STORAGE, UNIFORM } from './adapter.ts';
@@ -16,8 +17,7 @@ import { Memory } from './memory.ts';
 import type { GpuBuffer } from './memory.ts';
 import { PipelineCache } from './pipelines.ts';
 import { PARAMS_BYTES } from './prelude.ts';
-import { Profiler } from './profile.ts';
-import type { OpProfile } from './profile.ts';
+import { TimestampProfiler, WaitProfiler } from './profile.ts';
 import { MOST_DISPATCHES, Recorder } from './recorder.ts';
 import { Resolver } from './resolve.ts';
 import { Transfers } from './transfers.ts';
@@ -122,6 +122,7 @@ export class WebGpuDevice extends Device {
     this.#checkUsable();
     this.#failures.throwNew();
     if (op.webgpu === undefined) throw new OpError(op.name, 'has no WebGPU version');
+    const timing = this.profiler?.call(op, call);
     try {
       // Tensors that `webgpu` makes for itself live until its dispatches are recorded.
       scope(() => {
@@ -134,6 +135,10 @@ export class WebGpuDevice extends Device {
       this.#transfers.freeCopies();
     }
     this.#recorder.worked(op.cost(call.inputs, call.params).flops, this.capabilities.software);
+    if (timing !== undefined && this.profiler instanceof WaitProfiler) {
+      this.#recorder.submit();
+      this.profiler.submitted(timing, this.gpu.queue.onSubmittedWorkDone());
+    }
   }
 
   override writeBuffer(target: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
@@ -197,21 +202,13 @@ export class WebGpuDevice extends Device {
     return Promise.resolve();
   }
 
-  /** GPU time per op of the work that `body` records. Throws Magi1Error when the adapter has no timestamps. */
-  async profile(body: () => void | Promise<void>): Promise<OpProfile[]> {
-    if (!this.gpu.features.has('timestamp-query')) {
-      throw new Magi1Error(`profile: adapter ${this.info.name} has no timestamp-query`);
-    }
-    await this.sync();
-    const profiler = new Profiler(this.gpu);
-    this.#recorder.profiler = profiler;
-    try {
-      await body();
-      await this.sync();
-    } finally {
-      this.#recorder.profiler = undefined;
-    }
-    return waitFor(profiler.finish(), this.#lost);
+  protected override startProfile(): Profiler {
+    if (!this.gpu.features.has('timestamp-query')) return (this.profiler = new WaitProfiler());
+    return (this.profiler = this.#recorder.profiler = new TimestampProfiler(this.gpu));
+  }
+
+  protected override stopProfile(): void {
+    this.profiler = this.#recorder.profiler = undefined;
   }
 
   #checkUsable(): void {

@@ -4,7 +4,7 @@ import type { FailureLog } from './failures.ts';
 import { Magi1Error, OutOfMemoryError } from '../errors.ts';
 import type { GpuBuffer } from './memory.ts';
 import { PARAMS_BYTES } from './prelude.ts';
-import type { Profiler } from './profile.ts';
+import type { TimestampProfiler } from './profile.ts';
 import type { ResolvedDispatch } from './resolve.ts';
 
 export const MOST_DISPATCHES = 128;
@@ -34,7 +34,7 @@ export class Recorder {
   #recording = 1;
   #dispatches = 0;
   #flops = 0;
-  profiler: Profiler | undefined;
+  profiler: TimestampProfiler | undefined;
 
   constructor(
     gpu: GPUDevice,

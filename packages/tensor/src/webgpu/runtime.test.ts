@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
   defineOp,
   Device,
@@ -485,13 +485,37 @@ fn main() { y[0] = x[0] + table[0] + table[params.last]; }`,
     x.dispose();
   });
 
-  test('profile gives the GPU time per op', async () => {
+  test('profile gives the GPU time of every call', async () => {
     const x = counting(100_000);
-    const rows = await device.profile(() => {
+    const { clock, ops, milliseconds } = await device.profile(() => {
+      device.mark('adding');
       for (let i = 0; i < 3; i++) add(x).dispose();
     });
-    expect(rows).toHaveLength(1);
-    expect(rows[0]).toMatchObject({ op: 'add', dispatches: 3 });
-    expect(rows[0]!.milliseconds).toBeGreaterThan(0);
+    expect(clock).toBe('GPU timestamps');
+    expect(ops.map(({ op, stage }) => [op, stage])).toEqual(new Array(3).fill(['add', 'adding']));
+    for (const [i, time] of ops.entries()) {
+      expect(time.milliseconds).toBeGreaterThan(0);
+      expect(time.start).toBeGreaterThanOrEqual(i === 0 ? 0 : ops[i - 1]!.start);
+      expect(time.start + time.milliseconds).toBeLessThan(milliseconds * 1.5);
+    }
+  });
+
+  test('without timestamps, profile hands over one op at a time and says so', async () => {
+    const has = device.gpu.features.has.bind(device.gpu.features);
+    const spy = vi
+      .spyOn(device.gpu.features, 'has')
+      .mockImplementation((name) => name !== 'timestamp-query' && has(name));
+    try {
+      const x = counting(100_000);
+      const { clock, ops, milliseconds } = await device.profile(() => {
+        for (let i = 0; i < 3; i++) add(x).dispose();
+      });
+      expect(clock).toBe('submission and wait');
+      expect(ops).toHaveLength(3);
+      expect(ops[0]!.milliseconds).toBeGreaterThan(0);
+      expect(ops.reduce((sum, time) => sum + time.milliseconds, 0)).toBeLessThanOrEqual(milliseconds);
+    } finally {
+      spy.mockRestore();
+    }
   });
 });
