@@ -11,6 +11,7 @@ import type {
   WebGpuCapabilities,
   WebGpuDispatch,
 } from '@magi1/tensor';
+import { smallestPieces } from './pieces.ts';
 
 const common = {
   maxWorkgroupsPerDimension: 65535,
@@ -60,15 +61,16 @@ function planCall<T>(op: AnyOp, opCase: AnyCase, plan: (call: OpCall) => readonl
 
 /** The dispatches of one case; nothing is computed. */
 export function planCase(op: AnyOp, opCase: AnyCase, capabilities: WebGpuCapabilities): readonly PlannedDispatch[] {
-  return planCall(op, opCase, (call) =>
-    (op.webgpu?.(call, capabilities) ?? []).map((dispatch) => ({
-      op: op.name,
-      opCase,
-      dispatch,
-      expanded: expandProgram(dispatch.program, dispatch.variant),
-    })),
-  );
+  return planCall(op, opCase, (call) => planned(op, opCase, op.webgpu?.(call, capabilities) ?? []));
 }
+
+const planned = (op: AnyOp, opCase: AnyCase, dispatches: readonly WebGpuDispatch[]): PlannedDispatch[] =>
+  dispatches.map((dispatch) => ({
+    op: op.name,
+    opCase,
+    dispatch,
+    expanded: expandProgram(dispatch.program, dispatch.variant),
+  }));
 
 /** One wasm step of every (kernel, variant) of the op's table, keyed by name and variant. */
 export function wasmStepsOf(op: AnyOp): Map<string, WasmStep> {
@@ -81,7 +83,10 @@ export function wasmStepsOf(op: AnyOp): Map<string, WasmStep> {
   return found;
 }
 
-/** One dispatch of every (program, variant) of the op's table, tests before benchmarks, keyed by name and variant. */
+/**
+ * One dispatch of every (program, variant) of the op's table, tests before benchmarks, keyed by name and variant; of those
+ * that need small bindings, one of an ordinary case cut to pieces.
+ */
 export function programsOf(op: AnyOp, capabilities: readonly WebGpuCapabilities[]): Map<string, PlannedDispatch> {
   const found = new Map<string, PlannedDispatch>();
   const cases = [...(op.cases as readonly AnyCase[])].sort(
@@ -91,6 +96,13 @@ export function programsOf(op: AnyOp, capabilities: readonly WebGpuCapabilities[
     for (const kind of capabilities) {
       for (const planned of planCase(op, opCase, kind)) {
         if (!found.has(planned.expanded.key)) found.set(planned.expanded.key, planned);
+      }
+    }
+  }
+  for (const opCase of cases.filter(({ benchmarkOnly }) => op.webgpu !== undefined && benchmarkOnly !== true)) {
+    for (const kind of capabilities) {
+      for (const part of planCall(op, opCase, (call) => planned(op, opCase, smallestPieces(op, call, kind)))) {
+        if (!found.has(part.expanded.key)) found.set(part.expanded.key, part);
       }
     }
   }

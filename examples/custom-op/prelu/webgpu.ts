@@ -36,12 +36,13 @@ export const webgpu: WebGpuOf<Prelu> = ({ inputs: { x, slope }, y }, capabilitie
   const wide = features % 4 === 0;
   const unit = wide ? 4 : 1;
   // One range, unless x is larger than one binding may be.
-  return rowRanges('prelu', x.size / features, [4 * features], capabilities).map((range) => {
+  const operands = { x: [x, 4 * features], y: [y, 4 * features] } as const;
+  return rowRanges('prelu', x.size / features, operands, capabilities).map((range) => {
     const size = (range.count * features) / unit;
     return {
       program,
       variant: { wide },
-      bindings: { x: range.window(x, 4 * features), slope, y: range.window(y, 4 * features) },
+      bindings: { ...range.bindings, slope },
       params: { size, features: features / unit },
       workgroups: foldWorkgroups('prelu', Math.ceil(size / LANES), capabilities),
     };

@@ -136,10 +136,10 @@ export const softArgmaxOp = defineOp<SoftArgmax>({
     const features = x.shape.at(-1)!;
     const layout = rowLayout(features, capabilities);
     const { variant, lanes, steps } = layout;
-    return rowRanges('softArgmax', y.size, [4 * features, 4], capabilities).map((range) => ({
+    return rowRanges('softArgmax', y.size, { x: [x, 4 * features], y: [y, 4] }, capabilities).map((range) => ({
       program,
       variant,
-      bindings: { x: range.window(x, 4 * features), y: range.window(y, 4) },
+      bindings: range.bindings,
       params: { rows: range.count, lanes, steps, sharpness },
       workgroups: rowWorkgroups('softArgmax', range.count, layout, capabilities),
     }));

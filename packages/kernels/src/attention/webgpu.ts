@@ -1,7 +1,7 @@
 // Chooses an attention program for an adapter and a size, and cuts a call whose operands are larger than one binding.
 import type { WebGpuOf } from '@magi1/tensor';
 import { foldWorkgroups, softwareLanes } from '../support/wgsl/dispatch.ts';
-import { rowWindow } from '../support/wgsl/row-ranges.ts';
+import { windowOf } from '../support/wgsl/row-ranges.ts';
 import { attentionSizes } from './contract.ts';
 import type { Attention } from './contract.ts';
 import { KEPT_KEYS, QUERIES_PER_LANE, subgroupAttention } from './subgroup.ts';
@@ -27,13 +27,13 @@ export const webgpu: WebGpuOf<Attention> = ({ inputs, y, params }, capabilities)
     program: bySubgroup ? subgroupAttention : tileAttention,
     variant: bySubgroup ? { ...switches, lanes } : { ...switches, parts: tileParts(headDim) },
     bindings: {
-      q: rowWindow(q, queryBytes, q0, q1 - q0),
-      k: rowWindow(k, keyBytes, k0, k1 - k0),
-      v: rowWindow(v, keyBytes, k0, k1 - k0),
+      q: windowOf(q, queryBytes, q0, q1),
+      k: windowOf(k, keyBytes, k0, k1),
+      v: windowOf(v, keyBytes, k0, k1),
       tiles,
-      ...(keyMask === undefined ? {} : { keyMask: rowWindow(keyMask, 4, k0, k1 - k0) }),
+      ...(keyMask === undefined ? {} : { keyMask: windowOf(keyMask, 4, k0, k1) }),
       ...(relativeBias === undefined ? {} : { relativeBias }),
-      y: rowWindow(y, queryBytes, q0, q1 - q0),
+      y: windowOf(y, queryBytes, q0, q1),
     },
     params: {
       // Read for the bias alone, which is bound whole: entry [h, key - query + queries - 1] of rows of queries + keys - 1,

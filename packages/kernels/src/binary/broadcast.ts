@@ -1,5 +1,5 @@
 // numpy broadcasting of two shapes.
-import { rowMajorStrides } from '@magi1/tensor';
+import { elementCount, rowMajorStrides } from '@magi1/tensor';
 import type { Shape } from '@magi1/tensor';
 
 /** The common shape, or undefined when an axis has two lengths that differ and are not 1. */
@@ -42,6 +42,31 @@ export function broadcastPlan(a: Shape, b: Shape): BroadcastPlan {
     }
   }
   return { dims, aStrides, bStrides };
+}
+
+/** The lowest and the highest element of an input at places `first` to `last` of the loops. */
+export function elementsBetween(
+  dims: readonly number[],
+  strides: readonly number[],
+  first: number,
+  last: number,
+): readonly [lowest: number, highest: number] {
+  if (dims.length === 0) return [0, 0];
+  const [inner, steps] = [dims.slice(1), strides.slice(1)];
+  const [places, step] = [elementCount(inner), strides[0]!];
+  const [from, to] = [Math.floor(first / places), Math.floor(last / places)];
+  const between = (low: number, high: number) => elementsBetween(inner, steps, low, high);
+  if (from === to) {
+    const [lowest, highest] = between(first % places, last % places);
+    return [from * step + lowest, from * step + highest];
+  }
+  // The outermost loop's first round lacks its beginning, its last one the end; those between are whole.
+  const [head, tail] = [between(first % places, places - 1), between(0, last % places)];
+  const whole = to - from > 1 ? between(0, places - 1)[1] + (to - 1) * step : 0;
+  return [
+    Math.min(from * step + head[0], (from + 1) * step),
+    Math.max(from * step + head[1], to * step + tail[1], whole),
+  ];
 }
 
 function spread(input: Shape, shape: Shape): number[] {

@@ -23,6 +23,9 @@ export const cases: readonly Case[] = [
   pair('five', 'mul', [2, 1, 3, 1, 5], [1, 4, 1, 2, 1]),
   pair('scalar', 'div', [17], [1], { kind: 'normal', scale: 0.2, mean: 2 }),
   pair('rankZero', 'sub', [], [4, 3]),
+  pair('bias.pieces', 'sub', [6, 133], [133]),
+  pair('repeated.pieces', 'add', [301], [5, 1, 301]),
+  pair('middle.pieces', 'mul', [90, 1, 7], [90, 3, 1]),
   pair('large', 'add', [65], [65], { kind: 'normal', scale: 1e30 }),
   { ...pair('dit4.5b.residual', 'add', [1024, 3072], [1024, 3072]), benchmarkOnly: true },
 ];

@@ -1,10 +1,12 @@
 // WGSL and wasm of broadcast arithmetic: inputs of one size go element by element, others through nested loops.
 import { wasmKernel } from '@magi1/tensor';
-import type { F32x4, I32, WasmOf, WebGpuOf, WgslProgram } from '@magi1/tensor';
+import type { F32x4, I32, Tensor, WasmOf, WebGpuOf } from '@magi1/tensor';
 import { elementwise } from '../support/families/elementwise.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
-import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
-import { broadcastPlan } from './broadcast.ts';
+import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
+import { cutDispatches, elementsOf, wholeAndPart } from '../support/wgsl/parts.ts';
+import type { CutOperand } from '../support/wgsl/parts.ts';
+import { broadcastPlan, elementsBetween } from './broadcast.ts';
 import type { Binary, BinaryKind } from './contract.ts';
 
 const OPERATORS: Record<BinaryKind, string> = { add: '+', sub: '-', mul: '*', div: '/' };
@@ -18,7 +20,7 @@ const sameSize = elementwise<Binary, { readonly kind: BinaryKind }>({
   cost: 1,
 });
 
-const program: WgslProgram<{ readonly kind: BinaryKind }> = {
+const programs = wholeAndPart<{ readonly kind: BinaryKind }>({ operands: ['a', 'b', 'y'] }, ({ main, at }) => ({
   name: 'binary.broadcast',
   bindings: () => [
     { name: 'a', type: 'array<f32>', access: 'read' },
@@ -29,7 +31,7 @@ const program: WgslProgram<{ readonly kind: BinaryKind }> = {
   params: { size: 'u32', rank: 'u32' },
   source: ({ kind }) => /* wgsl */ `
 ${WORKGROUP_INDEX}
-${MAIN}
+${main}
   if (i >= params.size) { return; }
   var rest = i;
   var from_a = 0u;
@@ -43,10 +45,10 @@ ${MAIN}
     from_b += at * loops[3u * axis + 2u];
     rest = next;
   }
-  y[i] = a[from_a] ${OPERATORS[kind]} b[from_b];
+  y[${at('y', 'i')}] = a[${at('a', 'from_a')}] ${OPERATORS[kind]} b[${at('b', 'from_b')}];
 }
 `,
-};
+}));
 
 type KernelVariant = { readonly kind: BinaryKind; readonly aMoves: boolean; readonly bMoves: boolean };
 
@@ -93,15 +95,26 @@ export const webgpu: WebGpuOf<Binary> = (call, capabilities) => {
   } = call;
   if (a.size === y.size && b.size === y.size) return sameSize.webgpu(call, capabilities);
   const { dims, aStrides, bStrides } = broadcastPlan(a.shape, b.shape);
-  return [
-    {
-      program,
-      variant: { kind },
-      bindings: { a, b, loops: loopTable(dims, aStrides, bStrides), y },
-      params: { size: y.size, rank: dims.length },
-      workgroups: gridOf('binary', y.size, capabilities),
+  const walked = (tensor: Tensor, strides: readonly number[]): CutOperand => [
+    tensor,
+    (start, end) => {
+      const [first, last] = elementsBetween(dims, strides, start, end - 1);
+      return [4 * first, 4 * (last + 1)];
     },
+    4,
   ];
+  return cutDispatches(
+    'binary',
+    programs,
+    {
+      size: y.size,
+      operands: { a: walked(a, aStrides), b: walked(b, bStrides), y: elementsOf(y) },
+      others: { loops: loopTable(dims, aStrides, bStrides) },
+      variant: { kind },
+      params: { rank: dims.length },
+    },
+    capabilities,
+  );
 };
 
 export const wasm: WasmOf<Binary> = (call) => {

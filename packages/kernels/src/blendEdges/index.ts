@@ -1,9 +1,10 @@
 // Linear cross-fade of a tile's leading edge with the tile before it, along one axis.
 import { I32x4, defineOp, describeSpec, elementCount, runOp, wasmKernel } from '@magi1/tensor';
-import type { CaseOf, OpTypes, Tensor, TensorSpec, WasmOf, WebGpuOf, WgslProgram } from '@magi1/tensor';
+import type { CaseOf, OpTypes, Tensor, TensorSpec, WasmOf, WebGpuOf } from '@magi1/tensor';
 import { randomShape } from '../support/random-shapes.ts';
 import { forVectors } from '../support/wasm/vectors.ts';
-import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
+import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
+import { cutDispatches, elementsOf, wholeAndPart } from '../support/wgsl/parts.ts';
 
 export interface BlendParams {
   readonly axis: number;
@@ -18,7 +19,7 @@ function blendExtent(previous: TensorSpec, current: TensorSpec, { axis, extent }
 export type BlendEdges = OpTypes<{ previous: Tensor; current: Tensor }, BlendParams>;
 
 // WGSL of blendEdges: one element of the output per invocation.
-const program: WgslProgram = {
+const programs = wholeAndPart({ operands: ['previous', 'current', 'y'] }, ({ main, at }) => ({
   name: 'blendEdges',
   bindings: () => [
     { name: 'previous', type: 'array<f32>', access: 'read' },
@@ -28,39 +29,36 @@ const program: WgslProgram = {
   params: { size: 'u32', inner: 'u32', length: 'u32', length_before: 'u32', extent: 'u32' },
   source: () => /* wgsl */ `
 ${WORKGROUP_INDEX}
-${MAIN}
+${main}
   if (i >= params.size) { return; }
   let run = i / params.inner;
   let outer = run / params.length;
   let k = run - outer * params.length;
-  var value = current[i];
+  var value = current[${at('current', 'i')}];
   if (k < params.extent) {
     let weight = f32(k) / f32(params.extent);
     let other = outer * params.length_before + params.length_before - params.extent + k;
-    value = previous[other * params.inner + i % params.inner] * (1.0 - weight) + value * weight;
+    value = previous[${at('previous', 'other * params.inner + i % params.inner')}] * (1.0 - weight) + value * weight;
   }
-  y[i] = value;
+  y[${at('y', 'i')}] = value;
 }
 `,
-};
+}));
 
 const webgpu: WebGpuOf<BlendEdges> = ({ inputs: { previous, current }, y, params }, capabilities) => {
-  const { axis } = params;
-  return [
-    {
-      program,
-      variant: {},
-      bindings: { previous, current, y },
-      params: {
-        size: current.size,
-        inner: elementCount(current.shape.slice(axis + 1)),
-        length: current.shape[axis]!,
-        length_before: previous.shape[axis]!,
-        extent: blendExtent(previous, current, params),
-      },
-      workgroups: gridOf('blendEdges', current.size, capabilities),
-    },
-  ];
+  const [length, before] = [current.shape[params.axis]!, previous.shape[params.axis]!];
+  const inner = elementCount(current.shape.slice(params.axis + 1));
+  const extent = blendExtent(previous, current, params);
+  // The first element of `previous` from which those from `at` on are mixed, or behind the one for `at`.
+  const mixed = (at: number, behind: 0 | 1) => {
+    const within = at % (length * inner);
+    const edge = ((at - within) / length) * before + (before - extent) * inner;
+    return edge + (within < extent * inner ? within + behind : extent * inner);
+  };
+  const bytes = (start: number, end: number) => [4 * mixed(start, 0), 4 * mixed(end - 1, 1)] as const;
+  const operands = { previous: [previous, bytes, 4] as const, current: elementsOf(current), y: elementsOf(y) };
+  const sizes = { inner, length, length_before: before, extent };
+  return cutDispatches('blendEdges', programs, { size: y.size, operands, variant: {}, params: sizes }, capabilities);
 };
 
 // wasm blendEdges; an item is everything along the axis at one position of the axes before it.
@@ -140,6 +138,8 @@ const cases: readonly CaseOf<BlendEdges>[] = [
   blend('last', [2, 3, 9], [2, 3, 7], { axis: 2, extent: 4 }),
   blend('middle', [2, 5, 3], [2, 6, 3], { axis: 1, extent: 2 }),
   blend('clipped', [3, 2, 4], [5, 2, 4], { axis: 0, extent: 9 }),
+  blend('pieces', [2, 90, 5], [2, 80, 5], { axis: 1, extent: 70 }),
+  blend('first.pieces', [400], [300], { axis: 0, extent: 200 }),
   blend('none', [3, 4], [3, 4], { axis: 1, extent: 0 }),
   blend('vae.decode.tile', [1, 3, 12, 256, 256], [1, 3, 12, 256, 256], { axis: 4, extent: 64 }, true),
 ];

@@ -57,11 +57,11 @@ ${MAIN}
 };
 
 export const webgpu: WebGpuOf<Cast> = ({ inputs: { x }, y, params: { to } }, capabilities) => {
-  const [sourceBytes, targetBytes] = [bytesOf(x.dtype, 4), bytesOf(to, 4)];
-  return rowRanges('cast', Math.ceil(x.size / 4), [sourceBytes, targetBytes], capabilities).map((range) => ({
+  const operands = { x: [x, bytesOf(x.dtype, 4)], y: [y, bytesOf(to, 4)] } as const;
+  return rowRanges('cast', Math.ceil(x.size / 4), operands, capabilities).map((range) => ({
     program,
     variant: { source: x.dtype, target: to },
-    bindings: { x: range.window(x, sourceBytes), y: range.window(y, targetBytes) },
+    bindings: range.bindings,
     params: { quads: range.count },
     workgroups: gridOf('cast', range.count, capabilities),
   }));

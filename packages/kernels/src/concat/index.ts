@@ -17,6 +17,22 @@ export type Concat = OpTypes<Readonly<Record<string, Tensor>>, { readonly axis: 
 
 const cases: readonly CaseOf<Concat>[] = [
   {
+    name: 'axis0.pieces',
+    inputs: { '0': { shape: [333, 5], dtype: 'f32' }, '1': { shape: [400, 5], dtype: 'f32' } },
+    params: { axis: 0 },
+    tolerance: 0,
+  },
+  {
+    name: 'axis1.pieces',
+    inputs: {
+      '0': { shape: [60, 13], dtype: 'f32' },
+      '1': { shape: [60, 22], dtype: 'f32' },
+      '2': { shape: [60, 4], dtype: 'f32' },
+    },
+    params: { axis: 1 },
+    tolerance: 0,
+  },
+  {
     name: 'axis0',
     inputs: { '0': { shape: [3, 5], dtype: 'f32' }, '1': { shape: [4, 5], dtype: 'f32' } },
     params: { axis: 0 },

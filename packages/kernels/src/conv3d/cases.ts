@@ -34,6 +34,24 @@ export const cases: readonly Conv3dCase[] = [
     params: { padding: [1, 1, 1], stride: [1, 1, 1] },
   },
   {
+    name: 'filters.pieces',
+    inputs: {
+      x: { shape: [2, 3, 6, 9, 10], dtype: 'f32' },
+      weight: { shape: [68, 3, 3, 3, 3], dtype: 'f32' },
+      bias: { shape: [68], dtype: 'f32' },
+    },
+    params: { padding: [1, 1, 1], stride: [1, 1, 1] },
+  },
+  {
+    name: 'channels.pieces',
+    inputs: {
+      x: { shape: [1, 5, 7, 20, 21], dtype: 'f32' },
+      weight: { shape: [3, 5, 2, 3, 3], dtype: 'f32' },
+      bias: { shape: [3], dtype: 'f32' },
+    },
+    params: { padding: [0, 1, 2], stride: [2, 2, 3] },
+  },
+  {
     name: 'vae.last_layer.tile',
     inputs: {
       x: { shape: [1, 4, 12, 256, 256], dtype: 'f32' },

@@ -49,13 +49,16 @@ ${MAIN}
 const webgpu: WebGpuOf<Embedding> = ({ inputs: { ids, table }, y }, capabilities) => {
   const [rows, width] = table.shape as [number, number];
   const rowBytes = bytesOf(table.dtype, width);
-  return rowRanges('embedding', rows, [rowBytes], capabilities).map((range) => ({
-    program,
-    variant: { dtype: table.dtype },
-    bindings: { ids, table: range.window(table, rowBytes), y },
-    params: { size: y.size, width, all_rows: rows, first_row: range.start, rows: range.count },
-    workgroups: gridOf('embedding', y.size, capabilities),
-  }));
+  const parts = rowRanges('embedding', rows, { table: [table, rowBytes] }, capabilities);
+  return rowRanges('embedding', ids.size, { ids: [ids, 4], y: [y, 4 * width] }, capabilities).flatMap((range) =>
+    parts.map((part) => ({
+      program,
+      variant: { dtype: table.dtype },
+      bindings: { ...range.bindings, ...part.bindings },
+      params: { size: range.count * width, width, all_rows: rows, first_row: part.start, rows: part.count },
+      workgroups: gridOf('embedding', range.count * width, capabilities),
+    })),
+  );
 };
 
 // wasm embedding. The table may be too large for the heap and pass by in pieces, so an item is a row of the table, which
@@ -137,6 +140,7 @@ const cases: readonly CaseOf<Embedding>[] = [
   lookupCase('f16.odd', 'f16', 5, 11, 27),
   lookupCase('f8e4m3fn.odd', 'f8e4m3fn', 6, 9, 31),
   lookupCase('bf16.even', 'bf16', 20, 40, 64),
+  lookupCase('pieces', 'bf16', 150, 301, 10),
   lookupCase('t5.shared', 'bf16', 800, 32128, 512, true),
 ];
 

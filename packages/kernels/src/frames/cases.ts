@@ -7,6 +7,8 @@ export const framesToUint8Cases: readonly CaseOf<FramesToUint8>[] = [
     inputs: { y: { shape: [2, 3, 2, 5, 7], dtype: 'f32', fill: { kind: 'normal', scale: 0.7 } } },
     params: {},
   },
+  { name: 'clips.pieces', inputs: { y: { shape: [2, 3, 5, 7, 9], dtype: 'f32' } }, params: {} },
+  { name: 'pieces', inputs: { y: { shape: [1, 3, 4, 16, 16], dtype: 'f32' } }, params: {} },
   {
     name: 'vae.decode.tile',
     inputs: { y: { shape: [1, 3, 12, 256, 256], dtype: 'f32' } },
@@ -27,6 +29,12 @@ export const uint8ToVideoCases: readonly CaseOf<Uint8ToVideo>[] = [
   {
     name: 'everyByte',
     inputs: { frames: { shape: [2, 1, 43, 3], dtype: 'u8', fill: { kind: 'values', values: bytes } } },
+    params: {},
+    tolerance: 0,
+  },
+  {
+    name: 'pieces',
+    inputs: { frames: { shape: [5, 9, 13, 3], dtype: 'u8', fill: { kind: 'integers', below: 256 } } },
     params: {},
     tolerance: 0,
   },

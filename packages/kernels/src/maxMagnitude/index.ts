@@ -34,10 +34,10 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 };
 
 const webgpu: WebGpuOf<MaxMagnitude> = ({ inputs: { x }, y }, capabilities) =>
-  rowRanges('maxMagnitude', y.size, [4 * STRETCH, 4], capabilities).map((range) => ({
+  rowRanges('maxMagnitude', y.size, { x: [x, 4 * STRETCH], y: [y, 4] }, capabilities).map((range) => ({
     program,
     variant: {},
-    bindings: { x: range.window(x, 4 * STRETCH), y: range.window(y, 4) },
+    bindings: range.bindings,
     params: { size: Math.min(x.size - range.start * STRETCH, range.count * STRETCH), stretch: STRETCH },
     workgroups: foldWorkgroups('maxMagnitude', Math.ceil(range.count / 64), capabilities),
   }));

@@ -33,6 +33,18 @@ const cases: readonly CaseOf<Narrow>[] = [
     tolerance: 0,
   },
   {
+    name: 'last.pieces',
+    inputs: { x: { shape: [100, 21], dtype: 'f32' } },
+    params: { axis: 1, start: 3, length: 11 },
+    tolerance: 0,
+  },
+  {
+    name: 'first.pieces',
+    inputs: { x: { shape: [5000], dtype: 'f32' } },
+    params: { axis: 0, start: 77, length: 4900 },
+    tolerance: 0,
+  },
+  {
     name: 'dit4.5b.kv_xattn',
     inputs: { x: { shape: [800, 8, 2, 128], dtype: 'f32' } },
     params: { axis: 2, start: 1, length: 1 },

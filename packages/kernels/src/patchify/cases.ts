@@ -10,6 +10,12 @@ export const patchifyCases: readonly CaseOf<Patchify>[] = [
     tolerance: 0,
   },
   {
+    name: 'pieces',
+    inputs: { x: { shape: [1, 1, 40, 6, 8], dtype: 'f32' } },
+    params: { patch: [1, 2, 2] },
+    tolerance: 0,
+  },
+  {
     name: 'dit4.5b.720p',
     inputs: { x: { shape: [1, 16, 6, 90, 90], dtype: 'f32' } },
     params: { patch: [1, 2, 2] },

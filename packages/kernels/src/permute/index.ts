@@ -20,6 +20,7 @@ const cases: readonly CaseOf<Permute>[] = [
   permutation('021', [3, 4, 5], [0, 2, 1]),
   permutation('vae.unpatch', [2, 1, 3, 2, 2, 3, 5], [0, 6, 1, 4, 2, 3, 5]),
   permutation('rank8', [2, 1, 2, 3, 1, 2, 2, 3], [7, 0, 6, 1, 5, 2, 4, 3]),
+  permutation('pieces', [70, 9, 5], [0, 2, 1]),
   permutation('021.large', [64, 256, 192], [0, 2, 1], true),
   permutation('210.large', [64, 256, 192], [2, 1, 0], true),
 ];

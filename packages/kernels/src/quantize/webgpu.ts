@@ -85,10 +85,10 @@ ${MAIN}
 export const webgpu: WebGpuOf<Quantize> = ({ inputs: { x, scale }, y }, capabilities) => {
   const wide = scale.size % 4 === 0;
   const scales = wide ? scale.size / 4 : scale.size;
-  return rowRanges('quantize', Math.ceil(x.size / 4), [16, 4], capabilities).map((range) => ({
+  return rowRanges('quantize', Math.ceil(x.size / 4), { x: [x, 16], y: [y, 4] }, capabilities).map((range) => ({
     program,
     variant: { wide },
-    bindings: { x: range.window(x, 16), scale, y: range.window(y, 4) },
+    bindings: { ...range.bindings, scale },
     params: { quads: range.count, scales, first: (wide ? range.start : 4 * range.start) % scales },
     workgroups: gridOf('quantize', range.count, capabilities),
   }));

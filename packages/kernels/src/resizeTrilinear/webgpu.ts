@@ -1,15 +1,16 @@
 // WGSL of resizeTrilinear: one element or quad of the output per invocation.
 import { rowMajorStrides } from '@magi1/tensor';
-import type { WebGpuOf, WgslProgram } from '@magi1/tensor';
-import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
+import type { WebGpuOf } from '@magi1/tensor';
+import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
+import { cutDispatches, elementsOf, wholeAndPart } from '../support/wgsl/parts.ts';
 import type { ResizeTrilinear } from './contract.ts';
-import { tapTables } from './taps.ts';
+import { interpolationTaps, tapTables } from './taps.ts';
 
 /** `wide`: channels go in quads. */
 type ResizeVariant = { readonly wide: boolean };
 
-const program: WgslProgram<ResizeVariant> = {
+const programs = wholeAndPart<ResizeVariant>({ operands: ['x', 'y'] }, ({ main, at }) => ({
   name: 'resizeTrilinear',
   bindings: ({ wide }) => [
     { name: 'x', type: wide ? 'array<vec4f>' : 'array<f32>', access: 'read' },
@@ -22,9 +23,9 @@ const program: WgslProgram<ResizeVariant> = {
 ${WORKGROUP_INDEX}
 ${valueType(wide)}
 fn between(a: T, b: T, weight: f32) -> T { return a * (1.0 - weight) + b * weight; }
-fn row_at(start: u32, w: vec2u, weight: f32) -> T { return between(x[start + w.x], x[start + w.y], weight); }
+fn row_at(start: u32, w: vec2u, weight: f32) -> T { return between(x[${at('x', 'start + w.x')}], x[${at('x', 'start + w.y')}], weight); }
 
-${MAIN}
+${main}
   if (i >= params.size) { return; }
   let position = i / params.channels;
   let row = position / params.width;
@@ -39,24 +40,39 @@ ${MAIN}
     let lower = row_at(start + offsets[h].y, offsets[w], weights[w]);
     planes[k] = between(upper, lower, weights[h]);
   }
-  y[i] = between(planes[0], planes[1], weights[t]);
+  y[${at('y', 'i')}] = between(planes[0], planes[1], weights[t]);
 }
 `,
-};
+}));
 
 export const webgpu: WebGpuOf<ResizeTrilinear> = ({ inputs: { x }, y, params: { size } }, capabilities) => {
   const wide = x.shape[3]! % 4 === 0;
   const unit = wide ? 4 : 1;
   const [frames, height, width] = size;
   const strides = rowMajorStrides(x.shape).map((stride) => stride / unit);
-  const elements = y.size / unit;
-  return [
+  const channels = x.shape[3]! / unit;
+  const [t, h] = [interpolationTaps(x.shape[0]!, frames), interpolationTaps(x.shape[1]!, height)];
+  const [frameBytes, lineBytes] = [4 * unit * strides[0]!, 4 * unit * strides[1]!];
+  // Lines of x, from the first that some lines of one frame need to after the last, else whole frames.
+  const bytes = (start: number, end: number) => {
+    const [first, last] = [start, end - 1].map((i) => Math.floor(i / (channels * width))) as [number, number];
+    const [t0, t1] = [Math.floor(first / height), Math.floor(last / height)];
+    const lines = t0 === t1 ? [h[first % height]!.left, h[last % height]!.right + 1] : [0, x.shape[1]!];
+    return [
+      t[t0]!.left * frameBytes + lines[0]! * lineBytes,
+      t[t1]!.right * frameBytes + lines[1]! * lineBytes,
+    ] as const;
+  };
+  return cutDispatches(
+    'resizeTrilinear',
+    programs,
     {
-      program,
+      size: y.size / unit,
+      operands: { x: [x, bytes, 4 * unit], y: elementsOf(y, 4 * unit) },
+      others: { ...tapTables(x.shape, size, strides) },
       variant: { wide },
-      bindings: { x, y, ...tapTables(x.shape, size, strides) },
-      params: { size: elements, channels: x.shape[3]! / unit, frames, height, width },
-      workgroups: gridOf('resizeTrilinear', elements, capabilities),
+      params: { channels, frames, height, width },
     },
-  ];
+    capabilities,
+  );
 };

@@ -51,18 +51,18 @@ const webgpu: WebGpuOf<Rope> = ({ inputs: { x, cos, sin }, y }, capabilities) =>
   const wide = features % 4 === 0 && columns % 4 === 0;
   const unit = wide ? 4 : 1;
   const [tokenBytes, angleBytes] = [4 * heads * features, 4 * columns];
-  const rowBytes = columns === 0 ? [tokenBytes] : [tokenBytes, angleBytes];
-  return rowRanges('rope', tokens, rowBytes, capabilities).map((range) => {
+  const operands = {
+    x: [x, tokenBytes],
+    cosines: [cos, angleBytes],
+    sines: [sin, angleBytes],
+    y: [y, tokenBytes],
+  } as const;
+  return rowRanges('rope', tokens, operands, capabilities).map((range) => {
     const size = (range.count * heads * features) / unit;
     return {
       program,
       variant: { wide },
-      bindings: {
-        x: range.window(x, tokenBytes),
-        cosines: range.window(cos, angleBytes),
-        sines: range.window(sin, angleBytes),
-        y: range.window(y, tokenBytes),
-      },
+      bindings: range.bindings,
       params: { size, heads, features: features / unit, columns: columns / unit },
       workgroups: gridOf('rope', size, capabilities),
     };

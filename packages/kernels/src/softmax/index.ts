@@ -62,10 +62,11 @@ const webgpu: WebGpuOf<Softmax> = ({ inputs: { x }, y }, capabilities) => {
   const features = x.shape.at(-1)!;
   const layout = rowLayout(features, capabilities);
   const { variant, lanes, steps } = layout;
-  return rowRanges('softmax', x.size / features, [4 * features], capabilities).map((range) => ({
+  const operands = { x: [x, 4 * features], y: [y, 4 * features] } as const;
+  return rowRanges('softmax', x.size / features, operands, capabilities).map((range) => ({
     program,
     variant,
-    bindings: { x: range.window(x, 4 * features), y: range.window(y, 4 * features) },
+    bindings: range.bindings,
     params: { rows: range.count, lanes, steps },
     workgroups: rowWorkgroups('softmax', range.count, layout, capabilities),
   }));

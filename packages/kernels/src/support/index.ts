@@ -9,8 +9,10 @@ export { rowHead, rowLayout, rowWorkgroups } from './wgsl/rows.ts';
 export type { RowLayout, RowVariant } from './wgsl/rows.ts';
 export { ERF, EXP, SILU, TANH, valueType } from './wgsl/functions.ts';
 export { WORKGROUP_INDEX, foldWorkgroups } from './wgsl/dispatch.ts';
-export { rowRanges } from './wgsl/row-ranges.ts';
-export type { RowRange } from './wgsl/row-ranges.ts';
+export { bytesBefore, rowRanges } from './wgsl/row-ranges.ts';
+export type { BytesOfRows, Operand, RowRange } from './wgsl/row-ranges.ts';
+export { cutDispatches, elementsOf, wholeAndPart } from './wgsl/parts.ts';
+export type { Cut, CutOperand, Cuts, Text, WholeAndPart } from './wgsl/parts.ts';
 
 // wasm: loops over rows, sums and maxima of them, functions on four lanes.
 export { forVectors, maxVectors, sumVectors } from './wasm/vectors.ts';

@@ -34,10 +34,11 @@ const webgpu: WebGpuOf<Swiglu> = ({ inputs: { x }, y }, capabilities) => {
   const features = y.shape.at(-1)!;
   const wide = features % 4 === 0;
   const step = wide ? features / 4 : features;
-  return rowRanges('swiglu', y.size / features, [8 * features, 4 * features], capabilities).map((range) => ({
+  const operands = { x: [x, 8 * features], y: [y, 4 * features] } as const;
+  return rowRanges('swiglu', y.size / features, operands, capabilities).map((range) => ({
     program,
     variant: { wide },
-    bindings: { x: range.window(x, 8 * features), y: range.window(y, 4 * features) },
+    bindings: range.bindings,
     params: { size: range.count * step, features: step },
     workgroups: gridOf('swiglu', range.count * step, capabilities),
   }));

@@ -6,6 +6,7 @@ import { HEAP_ALIGNMENT, HeapAllocator, alignUp } from '../wasm/heap.ts';
 import { ExternalBuffer, HEAP_BASE, HEAP_WEIGHT_LIMIT, HeapBuffer, PAGE } from '../wasm/memory.ts';
 import { SMALLEST_EXTERNAL, heapGrowth } from '../wasm/memory.ts';
 import { planStep } from '../wasm/plan.ts';
+import { boundBytes } from '../webgpu/bound-bytes.ts';
 import type { WebGpuCapabilities } from '../webgpu/kernel.ts';
 import { Memory } from '../webgpu/memory.ts';
 import type { GpuBuffer } from '../webgpu/memory.ts';
@@ -123,7 +124,14 @@ export class WebGpuRules implements Rules {
   }
   execute(op: AnyOp, call: OpCall, flops: number): void {
     scope(() => {
-      this.#dispatches += op.webgpu!(call, this.#capabilities).length;
+      for (const { program, bindings } of op.webgpu!(call, this.#capabilities)) {
+        this.#dispatches++;
+        for (const name in bindings) {
+          const value = bindings[name]!;
+          if (!ArrayBuffer.isView(value))
+            boundBytes(op.name, program.name, name, value, this.#capabilities.maxBindingBytes);
+        }
+      }
     });
     this.#flops += flops;
     if (submitIsDue(this.#dispatches, this.#flops, this.#capabilities.software)) this.submit();

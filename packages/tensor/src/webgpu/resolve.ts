@@ -7,6 +7,7 @@ import { describeSpec } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import type { Arena } from './arena.ts';
 import type { Binder, BoundRange } from './binder.ts';
+import { boundBytes } from './bound-bytes.ts';
 import type { BindingDeclaration, TensorWindow, WebGpuCapabilities, WebGpuDispatch } from './kernel.ts';
 import type { GpuBuffer } from './memory.ts';
 import type { PipelineCache } from './pipelines.ts';
@@ -116,10 +117,7 @@ export class Resolver {
     if (tensor.device !== this.#parts.device) throw new OpError(op, `${what()} is on another device`);
     const buffer = tensor.buffer as GpuBuffer;
     const most = this.#parts.capabilities.maxBindingBytes;
-    const wanted = Math.max(16, Math.ceil(byteLength / 16) * 16);
-    if (wanted > most) {
-      throw new OpError(op, `${what()} of ${byteLength} bytes exceeds the adapter's largest binding of ${most} bytes`);
-    }
+    const wanted = boundBytes(op, program, binding.name, value, most);
     const start = tensor.byteOffset + byteStart;
     if (start % this.#parts.offsetAlignment !== 0) {
       if (binding.access !== 'read')

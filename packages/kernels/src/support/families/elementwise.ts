@@ -16,6 +16,7 @@ import type {
 import { MAIN, WORKGROUP_INDEX, gridOf } from '../wgsl/dispatch.ts';
 import { valueType } from '../wgsl/functions.ts';
 import { rowRanges } from '../wgsl/row-ranges.ts';
+import type { Operand } from '../wgsl/row-ranges.ts';
 
 type InputName<T extends AnyOpTypes> = keyof T['inputs'] & string;
 
@@ -50,12 +51,14 @@ export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<R
   return {
     webgpu({ inputs, y, params }, capabilities) {
       const variant = op.variant(params);
-      const tensors = Object.entries({ ...read(inputs, variant), output: y });
       // Buffers are padded to whole quads, so the last one may be partly unused.
-      return rowRanges(op.name, Math.ceil(y.size / 4), [16], capabilities).map((range) => ({
+      const operands: Record<string, Operand> = {};
+      for (const [name, tensor] of Object.entries(read(inputs, variant))) operands[name] = [tensor, 16];
+      operands['output'] = [y, 16];
+      return rowRanges(op.name, Math.ceil(y.size / 4), operands, capabilities).map((range) => ({
         program,
         variant,
-        bindings: Object.fromEntries(tensors.map(([name, tensor]) => [name, range.window(tensor, 16)])),
+        bindings: range.bindings,
         params: { quads: range.count, ...op.scalarValues?.(params) },
         workgroups: gridOf(op.name, range.count, capabilities),
       }));

@@ -24,10 +24,13 @@ fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.
 /** Invocations of a workgroup of `MAIN`. */
 const LANES = 64;
 
-/** Begins `main` of a program in which every invocation does the same: `i` is its number, from 0 to past the last. */
-export const MAIN = /* wgsl */ `@compute @workgroup_size(${LANES})
+/** Begins `main` of a program in which every invocation does the same: `i` is its number, counted from an expression on. */
+export const mainFrom = (first: string): string => /* wgsl */ `@compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
-  let i = workgroup_index(id, count) * ${LANES}u + lane;`;
+  let i = ${first}workgroup_index(id, count) * ${LANES}u + lane;`;
+
+/** As `mainFrom`, from 0 to past the last. */
+export const MAIN = mainFrom('');
 
 /** Workgroups for so many invocations of `MAIN`. */
 export const gridOf = (op: string, invocations: number, capabilities: WebGpuCapabilities): [number, number, number] =>

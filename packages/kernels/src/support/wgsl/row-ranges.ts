@@ -1,74 +1,95 @@
 // Splitting a call over rows so that every binding stays within the device's limit.
-import { OpError } from '@magi1/tensor';
+import { OpError, describeSpec } from '@magi1/tensor';
 import type { Tensor, TensorWindow, WebGpuCapabilities } from '@magi1/tensor';
 
-/** Rows of a program that takes the place of the first one as a parameter: they may lie anywhere in a tensor. In bytes. */
-export interface StridedRows {
-  readonly start: number;
-  /** From one row to the next. */
-  readonly stride: number;
-  /** From the start of a row to its end. */
-  readonly span: number;
-}
+/** From the first byte that rows `start` to `end` take of a tensor to after the last; more rows never take fewer. */
+export type BytesOfRows = (start: number, end: number) => readonly [from: number, to: number];
 
-export interface RowRange {
+/**
+ * A tensor, and where its rows lie: so many bytes each, one after the other from its start on, or anywhere. The program is
+ * told where a binding of the latter starts (`bytesBefore`).
+ */
+export type Operand = readonly [tensor: Tensor, rows: number | BytesOfRows];
+
+export interface RowRange<Name extends string> {
   readonly start: number;
   readonly count: number;
-  /** These rows of a tensor as a binding. `rows` is one of those that the split was made for. */
-  window(tensor: Tensor, rows: number | StridedRows): Tensor | TensorWindow;
+  /** What the operands have of these rows. */
+  readonly bindings: Readonly<Record<Name, Tensor | TensorWindow>>;
 }
 
 /** What a window's first byte must be a multiple of. */
 const ALIGNMENT = 256;
 
-/** Rows that lie one after the other from a tensor's start on are given by the bytes of one. */
-const strided = (rows: number | StridedRows): StridedRows =>
-  typeof rows === 'number' ? { start: 0, stride: rows, span: rows } : rows;
-
-const endOf = ({ start, stride, span }: StridedRows, count: number): number => start + (count - 1) * stride + span;
-
 /**
- * Ranges that together cover `count` rows, for tensors whose rows lie as given; one range when all fit. Windows start with
- * their first row, those of strided rows up to 252 bytes before it.
+ * Ranges that together cover `count` rows, for operands under the names of their bindings; one range, with whole tensors,
+ * when all fit. Windows start with their first row; where rows lie anywhere, up to 252 bytes before it.
+ * @throws OpError when the fewest rows that can be cut off exceed one binding
  */
-export function rowRanges(
+export function rowRanges<Name extends string>(
   op: string,
   count: number,
-  tensors: readonly (number | StridedRows)[],
+  operands: Readonly<Record<Name, Operand>>,
   { maxBindingBytes }: WebGpuCapabilities,
-): RowRange[] {
-  // A single row cannot be cut: if it is too long, the device says of which tensor.
-  if (count === 1 || tensors.every((rows) => endOf(strided(rows), count) <= maxBindingBytes)) {
-    // A tensor may be larger than what is read of it.
-    const window = (tensor: Tensor, rows: number | StridedRows) =>
-      tensor.byteLength <= maxBindingBytes ? tensor : rowWindow(tensor, rows, 0, count);
-    return [{ start: 0, count, window }];
-  }
-  // The fewest rows after which every tensor's next row is aligned.
-  let group = 1;
-  while (tensors.some((rows) => typeof rows === 'number' && (group * rows) % ALIGNMENT !== 0)) group *= 2;
-  const fitting = (rows: number | StridedRows): number => {
-    const { stride, span } = strided(rows);
-    const before = typeof rows === 'number' ? 0 : ALIGNMENT;
-    return Math.floor((maxBindingBytes - before - span) / Math.max(stride, 1)) + 1;
+): RowRange<Name>[] {
+  const all = Object.entries(operands) as [Name, Operand][];
+  const bindingsOf = (bind: (operand: Operand) => Tensor | TensorWindow) => {
+    const bindings = {} as Record<Name, Tensor | TensorWindow>;
+    for (const [name, operand] of all) bindings[name] = bind(operand);
+    return bindings;
   };
-  const step = Math.floor(Math.min(...tensors.map(fitting)) / group) * group;
-  if (step < 1) {
-    const longest = Math.max(...tensors.map((rows) => strided(rows).span));
-    const what = group === 1 ? `a row of ${longest} bytes exceeds` : `${group} rows of ${longest} bytes exceed`;
-    throw new OpError(op, `${what} one binding of ${maxBindingBytes} bytes`);
+  if (all.every(([, [tensor]]) => tensor.byteLength <= maxBindingBytes)) {
+    return [{ start: 0, count, bindings: bindingsOf(([tensor]) => tensor) }];
   }
-  return Array.from({ length: Math.ceil(count / step) }, (_, i) => {
-    const start = i * step;
-    const length = Math.min(step, count - start);
-    return { start, count: length, window: (tensor, rows) => rowWindow(tensor, rows, start, length) };
-  });
+  const group = alignedRows(all.flatMap(([, [, rows]]) => (typeof rows === 'number' ? [rows] : [])));
+  const ranges: RowRange<Name>[] = [];
+  for (let start = 0, end = 0; start < count; start = end) {
+    const isTooLong = ([tensor, rows]: Operand, end: number) =>
+      windowOf(tensor, rows, start, end).byteLength > maxBindingBytes;
+    const most = largest(count - start, (n) => all.every(([, operand]) => !isTooLong(operand, start + n)));
+    end = start + most === count ? count : start + most - (most % group);
+    if (end === start) {
+      const fewest = Math.min(start + group, count);
+      const [name, [tensor, rows]] = all.find(([, operand]) => isTooLong(operand, fewest))!;
+      const { byteLength } = windowOf(tensor, rows, start, fewest);
+      throw new OpError(
+        op,
+        `${name} ${describeSpec(tensor)} can only be cut to pieces of ${byteLength} bytes, ` +
+          `which exceed this device's largest binding of ${maxBindingBytes} bytes`,
+      );
+    }
+    const last = end;
+    const bindings = bindingsOf(([tensor, rows]) => windowOf(tensor, rows, start, last));
+    ranges.push({ start, count: end - start, bindings });
+  }
+  return ranges;
 }
 
-/** `count` rows of a tensor from row `start` on, from the aligned byte at or before the first of them. */
-export function rowWindow(tensor: Tensor, rows: number | StridedRows, start: number, count: number): TensorWindow {
-  const layout = strided(rows);
-  const first = layout.start + start * layout.stride;
-  const byteStart = first - (first % ALIGNMENT);
-  return { tensor, byteStart, byteLength: first + endOf({ ...layout, start: 0 }, count) - byteStart };
+/** The fewest rows, of so many bytes in each tensor, after which every tensor's next row is aligned. */
+export function alignedRows(bytes: readonly number[]): number {
+  let rows = 1;
+  while (bytes.some((n) => (rows * n) % ALIGNMENT !== 0)) rows *= 2;
+  return rows;
 }
+
+/** The largest number from 0 to `most` for which something holds that holds for all smaller ones. */
+function largest(most: number, holds: (n: number) => boolean): number {
+  if (holds(most)) return most;
+  let [low, high] = [0, most];
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    if (holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Rows `start` to `end` of a tensor, from the aligned byte at or before the first of them. */
+export function windowOf(tensor: Tensor, rows: number | BytesOfRows, start: number, end: number): TensorWindow {
+  const [from, to] = typeof rows === 'number' ? [start * rows, end * rows] : rows(start, end);
+  const byteStart = from - (from % ALIGNMENT);
+  return { tensor, byteStart, byteLength: to - byteStart };
+}
+
+/** Bytes of the tensor that lie before the binding. */
+export const bytesBefore = (binding: Tensor | TensorWindow): number => ('byteStart' in binding ? binding.byteStart : 0);

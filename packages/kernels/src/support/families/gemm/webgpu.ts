@@ -1,7 +1,8 @@
 // Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
-import { OpError, bytesOf, describeSpec } from '@magi1/tensor';
+import { bytesOf } from '@magi1/tensor';
 import type { WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { rowRanges } from '../../wgsl/row-ranges.ts';
+import type { Operand } from '../../wgsl/row-ranges.ts';
 import { foldWorkgroups, softwareLanes } from '../../wgsl/dispatch.ts';
 import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
 import { DEPTH_VECTORS, SIDE, tileGemm } from './workgroup.ts';
@@ -9,12 +10,10 @@ import type { Gemm } from './call.ts';
 
 export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;
-  const weightBytes = bytesOf(b.dtype, depth);
-  if (layout === 'columns' && b.byteLength > capabilities.maxBindingBytes) {
-    throw new OpError(op, `b ${describeSpec(b)} exceeds one binding of ${capabilities.maxBindingBytes} bytes`);
-  }
-  const parts = rowRanges(op, columns, layout === 'rows' ? [weightBytes] : [], capabilities);
-  return rowRanges(op, rows, [4 * depth, 4 * columns], capabilities).flatMap((range) =>
+  // Columns cannot be cut off from b where they are columns.
+  const cut: Record<string, Operand> = layout === 'rows' ? { b: [b, bytesOf(b.dtype, depth)] } : {};
+  const parts = rowRanges(op, columns, cut, capabilities);
+  return rowRanges(op, rows, { a: [a, 4 * depth], y: [y, 4 * columns] }, capabilities).flatMap((range) =>
     parts.map((part): WebGpuDispatch => {
       const { program, variant, extra, tileRows, tileColumns } = choose(gemm, range.count, part.count, capabilities);
       const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.count / tileColumns);
@@ -22,10 +21,10 @@ export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): We
         program,
         variant,
         bindings: {
-          a: range.window(a, 4 * depth),
-          b: layout === 'rows' ? part.window(b, weightBytes) : b,
+          ...range.bindings,
+          b,
+          ...part.bindings,
           ...(bias === undefined ? {} : { bias }),
-          y: range.window(y, 4 * columns),
         },
         params: { rows: range.count, columns: part.count, depth, first_column: part.start, stride: columns, ...extra },
         workgroups: foldWorkgroups(op, tiles, capabilities),

@@ -2,7 +2,8 @@
 import type { WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
 import { normVariant } from './call.ts';
 import type { NormVariant, RowNormCall } from './call.ts';
-import { rowRanges } from '../../wgsl/row-ranges.ts';
+import { alignedRows, bytesBefore, rowRanges } from '../../wgsl/row-ranges.ts';
+import type { Operand } from '../../wgsl/row-ranges.ts';
 import { rowHead, rowLayout, rowWorkgroups } from '../../wgsl/rows.ts';
 import type { RowVariant } from '../../wgsl/rows.ts';
 
@@ -98,13 +99,20 @@ export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabil
   const { lanes, steps } = layout;
   const variant: RowNormVariant = { ...layout.variant, ...normVariant(call) };
   const rowBytes = 4 * features;
-  return rowRanges(op, x.size / features, [rowBytes], capabilities).map((range) => ({
+  const { gate, h, rowsPerGate = 1 } = gated ?? {};
+  const operands: Record<string, Operand> = { x: [x, rowBytes], y: [y, rowBytes] };
+  if (gate && h) {
+    // A binding of gates starts with a whole one.
+    const together = alignedRows([rowBytes]);
+    const firstOf = (row: number) => Math.floor(row / (rowsPerGate * together)) * together;
+    operands['h'] = [h, rowBytes];
+    operands['gate'] = [gate, (start, end) => [firstOf(start) * rowBytes, Math.ceil(end / rowsPerGate) * rowBytes]];
+  }
+  return rowRanges(op, x.size / features, operands, capabilities).map((range) => ({
     program,
     variant,
     bindings: {
-      x: range.window(x, rowBytes),
-      y: range.window(y, rowBytes),
-      ...(gated && { gate: gated.gate, h: range.window(gated.h, rowBytes) }),
+      ...range.bindings,
       ...(weight && { weight }),
       ...(bias && { bias }),
     },
@@ -113,8 +121,8 @@ export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabil
       lanes,
       features,
       steps,
-      first_row: range.start,
-      rows_per_gate: gated?.rowsPerGate ?? 1,
+      first_row: range.start - (gate ? (bytesBefore(range.bindings['gate']!) / rowBytes) * rowsPerGate : 0),
+      rows_per_gate: rowsPerGate,
       eps,
     },
     workgroups: rowWorkgroups(op, range.count, layout, capabilities),

@@ -3,8 +3,8 @@ import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch, WgslProg
 import { MOST_LOOPS } from './loops.ts';
 import type { CopyLoop, StridedCopy } from './loops.ts';
 import { MAIN, WORKGROUP_INDEX, gridOf } from '../../wgsl/dispatch.ts';
-import { rowRanges } from '../../wgsl/row-ranges.ts';
-import type { StridedRows } from '../../wgsl/row-ranges.ts';
+import { bytesBefore, rowRanges } from '../../wgsl/row-ranges.ts';
+import type { Operand } from '../../wgsl/row-ranges.ts';
 
 /** `wide`: the innermost loop moves quads. */
 type CopyVariant = { readonly loops: number; readonly wide: boolean };
@@ -66,17 +66,16 @@ interface Side {
 /** One dispatch, or several, cut along the outermost loop, when a tensor is larger than one binding. */
 export function webGpuCopy(op: string, copy: StridedCopy, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const [outermost, ...inner] = copy.loops as [CopyLoop, ...CopyLoop[]];
-  const rowsOf = (side: 'source' | 'target'): StridedRows => ({
-    start: 4 * copy[`${side}Offset`],
-    stride: 4 * outermost[side],
-    span: 4 * inner.reduce((n, loop) => n + (loop.length - 1) * loop[side], 1),
-  });
-  const rows = { source: rowsOf('source'), target: rowsOf('target') };
-  return rowRanges(op, outermost.length, [rows.source, rows.target], capabilities).map((range) => {
+  const startOf = (side: 'source' | 'target', row: number) => 4 * (copy[`${side}Offset`] + row * outermost[side]);
+  const operand = (side: 'source' | 'target'): Operand => {
+    const span = 4 * inner.reduce((n, loop) => n + (loop.length - 1) * loop[side], 1);
+    return [copy[side], (start, end) => [startOf(side, start), startOf(side, end - 1) + span]];
+  };
+  const operands = { source: operand('source'), target: operand('target') };
+  return rowRanges(op, outermost.length, operands, capabilities).map((range) => {
     const bound = (side: 'source' | 'target'): Side => {
-      const binding = range.window(copy[side], rows[side]);
-      const before = 'byteStart' in binding ? binding.byteStart : 0;
-      return { binding, offset: (rows[side].start + range.start * rows[side].stride - before) / 4 };
+      const binding = range.bindings[side];
+      return { binding, offset: (startOf(side, range.start) - bytesBefore(binding)) / 4 };
     };
     const loops = [{ ...outermost, length: range.count }, ...inner];
     return dispatch(op, bound('source'), bound('target'), loops, capabilities);

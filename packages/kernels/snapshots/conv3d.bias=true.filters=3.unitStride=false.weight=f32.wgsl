@@ -1,0 +1,115 @@
+struct Params {
+  invocations: u32,
+  groups: u32,
+  zero: f32,
+  batch: i32,
+  channels: i32,
+  frames: i32,
+  height: i32,
+  width: i32,
+  out_frames: i32,
+  out_height: i32,
+  out_width: i32,
+  filters: i32,
+  kernel_t: i32,
+  kernel_h: i32,
+  kernel_w: i32,
+  stride_t: i32,
+  stride_h: i32,
+  stride_w: i32,
+  pad_t: i32,
+  pad_h: i32,
+  pad_w: i32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+
+fn workgroup_index(id: vec3u, count: vec3u) -> u32 { return id.y * count.x + id.x; }
+
+fn decode_at(i: u32) -> f32 { return weight[i]; }
+fn x_at(row: i32, w: i32) -> f32 {
+  let inside = w >= 0 && w < params.width;
+  return select(0.0, x[row + select(0, w, inside)], inside);
+}
+fn store(row: i32, w: i32, values: vec4f) {
+  for (var n = 0; n < min(4, params.out_width - w); n++) { y[row + w + n] = values[n]; }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u, @builtin(local_invocation_index) lane: u32) {
+  let i = workgroup_index(id, count) * 64u + lane;
+  if (i >= params.invocations) { return; }
+  let out_row = i32(i / params.groups);
+  let w = i32(i % params.groups) * 8;
+  let h = out_row % params.out_height;
+  let out_frame = out_row / params.out_height;
+  let t = out_frame % params.out_frames;
+  let filter_blocks = params.filters / 3;
+  let clip_block = out_frame / params.out_frames;
+  let filter0 = (clip_block % filter_blocks) * 3;
+  let item = clip_block / filter_blocks;
+  let filter_size = params.channels * params.kernel_t * params.kernel_h * params.kernel_w;
+  let left = w * params.stride_w - params.pad_w;
+  var low0 = vec4f(bias[filter0 + 0]);
+  var high0 = low0;
+  var padded0 = 0.0;
+  var low1 = vec4f(bias[filter0 + 1]);
+  var high1 = low1;
+  var padded1 = 0.0;
+  var low2 = vec4f(bias[filter0 + 2]);
+  var high2 = low2;
+  var padded2 = 0.0;
+  for (var c = 0; c < params.channels; c++) {
+    for (var dt = 0; dt < params.kernel_t; dt++) {
+      let frame = t * params.stride_t + dt - params.pad_t;
+      for (var dh = 0; dh < params.kernel_h; dh++) {
+        let line = h * params.stride_h + dh - params.pad_h;
+        let tap = filter0 * filter_size + ((c * params.kernel_t + dt) * params.kernel_h + dh) * params.kernel_w;
+        if (frame < 0 || frame >= params.frames || line < 0 || line >= params.height) {
+          // Products with zeros: NaN for a weight that is not finite.
+          for (var k = 0; k < params.kernel_w; k++) {
+            padded0 += decode_at(u32(tap + 0 * filter_size + k)) * params.zero;
+            padded1 += decode_at(u32(tap + 1 * filter_size + k)) * params.zero;
+            padded2 += decode_at(u32(tap + 2 * filter_size + k)) * params.zero;
+          }
+          continue;
+        }
+        let row = (((item * params.channels + c) * params.frames + frame) * params.height + line) * params.width;
+        var low_x: vec4f;
+        var high_x: vec4f;
+        
+        for (var k = 0; k < params.kernel_w; k++) {
+          low_x = vec4f(x_at(row, left + k + 0 * params.stride_w), x_at(row, left + k + 1 * params.stride_w), x_at(row, left + k + 2 * params.stride_w), x_at(row, left + k + 3 * params.stride_w));
+          high_x = vec4f(x_at(row, left + k + 4 * params.stride_w), x_at(row, left + k + 5 * params.stride_w), x_at(row, left + k + 6 * params.stride_w), x_at(row, left + k + 7 * params.stride_w));
+          let w0 = decode_at(u32(tap + 0 * filter_size + k));
+          low0 += low_x * w0;
+          high0 += high_x * w0;
+          let w1 = decode_at(u32(tap + 1 * filter_size + k));
+          low1 += low_x * w1;
+          high1 += high_x * w1;
+          let w2 = decode_at(u32(tap + 2 * filter_size + k));
+          low2 += low_x * w2;
+          high2 += high_x * w2;
+        }
+      }
+    }
+  }
+  let plane = params.out_frames * params.out_height * params.out_width;
+  let base = (item * params.filters + filter0) * plane + (t * params.out_height + h) * params.out_width;
+  low0 += padded0;
+  high0 += padded0;
+  store(base + 0 * plane, w, low0);
+  store(base + 0 * plane, w + 4, high0);
+  low1 += padded1;
+  high1 += padded1;
+  store(base + 1 * plane, w, low1);
+  store(base + 1 * plane, w + 4, high1);
+  low2 += padded2;
+  high2 += padded2;
+  store(base + 2 * plane, w, low2);
+  store(base + 2 * plane, w + 4, high2);
+}
