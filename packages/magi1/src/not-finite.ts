@@ -94,10 +94,11 @@ export class MagnitudeReading {
   /** One for each tensor; frees what it holds. */
   async read(): Promise<number[]> {
     try {
-      const { device, size } = this.#bits;
+      const ends = this.#starts.slice(1);
       // A dry run has no values.
-      const bits = device instanceof MetaDevice ? new Int32Array(size) : await this.#bits.read();
-      return this.#starts.slice(1).map((end, i) => magnitudeOf(bits.subarray(this.#starts[i], end)));
+      if (this.#bits.device instanceof MetaDevice) return ends.map(() => 0);
+      const bits = await this.#bits.read();
+      return ends.map((end, i) => magnitudeOf(bits.subarray(this.#starts[i], end)));
     } finally {
       this.dispose();
     }

@@ -97,6 +97,10 @@ export abstract class Device {
   protected hostBytes(): number {
     return 0;
   }
+  /** What a buffer counts for in `memory().inUse`. */
+  protected bytesHeld(buffer: DeviceBuffer): number {
+    return buffer.byteLength;
+  }
   /** Records one op; inputs and outputs are alive and on this device, shapes are checked. */
   abstract execute(op: AnyOp, call: OpCall): void;
   /** In order with recorded work; the caller may reuse `bytes` at once. */
@@ -127,7 +131,7 @@ export abstract class Device {
     } catch (error) {
       throw withTensor(error, `${options.name ?? 'a tensor'} ${describeSpec({ shape, dtype })}`);
     }
-    this.#inUse += buffer.byteLength;
+    this.#inUse += this.bytesHeld(buffer);
     this.#peak = Math.max(this.#peak, this.#inUse);
     return Tensor.fromBuffer(this, buffer, shape, dtype);
   }
@@ -226,7 +230,7 @@ export abstract class Device {
   tensorDisposed(tensor: Tensor, buffer: DeviceBuffer | undefined): void {
     this.#tensors.delete(tensor);
     if (buffer === undefined) return;
-    this.#inUse -= buffer.byteLength;
+    this.#inUse -= this.bytesHeld(buffer);
     this.release(buffer);
   }
 

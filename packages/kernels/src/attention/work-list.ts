@@ -7,18 +7,25 @@ import type { AttentionBlock, Range } from './contract.ts';
  * of one block. Queries of no block get an empty key range: their output is 0.
  */
 export function queryTiles(blocks: readonly AttentionBlock[], queries: number, size: number): Uint32Array {
-  const rows: number[] = [];
-  const add = (start: number, end: number, [keyStart, keyEnd]: readonly [number, number]) => {
-    for (let q = start; q < end; q += size) rows.push(q, Math.min(q + size, end), keyStart, keyEnd);
-  };
+  const parts: (readonly [start: number, end: number, keys: Range])[] = [];
   let next = 0;
   for (const { q, k } of blocks.filter((block) => block.q[1] > block.q[0]).sort((a, b) => a.q[0] - b.q[0])) {
-    add(next, q[0], [0, 0]);
-    add(q[0], q[1], k);
+    parts.push([next, q[0], [0, 0]], [q[0], q[1], k]);
     next = q[1];
   }
-  add(next, queries, [0, 0]);
-  return Uint32Array.from(rows);
+  parts.push([next, queries, [0, 0]]);
+  const tiles = parts.reduce((sum, [start, end]) => sum + Math.max(0, Math.ceil((end - start) / size)), 0);
+  const rows = new Uint32Array(4 * tiles);
+  let at = 0;
+  for (const [start, end, [keyStart, keyEnd]] of parts) {
+    for (let q = start; q < end; q += size) {
+      rows[at++] = q;
+      rows[at++] = Math.min(q + size, end);
+      rows[at++] = keyStart;
+      rows[at++] = keyEnd;
+    }
+  }
+  return rows;
 }
 
 /** The tiles of one dispatch, their rows counted from the starts of its windows on queries and keys. */

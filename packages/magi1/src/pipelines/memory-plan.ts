@@ -156,12 +156,11 @@ async function planVideo(
     (options.chunkWidth / model.t_patch_size) * (latentHeight / model.patch_size) * (latentWidth / model.patch_size);
   const layerCache = 4 * maxCachedChunks * tokens * 2 * model.num_query_groups * model.kv_channels;
   const before = weights + layerCache * transformer.model.num_layers;
-  const noise = new Float32Array(shapes.vaeConfig.z_chans * options.chunkWidth * latentHeight * latentWidth);
   const text = conditioning(run, model);
   for (const step of widestSteps(plan, text)) {
     const others = await heldBesides(transformer, run, text, step);
     const shown = { ...text, caption: text.caption.slice(firstSeen(step)) };
-    const input = { text: shown, noise: () => noise, height: latentHeight, width: latentWidth, prefix };
+    const input = { text: shown, noise: () => new Float32Array(), height: latentHeight, width: latentWidth, prefix };
     for await (const { latent } of sample({ model: transformer, plan: rehearsal(plan, step), ...input })) {
       using finished = latent;
       ends('denoising', before);

@@ -133,14 +133,8 @@ export class MemoryPlanner {
     };
     const fits = async (steps: number) =>
       (await this.fit(resized(run, sizeAt(steps)), capacity)).residency !== undefined;
-    let [low, high] = [1, MOST_PIXELS / side + 1]; // fits below `low`, not from `high` on
     if (!(await fits(2))) return null;
-    // Up from what is small: planning a size costs as much as it has tiles.
-    for (let steps = 4; steps < high; steps *= 2) {
-      if (await fits(steps)) low = steps;
-      else high = steps;
-    }
-    low = Math.max(low, 2);
+    let [low, high] = [2, MOST_PIXELS / side + 1]; // `low` fits, `high` is not looked at or does not
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
       if (await fits(middle)) low = middle;

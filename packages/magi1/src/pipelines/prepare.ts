@@ -218,7 +218,7 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
   };
   const tokens = attempt(() => tokensPerChunk(height, width, runtime.chunk_width, model));
   const side = LATENT_STRIDE * model.patch_size;
-  if (tokens !== undefined) attempt(() => ropeTables([0], height / side, width / side, new Float32Array(1)));
+  if (tokens !== undefined) attempt(() => ropeTables([], height / side, width / side, new Float32Array(1)));
   if (Math.floor(runtime.fps / 2) < runtime.temporal_downsample_factor)
     faults.push(
       worded`fps: ${2 * runtime.temporal_downsample_factor} or more expected, got ${runtime.fps}: the VAE works in tiles of half a second, which must hold a latent frame`,

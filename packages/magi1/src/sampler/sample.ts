@@ -1,6 +1,6 @@
 // Executes a sampling plan: latents chunk by chunk, through the transformer, each handed out when it is finished.
 import { add, affine, concat, eulerStep, guidance, narrow } from '@magi1/kernels';
-import { Magi1Error, scope } from '@magi1/tensor';
+import { Magi1Error, MetaDevice, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { MagnitudeReading } from '../not-finite.ts';
 import { latentChannels } from '../config/latents.ts';
@@ -18,7 +18,7 @@ export interface SampleInput {
   /** Latent rows and columns. */
   readonly height: number;
   readonly width: number;
-  /** Initial latents of one chunk, f32 values of [1, C, chunkWidth, h, w]; asked for when its turn comes. */
+  /** Initial latents of one chunk, f32 values of [1, C, chunkWidth, h, w]; asked for when its turn comes, not in a dry run. */
   readonly noise: (chunk: number) => Float32Array;
   /** Given latents [1, C, prefixLatentFrames, h, w] at the start of the video. */
   readonly prefix?: Tensor | undefined;
@@ -329,7 +329,8 @@ class SamplerRun {
   #noise(chunk: number): Tensor {
     const { model, plan, height, width, noise } = this.#input;
     const shape = [1, latentChannels(model.model), plan.options.chunkWidth, height, width];
-    return this.#device.tensor(noise(chunk), shape, 'f32');
+    const dry = this.#device instanceof MetaDevice;
+    return dry ? this.#device.empty(shape, 'f32') : this.#device.tensor(noise(chunk), shape, 'f32');
   }
 
   #set(chunk: number, latent: Tensor): Tensor {

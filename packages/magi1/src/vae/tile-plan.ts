@@ -59,3 +59,22 @@ export function tileExtent(axis: AxisPlan, i: number, extent: number): { start: 
   const start = axis.starts[i]!;
   return { start, length: Math.min(axis.tile, extent - start) };
 }
+
+/** The tile at `index` of an axis and, in a dry run, those alike that follow it: `count` in all. */
+export interface TileGroup {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Alike are tiles of one length that have a tile before them; where they are not put together, each is a group. */
+export function tileGroups(axis: AxisPlan, extent: number, together: boolean): TileGroup[] {
+  const groups: { index: number; count: number }[] = [];
+  const lengthAt = (i: number) => tileExtent(axis, i, extent).length;
+  for (let index = 0; index < axis.starts.length; index++) {
+    const last = groups.at(-1);
+    const alike = last !== undefined && last.index > 0 && lengthAt(last.index) === lengthAt(index);
+    if (together && alike) last.count++;
+    else groups.push({ index, count: 1 });
+  }
+  return groups;
+}

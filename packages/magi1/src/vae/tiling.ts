@@ -1,9 +1,11 @@
 // Tiled encode and decode: run tile by tile, mix the overlaps, keep the leading part of each tile, put them together.
+// On the meta device equal tiles are run and mixed once, and count as often as there are of them: its answer must not take
+// longer for a larger picture.
 import { blendEdges, concat, narrow } from '@magi1/kernels';
-import { scope } from '@magi1/tensor';
-import type { Tensor } from '@magi1/tensor';
-import { planTiles, tileExtent } from './tile-plan.ts';
-import type { AxisPlan, TilePlan, TileSettings } from './tile-plan.ts';
+import { MetaDevice, scope } from '@magi1/tensor';
+import type { Device, Tensor } from '@magi1/tensor';
+import { planTiles, tileExtent, tileGroups } from './tile-plan.ts';
+import type { AxisPlan, TileGroup, TilePlan, TileSettings } from './tile-plan.ts';
 import type { ViTVae } from './vit-vae.ts';
 import { keepView } from '../nn/index.ts';
 import type { RunOptions } from '../nn/index.ts';
@@ -39,6 +41,12 @@ export function tiledDecode(vae: ViTVae, z: Tensor, tiles: TileSettings, options
   return runTiles(z, plan, false, (tile) => vae.decode(tile, options));
 }
 
+/** The tiles of one slab: rows by columns, each of which may stand for several alike. */
+interface Grid {
+  readonly rows: readonly TileGroup[];
+  readonly columns: readonly TileGroup[];
+}
+
 async function runTiles(
   input: Tensor,
   plan: TilePlan,
@@ -49,22 +57,25 @@ async function runTiles(
   let previous: Tensor[] = []; // tiles of the slab before, in h-w order
   let tiles: Tensor[] = []; // tiles of this slab
   let mixed: Tensor[] = []; // the same with their edges mixed
-  const columns = plan.w.starts.length;
+  const dry = input.device instanceof MetaDevice;
+  const rows = tileGroups(plan.h, input.shape[H]!, dry);
+  const columns = tileGroups(plan.w, input.shape[W]!, dry);
+  const grid = { rows, columns };
   try {
     for (let t = 0; t < plan.t.starts.length; t++) {
-      for (let h = 0; h < plan.h.starts.length; h++) {
-        for (let w = 0; w < columns; w++) {
-          const cut = scope(() => cutTile(input, plan, t, h, w));
-          try {
-            tiles.push(await run(cut));
-          } finally {
-            cut.dispose();
-          }
+      const runTile = async (h: number, w: number): Promise<Tensor> => {
+        const cut = scope(() => cutTile(input, plan, t, h, w));
+        try {
+          return await run(cut);
+        } finally {
+          cut.dispose();
         }
-      }
-      mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, columns, mixedNeighbours));
+      };
+      for (const h of rows)
+        tiles.push(...(await runAlike(h.count, columns, () => runRow(columns, (w) => runTile(h.index, w)))));
+      mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, grid, mixedNeighbours));
       // A view: a slab of one tile would otherwise be that tile itself.
-      slabs.push(scope(() => keepView(assembleSlab(mixed, plan, columns))));
+      slabs.push(scope(() => keepView(assembleSlab(mixed, plan, grid))));
       disposeAll(previous);
       // The next slab sees mixed tiles when encoding, raw ones when decoding.
       previous = mixedNeighbours ? mixed : tiles;
@@ -77,39 +88,77 @@ async function runTiles(
   }
 }
 
+async function runRow(columns: readonly TileGroup[], run: (column: number) => Promise<Tensor>): Promise<Tensor[]> {
+  const row: Tensor[] = [];
+  try {
+    for (const { index, count } of columns) row.push(...(await runAlike(count, ONE, async () => [await run(index)])));
+    return row;
+  } catch (error) {
+    disposeAll(row);
+    throw error;
+  }
+}
+
+const ONE: readonly TileGroup[] = [{ index: 0, count: 1 }];
+
+/** Of several alike, each made of `parts`, the last is run beside the others: that is when most memory is taken. */
+async function runAlike(count: number, parts: readonly TileGroup[], run: () => Promise<Tensor[]>): Promise<Tensor[]> {
+  const first = await run();
+  if (count === 1) return first;
+  disposeAll(first);
+  const held = (n: number) =>
+    first.map(({ device, shape, dtype }, i) => times(device, n * parts[i]!.count, () => device.empty(shape, dtype)));
+  const others = held(count - 1);
+  disposeAll([...(await run()), ...others]);
+  return held(count);
+}
+
+/** What `body` makes counts `count` times; more than once only in a dry run. */
+const times = <R>(device: Device, count: number, body: () => R): R =>
+  device instanceof MetaDevice ? device.times(count, body) : body();
+
 function mixSlab(
   tiles: readonly Tensor[],
   previous: readonly Tensor[] | undefined,
   plan: TilePlan,
-  columns: number,
+  { rows, columns }: Grid,
   mixedNeighbours: boolean,
 ): Tensor[] {
   const mixed: Tensor[] = [];
   tiles.forEach((tile, i) => {
     const neighbours = mixedNeighbours ? mixed : tiles;
+    const [row, column] = [Math.floor(i / columns.length), i % columns.length];
     let out = tile.reshape(tile.shape);
     const mix = (neighbour: Tensor | undefined, axis: number, extent: number) => {
       if (neighbour !== undefined && extent > 0) out = blendEdges(neighbour, out, { axis, extent });
     };
-    mix(previous?.[i], T, plan.t.blend);
-    mix(i >= columns ? neighbours[i - columns] : undefined, H, plan.h.blend);
-    mix(i % columns > 0 ? neighbours[i - 1] : undefined, W, plan.w.blend);
+    times(tile.device, rows[row]!.count * columns[column]!.count, () => {
+      mix(previous?.[i], T, plan.t.blend);
+      mix(row > 0 ? neighbours[i - columns.length] : undefined, H, plan.h.blend);
+      mix(column > 0 ? neighbours[i - 1] : undefined, W, plan.w.blend);
+    });
     mixed.push(out);
   });
   return mixed;
 }
 
-function assembleSlab(mixed: readonly Tensor[], plan: TilePlan, columns: number): Tensor {
-  const rows: Tensor[] = [];
-  for (let i = 0; i < mixed.length; i += columns) {
-    rows.push(
-      join(
-        mixed.slice(i, i + columns).map((tile) => keepLeading(tile, plan)),
-        W,
-      ),
+function assembleSlab(mixed: readonly Tensor[], plan: TilePlan, { rows, columns }: Grid): Tensor {
+  const { device } = mixed[0]!;
+  const repeated = (tensor: Tensor, { count }: TileGroup): Tensor[] => Array.from({ length: count }, () => tensor);
+  const joined = rows.flatMap((row, r) => {
+    const parts = columns.flatMap((column, c) => {
+      const tile = mixed[r * columns.length + c]!;
+      return repeated(
+        times(device, row.count * column.count, () => keepLeading(tile, plan)),
+        column,
+      );
+    });
+    return repeated(
+      times(device, row.count, () => join(parts, W)),
+      row,
     );
-  }
-  return join(rows, H);
+  });
+  return join(joined, H);
 }
 
 function keepLeading(tile: Tensor, plan: TilePlan): Tensor {

@@ -50,6 +50,9 @@ export class MetaDevice extends Device {
   readonly capabilities: WebGpuCapabilities | undefined;
   readonly #rules: Rules;
   #counts = NOTHING;
+  #times = 1;
+  /** Buffers that stand for more than one. */
+  readonly #repeated = new Map<DeviceBuffer, number>();
 
   constructor({ as, threads = 1, capabilities, maxBufferSize }: MetaDeviceOptions) {
     super();
@@ -77,6 +80,17 @@ export class MetaDevice extends Device {
     });
   }
 
+  /** What `body` records counts as if it were done `count` times and all that it makes were held: in use, peak, counts. */
+  times<T>(count: number, body: () => T): T {
+    const before = this.#times;
+    this.#times *= count;
+    try {
+      return body();
+    } finally {
+      this.#times = before;
+    }
+  }
+
   get counts(): MetaCounts {
     return this.#counts;
   }
@@ -85,10 +99,16 @@ export class MetaDevice extends Device {
   }
 
   protected override allocate(byteLength: number, options: AllocationOptions): DeviceBuffer {
-    return this.#rules.allocate(byteLength, options.weight ?? false);
+    const buffer = this.#rules.allocate(byteLength, options.weight ?? false);
+    if (this.#times > 1) this.#repeated.set(buffer, this.#times);
+    return buffer;
   }
   protected override release(buffer: DeviceBuffer): void {
+    this.#repeated.delete(buffer);
     this.#rules.release(buffer);
+  }
+  protected override bytesHeld(buffer: DeviceBuffer): number {
+    return buffer.byteLength * (this.#repeated.get(buffer) ?? 1);
   }
   protected override reservedBytes(): number {
     return this.#rules.reserved;
@@ -105,7 +125,13 @@ export class MetaDevice extends Device {
     this.profiler?.call(op, call);
     this.#rules.execute(op, call, flops);
     const { ops, uploaded, ...before } = this.#counts;
-    this.#counts = { ops: ops + 1, flops: before.flops + flops, bytes: before.bytes + bytes, uploaded };
+    const times = this.#times;
+    this.#counts = {
+      ops: ops + times,
+      flops: before.flops + times * flops,
+      bytes: before.bytes + times * bytes,
+      uploaded,
+    };
   }
 
   protected override startProfile(): Profiler {
