@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import {
   Magi1ImageToVideoPipeline,
   Magi1Pipeline,
@@ -14,7 +15,10 @@ import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import { publishedConfig } from '../packages/magi1/dist/config/published.js';
 import { ROOT } from './processes.mjs';
 
-const [commit, adapter = 'llvmpipe'] = process.argv.slice(2);
+const {
+  values: { adapter = 'llvmpipe' },
+  positionals: [commit],
+} = parseArgs({ allowPositionals: true, options: { adapter: { type: 'string' } } });
 const PROMPT = 'a red circle moves to the right';
 const MODELS = { pocket: POCKET_MODEL, tiny: join(ROOT, 'tests', 'fixtures', 'e2e', 'tiny') };
 const SIZES = [
@@ -40,13 +44,20 @@ console.log(
 );
 row('device', 'model', 'mode', 'size', 'planned', 'counted', 'ratio', "process's peak so far");
 row(...Array(8).fill('---'));
-const names = await listWebGpuAdapters().catch(() => []);
-const webgpu = names.find((name) => name.toLowerCase().includes(adapter.toLowerCase()));
-for (const options of [
-  { backend: 'wasm' },
-  ...(webgpu === undefined ? [] : [{ backend: 'webgpu', adapter: webgpu }]),
-]) {
-  const device = await Device.open(/** @type {import('@magi1/tensor').DeviceOptions} */ (options));
+/** @type {import('@magi1/tensor').DeviceOptions[]} */
+const devices = [{ backend: 'wasm' }];
+let missing = '';
+try {
+  const names = await listWebGpuAdapters();
+  const webgpu = names.find((name) => name.toLowerCase().includes(adapter.toLowerCase()));
+  if (webgpu !== undefined) devices.push({ backend: 'webgpu', adapter: webgpu });
+  else missing = `no WebGPU adapter is named like ${adapter}, there are: ${names.join(', ') || 'none'}`;
+} catch (error) {
+  missing = `WebGPU adapters cannot be listed: ${String(error)}`;
+  process.exitCode = 1;
+}
+for (const options of devices) {
+  const device = await Device.open(options);
   for (const [model, folder] of Object.entries(MODELS))
     for (const [mode, Pipeline] of Object.entries(MODES))
       for (const [width, height] of SIZES) {
@@ -59,7 +70,7 @@ for (const options of [
         const ratio = (total / facts.peakDeviceBytes).toFixed(3);
         const size = `${width}x${height}`;
         row(
-          webgpu && device.backend === 'webgpu' ? adapter : 'wasm',
+          device.backend === 'webgpu' ? adapter : 'wasm',
           model,
           mode,
           size,
@@ -72,6 +83,7 @@ for (const options of [
       }
   await device.dispose();
 }
+if (missing !== '') row(adapter, missing, ...Array(6).fill(''));
 
 console.log('\nThe published configs at their own size, planned from the configs alone as for the wasm device, GiB:\n');
 row(
