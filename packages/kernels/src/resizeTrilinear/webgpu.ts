@@ -5,7 +5,7 @@ import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
 import { valueType } from '../support/wgsl/functions.ts';
 import { cutDispatches, elementsOf, wholeAndPart } from '../support/wgsl/parts.ts';
 import type { ResizeTrilinear } from './contract.ts';
-import { interpolationTaps, tapTables } from './taps.ts';
+import { interpolationTap, tapTables } from './taps.ts';
 
 /** `wide`: channels go in quads. */
 type ResizeVariant = { readonly wide: boolean };
@@ -51,16 +51,16 @@ export const webgpu: WebGpuOf<ResizeTrilinear> = ({ inputs: { x }, y, params: { 
   const [frames, height, width] = size;
   const strides = rowMajorStrides(x.shape).map((stride) => stride / unit);
   const channels = x.shape[3]! / unit;
-  const [t, h] = [interpolationTaps(x.shape[0]!, frames), interpolationTaps(x.shape[1]!, height)];
   const [frameBytes, lineBytes] = [4 * unit * strides[0]!, 4 * unit * strides[1]!];
   // Lines of x, from the first that some lines of one frame need to after the last, else whole frames.
   const bytes = (start: number, end: number) => {
     const [first, last] = [start, end - 1].map((i) => Math.floor(i / (channels * width))) as [number, number];
     const [t0, t1] = [Math.floor(first / height), Math.floor(last / height)];
-    const lines = t0 === t1 ? [h[first % height]!.left, h[last % height]!.right + 1] : [0, x.shape[1]!];
+    const h = (line: number) => interpolationTap(x.shape[1]!, height, line % height);
+    const lines = t0 === t1 ? [h(first).left, h(last).right + 1] : [0, x.shape[1]!];
     return [
-      t[t0]!.left * frameBytes + lines[0]! * lineBytes,
-      t[t1]!.right * frameBytes + lines[1]! * lineBytes,
+      interpolationTap(x.shape[0]!, frames, t0).left * frameBytes + lines[0]! * lineBytes,
+      interpolationTap(x.shape[0]!, frames, t1).right * frameBytes + lines[1]! * lineBytes,
     ] as const;
   };
   return cutDispatches(

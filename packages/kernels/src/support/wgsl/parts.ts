@@ -4,7 +4,7 @@
 import type { Tensor, Variant, WebGpuCapabilities, WebGpuDispatch, WgslProgram } from '@magi1/tensor';
 import { MAIN, gridOf, mainFrom } from './dispatch.ts';
 import { bytesBefore, rowRanges } from './row-ranges.ts';
-import type { BytesOfRows, Operand } from './row-ranges.ts';
+import type { BytesOfRows } from './row-ranges.ts';
 
 export interface Text {
   readonly part: boolean;
@@ -67,22 +67,18 @@ export function cutDispatches<V extends Variant>(
   { size, operands, others, variant, params, partParams }: Cut<V>,
   capabilities: WebGpuCapabilities,
 ): WebGpuDispatch[] {
-  const cut: Record<string, Operand> = {};
-  for (const [name, [tensor, bytes]] of Object.entries(operands)) cut[name] = [tensor, bytes];
-  return rowRanges(op, size, cut, capabilities).map(({ start, count, bindings }) => {
+  return rowRanges(op, size, operands, capabilities).map(({ start, count, bindings }) => {
     const inPart = Object.values(bindings).some((binding) => 'byteStart' in binding);
-    const starts = () =>
-      Object.fromEntries(
-        names.map((name) => {
-          const operand = operands[name];
-          return [`${name}_start`, operand === undefined ? 0 : bytesBefore(bindings[name]!) / operand[2]];
-        }),
-      );
+    const startOf = (name: string): [string, number] => {
+      const operand = operands[name];
+      return [`${name}_start`, operand === undefined ? 0 : bytesBefore(bindings[name]!) / operand[2]];
+    };
+    const starts = inPart && { first: start, ...Object.fromEntries(names.map(startOf)), ...partParams };
     return {
       program: inPart ? part : whole,
       variant,
       bindings: { ...bindings, ...others },
-      params: { ...params, [sizeName]: start + count, ...(inPart && { first: start, ...starts(), ...partParams }) },
+      params: { ...params, [sizeName]: start + count, ...starts },
       workgroups: gridOf(op, count, capabilities),
     };
   });

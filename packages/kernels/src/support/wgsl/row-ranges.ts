@@ -7,9 +7,9 @@ export type BytesOfRows = (start: number, end: number) => readonly [from: number
 
 /**
  * A tensor, and where its rows lie: so many bytes each, one after the other from its start on, or anywhere. The program is
- * told where a binding of the latter starts (`bytesBefore`).
+ * told where a binding of the latter starts (`bytesBefore`), counted in units of so many bytes.
  */
-export type Operand = readonly [tensor: Tensor, rows: number | BytesOfRows];
+export type Operand = readonly [tensor: Tensor, rows: number | BytesOfRows, unit?: number];
 
 export interface RowRange<Name extends string> {
   readonly start: number;
@@ -32,15 +32,15 @@ export function rowRanges<Name extends string>(
   operands: Readonly<Record<Name, Operand>>,
   { maxBindingBytes }: WebGpuCapabilities,
 ): RowRange<Name>[] {
-  const all = Object.entries(operands) as [Name, Operand][];
-  const bindingsOf = (bind: (operand: Operand) => Tensor | TensorWindow) => {
-    const bindings = {} as Record<Name, Tensor | TensorWindow>;
-    for (const [name, operand] of all) bindings[name] = bind(operand);
-    return bindings;
-  };
-  if (all.every(([, [tensor]]) => tensor.byteLength <= maxBindingBytes)) {
-    return [{ start: 0, count, bindings: bindingsOf(([tensor]) => tensor) }];
+  const whole = {} as Record<Name, Tensor>;
+  let fits = true;
+  for (const name in operands) {
+    const [tensor] = operands[name];
+    whole[name] = tensor;
+    fits &&= tensor.byteLength <= maxBindingBytes;
   }
+  if (fits) return [{ start: 0, count, bindings: whole }];
+  const all = Object.entries(operands) as [Name, Operand][];
   const group = alignedRows(all.flatMap(([, [, rows]]) => (typeof rows === 'number' ? [rows] : [])));
   const ranges: RowRange<Name>[] = [];
   for (let start = 0, end = 0; start < count; start = end) {
@@ -58,8 +58,8 @@ export function rowRanges<Name extends string>(
           `which exceed this device's largest binding of ${maxBindingBytes} bytes`,
       );
     }
-    const last = end;
-    const bindings = bindingsOf(([tensor, rows]) => windowOf(tensor, rows, start, last));
+    const bindings = {} as Record<Name, TensorWindow>;
+    for (const [name, [tensor, rows]] of all) bindings[name] = windowOf(tensor, rows, start, end);
     ranges.push({ start, count: end - start, bindings });
   }
   return ranges;
