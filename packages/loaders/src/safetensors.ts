@@ -15,6 +15,9 @@ import { ZstdSource } from './zstd.ts';
 
 /** The format's own limit. */
 const MAX_HEADER = 100_000_000;
+/** Networks have hundreds of small tensors: up to this size, neighbours are read at once, so many bytes at a time. */
+const SMALL = 256 << 10;
+const STRETCH = 1 << 20;
 
 const DTYPES = new Map<string, FileDType>([
   ['BOOL', 'bool'],
@@ -159,6 +162,18 @@ export async function openSafetensors(
     throw new FileFormatError(`${name}: ${problem}, the header describes ${expected} bytes, the file has ${size}`);
   }
 
+  const stretches = size === undefined ? new Map<SafetensorsEntry, Stretch>() : stretchesOf(header);
+  let last: { readonly stretch: Stretch; readonly bytes: Uint8Array } | undefined;
+  /** The bytes of a small tensor, out of its stretch. */
+  async function readSmall({ start, byteLength }: SafetensorsEntry, stretch: Stretch, signal?: AbortSignal) {
+    let bytes = last?.stretch === stretch ? last.bytes : undefined;
+    if (bytes === undefined) {
+      bytes = await source.read(dataStart + stretch.start, stretch.end - stretch.start, undefined, signal);
+      last = { stretch, bytes };
+    }
+    return bytes.subarray(start - stretch.start, start - stretch.start + byteLength);
+  }
+
   /** Reads bytes of one tensor, counted from its start. */
   const reader =
     ({ start }: SafetensorsEntry, signal?: AbortSignal) =>
@@ -174,7 +189,11 @@ export async function openSafetensors(
     metadata: header.metadata,
     readTensor: async (tensor: string, options?: ReadOptions) => {
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
-      const read = reader(entry, options?.signal);
+      const stretch = stretches.get(entry);
+      const small = stretch && bytesSource(await readSmall(entry, stretch, options?.signal), name);
+      const read: ReturnType<typeof reader> = small
+        ? (at, length, into) => small.read(at, length, into)
+        : reader(entry, options?.signal);
       return readHostTensor(`${name}: ${quote(tensor)}`, entry.dtype, entry.shape, read, options);
     },
     readRange: async (tensor, start, length, into) => {
@@ -185,6 +204,25 @@ export async function openSafetensors(
     close: () => source.close(),
   };
   return file;
+}
+
+interface Stretch {
+  readonly start: number;
+  end: number;
+}
+
+/** Which bytes of the data section are read together: neighbours that are small. */
+function stretchesOf({ tensors }: SafetensorsHeader): Map<SafetensorsEntry, Stretch> {
+  const stretches = new Map<SafetensorsEntry, Stretch>();
+  let stretch: Stretch | undefined;
+  for (const entry of tensors.values()) {
+    const end = entry.start + entry.byteLength;
+    if (entry.byteLength > SMALL) stretch = undefined;
+    else if (stretch === undefined || end - stretch.start > STRETCH) stretch = { start: entry.start, end };
+    else stretch.end = end;
+    if (stretch !== undefined) stretches.set(entry, stretch);
+  }
+  return stretches;
 }
 
 const TYPE_NAMES: Record<DType, string> = {

@@ -170,7 +170,7 @@ export function fromFloat32<D extends DType>(dtype: D, values: ArrayLike<number>
       for (let i = 0; i < values.length; i++) out[i] = values[i] ? 1 : 0;
       break;
     default:
-      for (let i = 0; i < values.length; i++) out[i] = values[i]!;
+      out.set(values);
   }
   return out;
 }

@@ -32,9 +32,10 @@ const edges = [
 function nearTies(scales: readonly number[]): number[] {
   const ties = [0.0009765625, 0.01318359375, 1.0625, 1.1875, 1.8125, 3.125, 27, 432];
   const corners = ties.flatMap((tie) => [-1, 0, 1].map((side) => tie * (1 + (side * 2 ** -8) / leading(tie))));
-  const neighbours = (value: number) => [-2, -1, 0, 1, 2].map((ulps) => value * (1 + ulps * 2 ** -23));
   return corners.flatMap((corner) =>
-    [0, 1, 2, 3, 4].flatMap((i) => scales.map((scale) => Math.fround(neighbours(corner * Math.fround(scale))[i]!))),
+    [-2, -1, 0, 1, 2].flatMap((ulps) =>
+      scales.map((scale) => Math.fround(corner * Math.fround(scale) * (1 + ulps * 2 ** -23))),
+    ),
   );
 }
 

@@ -2,8 +2,6 @@
 import { Device } from '@magi1/tensor';
 import { transformerLayouts } from '../layouts/index.ts';
 import { LoraSet } from '../lora/index.ts';
-import { Params } from '../nn/index.ts';
-import { VideoDiT } from '../transformer/video-dit.ts';
 import { MemoryPlanner } from './memory.ts';
 import { NO_PREFIX } from './mode.ts';
 import type { Mode } from './mode.ts';
@@ -48,8 +46,7 @@ export async function openModel<Request extends GenerationOptions>(
   let device: Device | undefined;
   let networks: Networks | undefined;
   try {
-    const specs = Params.record((p) => new VideoDiT(p, folder.config));
-    const loras = new LoraSet(specs, transformerLayouts(folder.config.model_config));
+    const loras = new LoraSet(files.transformer.specs, transformerLayouts(folder.config.model_config));
     for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
     await requireSpecialTokens(files, request ?? {}, settings.specialTokens);
     options.signal?.throwIfAborted();
