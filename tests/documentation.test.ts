@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { helpText, parseCommand } from '../packages/magi1/src/cli/command.ts';
 import type { Command } from '../packages/magi1/src/cli/command.ts';
+import { download } from '../packages/magi1/src/cli/download.ts';
 import { generate } from '../packages/magi1/src/cli/generate.ts';
 import { info } from '../packages/magi1/src/cli/info.ts';
 import { verify } from '../packages/magi1/src/cli/verify.ts';
@@ -17,7 +18,7 @@ import type { Documented } from './support/documented.ts';
 import { runShell, scratchClone } from './support/scratch-clone.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
 
-const COMMANDS: readonly Command[] = [generate, info, verify];
+const COMMANDS: readonly Command[] = [generate, info, verify, download];
 /** README first, since what it makes (videos, the build) is there when the others are read. */
 const DOCUMENTS = [...new Set(['README.md', ...documents()])];
 const ALL = DOCUMENTS.flatMap((file) => documentedIn(file));

@@ -120,6 +120,11 @@ export const NOT_RUN: readonly NotRun[] = [
     instead: { run: 'magi1 verify tests/fixtures --device wasm --only clean_caption' },
   },
 
+  {
+    command: 'npm run -s magi1 -- download sand-ai/MAGI-1 --model 4.5B_distill --dry-run',
+    why: 'asks a hub; tests/download-cli.test.ts runs it against one of its own',
+    instead: { parses: 'download sand-ai/MAGI-1 --model 4.5B_distill --dry-run' },
+  },
   { command: 'magi1 verify', why: 'names the command', instead: { run: 'magi1 verify --help' } },
   {
     command: 'npm run -s magi1 --',

@@ -14,7 +14,7 @@ export interface Documented {
 
 const GENERATED = ['node_modules', 'dist', '.git', '.cache', '.venv', 'out', 'peers', 'results'];
 const PROGRAMS = ['npm', 'npx', 'node', 'magi1', 'python', 'pip', 'pnpm', 'git', 'ffmpeg', 'ffprobe'];
-const SUBCOMMANDS = ['generate', 'info', 'verify'];
+const SUBCOMMANDS = ['generate', 'info', 'verify', 'download'];
 
 /** Markdown files of the repository, relative to it. */
 export function documents(folder = REPOSITORY): string[] {

@@ -52,7 +52,8 @@ export function allocate(name: string, byteLength: number): Uint8Array<ArrayBuff
   }
 }
 
-function checkRange(source: { name: string; size: number }, offset: number, length: number): void {
+/** @throws FileFormatError for a range that is none, or that leaves the file */
+export function checkRange(source: { name: string; size: number }, offset: number, length: number): void {
   if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset < 0 || length < 0) {
     throw new FileFormatError(`${source.name}: invalid byte range, offset ${offset}, length ${length}`);
   }

@@ -185,18 +185,10 @@ export async function openCheckpoint(
   options: CheckpointOptions = {},
 ): Promise<Checkpoint> {
   const { folder, file: named } = await locate(where);
-  const names = await folder.list(options);
-  const file = options.file ?? named ?? chooseFile(folder.name, names, options.prefer);
-  const weightMap = file.endsWith('.index.json') ? await readIndex(folder, file, options) : undefined;
-  const compressed = FORMATS.safetensors.index.test(file);
+  const { file, chosen, weightMap } = await findFiles(folder, { ...options, file: options.file ?? named });
   const shards = new Map<string, TensorFile>();
   try {
-    for (const shard of weightMap === undefined ? [file] : [...new Set(weightMap.values())].sort()) {
-      const chosen = compressed && names.includes(`${shard}.zst`) ? `${shard}.zst` : shard;
-      if (weightMap !== undefined && !names.includes(chosen))
-        throw new FileFormatError(`${folder.name}: shard ${shard}, named in ${file}, is missing`);
-      shards.set(shard, await openTensorFile(folder, chosen, options));
-    }
+    for (const [shard, stored] of chosen) shards.set(shard, await openTensorFile(folder, stored, options));
     for (const [tensor, shard] of weightMap ?? []) {
       const opened = shards.get(shard)!;
       if (!opened.tensors.has(tensor))
@@ -207,6 +199,39 @@ export async function openCheckpoint(
     for (const opened of shards.values()) await opened.close();
     throw cause;
   }
+}
+
+/**
+ * Names of the files in a folder that `openCheckpoint` opens, an index first. Of the files themselves only an index is read.
+ * @throws as `openCheckpoint` does for what a folder's names tell
+ */
+export async function checkpointFiles(folder: Folder, options: CheckpointOptions = {}): Promise<readonly string[]> {
+  const { file, chosen } = await findFiles(folder, options);
+  return [...new Set([file, ...chosen.values()])];
+}
+
+interface FoundFiles {
+  /** The one file, or the index. */
+  readonly file: string;
+  /** What is opened for each shard. */
+  readonly chosen: ReadonlyMap<string, string>;
+  readonly weightMap: ReadonlyMap<string, string> | undefined;
+}
+
+async function findFiles(folder: Folder, options: CheckpointOptions): Promise<FoundFiles> {
+  const names = await folder.list(options);
+  const file = options.file ?? chooseFile(folder.name, names, options.prefer);
+  if (!file.endsWith('.index.json')) return { file, chosen: new Map([[file, file]]), weightMap: undefined };
+  const weightMap = await readIndex(folder, file, options);
+  const compressed = FORMATS.safetensors.index.test(file);
+  const chosen = new Map<string, string>();
+  for (const shard of [...new Set(weightMap.values())].sort()) {
+    const stored = compressed && names.includes(`${shard}.zst`) ? `${shard}.zst` : shard;
+    if (!names.includes(stored))
+      throw new FileFormatError(`${folder.name}: shard ${shard}, named in ${file}, is missing`);
+    chosen.set(shard, stored);
+  }
+  return { file, chosen, weightMap };
 }
 
 /** The file or the index that a folder's checkpoint is opened by. */

@@ -11,9 +11,13 @@ export { locate, nodeFolder, withFile, readBytes, readJson, ifFound } from './fo
 export type { Folder, FolderOptions, Located } from './folder.ts';
 export { NotFoundError, blobSource, bytesSource, openFile } from './bytes.ts';
 export type { ByteSink, ByteSource, OpenFileOptions } from './bytes.ts';
+export { httpFolder, httpSource, readHttpRange } from './http.ts';
+export type { HttpFile, HttpFolderOptions, HttpRangeOptions } from './http.ts';
+export { HttpError, fetchDocument } from './http-request.ts';
+export type { HttpDocument, HttpOptions, HttpRetry } from './http-request.ts';
 
 // Checkpoints: the tensors of one or several files, streamed in bounded memory.
-export { Checkpoint, openCheckpoint } from './checkpoint.ts';
+export { Checkpoint, checkpointFiles, openCheckpoint } from './checkpoint.ts';
 export type { CheckpointOptions, NamedTensor, StreamOptions, StreamProgress } from './checkpoint.ts';
 
 // Single files.

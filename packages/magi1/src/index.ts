@@ -76,6 +76,16 @@ export type {
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSource, LoraSpec } from './lora/index.ts';
+export { PUBLISHED_MODELS, downloadModel, planDownload } from './hub/index.ts';
+export type {
+  DownloadFile,
+  DownloadOptions,
+  DownloadPlan,
+  DownloadProgress,
+  DownloadedModel,
+  PlanDownloadOptions,
+  PublishedModel,
+} from './hub/index.ts';
 export { cleanPrompt } from './text/clean/clean-caption.ts';
 export { NotFiniteError } from './not-finite.ts';
 export type { NotFinitePlace, RunStage } from './not-finite.ts';
@@ -85,7 +95,7 @@ export { POCKET_MODEL } from './pocket.ts';
 export { VERSION } from './version.ts';
 export { RequestError } from './wording.ts';
 export type { OptionName, OptionNamer, Wording } from './wording.ts';
-export { nodeFolder } from '@magi1/loaders';
-export type { ByteSource, Folder, FolderOptions } from '@magi1/loaders';
+export { httpFolder, nodeFolder } from '@magi1/loaders';
+export type { ByteSource, Folder, FolderOptions, HttpFolderOptions, HttpOptions, HttpRetry } from '@magi1/loaders';
 export { Device, Magi1Error, listWebGpuAdapters } from '@magi1/tensor';
 export type { DeviceOptions } from '@magi1/tensor';

@@ -4,12 +4,13 @@ import { VERSION } from '../version.ts';
 import { RequestError } from '../wording.ts';
 import { UsageError, helpText, optionNamer, parseCommand } from './command.ts';
 import type { Command } from './command.ts';
+import { download } from './download.ts';
 import { generate } from './generate.ts';
 import { info } from './info.ts';
 import { printable, printableLines } from './printable.ts';
 import { verify } from './verify.ts';
 
-const COMMANDS: readonly Command[] = [generate, info, verify];
+const COMMANDS: readonly Command[] = [generate, info, verify, download];
 
 function overview(): string {
   const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);

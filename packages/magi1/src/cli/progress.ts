@@ -1,10 +1,15 @@
 // Progress on stderr: a bar with the time left on a terminal, plain lines now and then otherwise.
 import type { SingleBar } from 'cli-progress';
-import type { Progress, ProgressListener, StageName } from '../pipelines/progress.ts';
+import type { Progress } from '../pipelines/progress.ts';
 import { printable } from './printable.ts';
 
+/** Of a pipeline's call, or of anything else that takes long. */
+export interface ShownProgress extends Pick<Progress, 'detail' | 'fraction' | 'secondsLeft'> {
+  readonly stage: string;
+}
+
 export interface ProgressDisplay {
-  readonly listener: ProgressListener;
+  readonly listener: (progress: ShownProgress) => void;
   /** Prints a line above the bars. */
   say(line: string): void;
   /** Leaves the bars as they are; call it before printing anything else. */
@@ -28,9 +33,9 @@ function wholeSeconds(whole: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-const percent = ({ fraction }: Progress): number => Math.floor(100 * fraction);
+const percent = ({ fraction }: ShownProgress): number => Math.floor(100 * fraction);
 
-function timeLeft({ fraction, secondsLeft }: Progress): string {
+function timeLeft({ fraction, secondsLeft }: ShownProgress): string {
   if (fraction >= 1) return 'done';
   return secondsLeft === undefined ? '' : `${wholeSeconds(Math.ceil(secondsLeft))} left`;
 }
@@ -60,7 +65,7 @@ const LINE_EVERY_SECONDS = 10;
 
 /** A line when a stage is first at work, when all is done, and when some seconds have passed. */
 function lines(stream: NodeJS.WritableStream): ProgressDisplay {
-  const seen = new Set<StageName>();
+  const seen = new Set<string>();
   let last = 0;
   return {
     listener(progress) {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from './index.ts';
+import { PUBLISHED_MODELS, publishedConfig } from './published.ts';
 import { planSampling, samplingOptions } from '../sampler/index.ts';
 import { conformanceRoots } from '../../../../tests/support/conformance.ts';
 
@@ -29,6 +30,16 @@ describe('original configs', () => {
     const config = parseConfig(json, name);
     expect(config.notes).toEqual([]);
     expect(planSampling(samplingOptions(config)).steps.length).toBeGreaterThan(0);
+  });
+
+  it.each(existsSync(published) ? PUBLISHED_MODELS : [])('that of %s is the one built in', (model) => {
+    const json = JSON.parse(readFileSync(join(published, `${model}_config.json`), 'utf8')) as ReturnType<
+      typeof publishedConfig
+    >;
+    // Without effect here, and different from model to model.
+    json.runtime_config.t5_device = 'cpu';
+    Object.assign(json.engine_config, { kv_offload: false, cp_size: 1 });
+    expect(publishedConfig(model)).toEqual(json);
   });
 
   it.each(existsSync(published) ? configsBelow(published) : [])('published %s parses and plans', (name, json) => {

@@ -1,7 +1,43 @@
-// The published config of the 4.5B base model, from which other files take what they leave out.
+// Configs of the published models. From that of the 4.5B base model, other files take what they leave out.
 
-/** The original's config.json, made anew by every call. */
-export function publishedConfig() {
+/** The published checkpoints, as their folders are called. */
+export const PUBLISHED_MODELS = [
+  '4.5B_base',
+  '4.5B_distill',
+  '4.5B_distill_quant',
+  '24B_base',
+  '24B_distill',
+  '24B_distill_quant',
+] as const;
+
+export type PublishedModel = (typeof PUBLISHED_MODELS)[number];
+
+/** The original's config.json of a checkpoint, but for settings that have no effect here; made anew by every call. */
+export function publishedConfig(model: PublishedModel = '4.5B_base'): ReturnType<typeof smallBase> {
+  const config = smallBase();
+  const { model_config: network, runtime_config: runtime, engine_config: engine } = config;
+  engine.distill = model.includes('distill');
+  engine.fp8_quant = model.endsWith('quant');
+  runtime.load = `./downloads/${model}`;
+  if (engine.distill) runtime.cfg_number = 1;
+  if (!model.startsWith('24B')) return config;
+  Object.assign(network, {
+    num_layers: 48,
+    hidden_size: 6144,
+    ffn_hidden_size: 16384,
+    num_attention_heads: 48,
+    gated_linear_unit: true,
+    half_channel_vae: true,
+    in_channels: 32,
+    out_channels: 32,
+    x_rescale_factor: 0.1,
+  });
+  runtime.video_size_w = 1280;
+  runtime.num_steps = engine.distill ? 16 : 32;
+  return config;
+}
+
+function smallBase() {
   return {
     model_config: {
       model_name: 'videodit_ardf',

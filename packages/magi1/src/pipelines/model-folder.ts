@@ -45,7 +45,7 @@ export function weightFolder({ distill, fp8_quant }: EngineConfig): string {
   return `inference_weight${fp8_quant ? '.fp8' : ''}${distill ? '.distill' : ''}`;
 }
 
-const T5_FOLDER = 't5-v1_1-xxl';
+export const T5_FOLDER = 't5-v1_1-xxl';
 const CONFIG = 'config.json';
 const DIFFUSERS = ['model_index.json', 'modular_model_index.json'];
 
