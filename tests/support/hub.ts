@@ -146,11 +146,16 @@ export async function startHub(options: TestHubOptions): Promise<TestHub> {
     const resolve = new RegExp(`^/${repository}/resolve/(?:${commit}|${revision})/(.*)$`).exec(path);
     const fault = meet(resolve === null ? 'api' : 'file', resolve?.[1] ?? path, request);
     if (failed(fault, response)) return;
-    if (token !== undefined && request.headers.authorization !== `Bearer ${token}`)
-      return refuse(response, 401, 'RepoNotFound');
+    if (token !== undefined && request.headers.authorization !== `Bearer ${token}`) {
+      refuse(response, 401, 'RepoNotFound');
+      return;
+    }
     if (resolve !== null) {
       const content = files.get(resolve[1]!);
-      if (content === undefined) return refuse(response, 404, 'EntryNotFound');
+      if (content === undefined) {
+        refuse(response, 404, 'EntryNotFound');
+        return;
+      }
       response.setHeader('x-repo-commit', commit);
       if (!isLarge(content)) {
         response.setHeader('etag', `"${gitHash(content)}"`);
@@ -168,10 +173,17 @@ export async function startHub(options: TestHubOptions): Promise<TestHub> {
     const api = `/api/models/${repository}`;
     if (path === `${api}/revision/${revision}` || path === `${api}/revision/${commit}`) {
       const siblings = [...files.keys()].map((rfilename) => ({ rfilename }));
-      return json(response, { id: repository, modelId: repository, sha: commit, siblings });
+      json(response, { id: repository, modelId: repository, sha: commit, siblings });
+      return;
     }
-    if (path.startsWith(`${api}/revision/`)) return refuse(response, 404, 'RevisionNotFound');
-    if (path !== `${api}/tree/${commit}`) return refuse(response, 404, 'RepoNotFound');
+    if (path.startsWith(`${api}/revision/`)) {
+      refuse(response, 404, 'RevisionNotFound');
+      return;
+    }
+    if (path !== `${api}/tree/${commit}`) {
+      refuse(response, 404, 'RepoNotFound');
+      return;
+    }
     const folders = new Set<string>();
     for (const file of files.keys())
       for (let at = file.indexOf('/'); at >= 0; at = file.indexOf('/', at + 1)) folders.add(file.slice(0, at));
