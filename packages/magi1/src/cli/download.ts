@@ -31,7 +31,7 @@ async function run(values: Values, [repository]: readonly string[]): Promise<num
   const model = choice(values, 'model', PUBLISHED_MODELS);
   if (model === undefined) throw new UsageError(`--model is missing: one of ${PUBLISHED_MODELS.join(', ')}`);
   const { planDownload } = await import('../hub/index.ts');
-  const display = showProgress();
+  const display = await showProgress();
   const plan = (signal: AbortSignal) =>
     planDownload(repository!, {
       model,
