@@ -15,7 +15,7 @@ const ops = await loadOps();
 
 /** What an op needs whole in one binding: one row of numbers for all others, but for b and relativeBias. */
 const WHOLE: Readonly<Record<string, readonly string[]>> = {
-  attention: ['relativeBias'],
+  attention: ['cachedK', 'cachedV', 'relativeBias'],
   gatedResidual: ['weight', 'bias'],
   layerNorm: ['weight', 'bias'],
   linear: ['bias'],

@@ -13,7 +13,7 @@ export { linear, linearOp } from './linear/index.ts';
 export { matmul, matmulOp } from './matmul/index.ts';
 export { attention, attentionOp } from './attention/index.ts';
 export type { AttentionOptions } from './attention/index.ts';
-export type { AttentionBlock, Range } from './attention/contract.ts';
+export type { AttentionBlock, CacheDType, Range, RingRange } from './attention/contract.ts';
 export { conv3d, conv3dOp } from './conv3d/index.ts';
 
 // Rows.

@@ -1,5 +1,5 @@
 import type { CaseInput, CaseOf } from '@magi1/tensor';
-import type { Attention, AttentionBlock } from './contract.ts';
+import type { Attention, AttentionBlock, CacheDType, RingRange } from './contract.ts';
 
 type AttentionCase = CaseOf<Attention>;
 
@@ -18,6 +18,8 @@ export function attentionCase(
     blocks?: readonly AttentionBlock[];
     mask?: readonly number[];
     bias?: boolean;
+    /** Rows of a ring of `ring` in front of the keys. */
+    cached?: RingRange & { readonly dtype: CacheDType; readonly ring: number };
     spread?: number;
     tolerance?: number;
     benchmarkOnly?: boolean;
@@ -28,6 +30,12 @@ export function attentionCase(
     shape: [keys],
     dtype: 'i32',
     fill: { kind: 'values', values: options.mask },
+  };
+  const { cached } = options;
+  const cachedRows: CaseInput | undefined = cached && {
+    shape: [cached.ring, kvHeads, headDim],
+    dtype: cached.dtype,
+    fill,
   };
   const relativeBias: CaseInput = {
     shape: [heads, queries + keys - 1],
@@ -42,8 +50,13 @@ export function attentionCase(
       v: { shape: [keys, kvHeads, headDim], dtype: 'f32' },
       ...(keyMask === undefined ? {} : { keyMask }),
       ...(options.bias === true ? { relativeBias } : {}),
+      ...(cachedRows === undefined ? {} : { cachedK: cachedRows, cachedV: cachedRows }),
     },
-    params: { blocks: options.blocks ?? [{ q: [0, queries], k: [0, keys] }], scale: 1 / Math.sqrt(headDim) },
+    params: {
+      blocks: options.blocks ?? [{ q: [0, queries], k: [0, (cached?.rows ?? 0) + keys] }],
+      scale: 1 / Math.sqrt(headDim),
+      ...(cached === undefined ? {} : { cached: { first: cached.first, rows: cached.rows } }),
+    },
     ...(options.tolerance === undefined ? {} : { tolerance: options.tolerance }),
     ...(options.benchmarkOnly === true ? { benchmarkOnly: true } : {}),
   };
@@ -118,10 +131,56 @@ export const cases: readonly AttentionCase[] = [
       mask: Array.from({ length: 280 }, (_, j) => (j % 7 === 2 ? 0 : 1)),
     },
   ),
+  // Chunks of 30 keys in a ring of 90, whose third comes after its first two; chunk by chunk more are seen.
+  ...(['f32', 'f16', 'bf16'] as const).map((dtype) =>
+    attentionCase(
+      `cached.${dtype}`,
+      { queries: 60, keys: 60, heads: 4, kvHeads: 2, headDim: dtype === 'f16' ? 64 : 20 },
+      {
+        cached: { dtype, ring: 90, first: 30, rows: 90 },
+        blocks: [
+          { q: [0, 30], k: [30, 120] },
+          { q: [30, 60], k: [0, 150] },
+        ],
+      },
+    ),
+  ),
+  attentionCase(
+    'cached.part',
+    { queries: 7, keys: 3, heads: 2, headDim: 16 },
+    { cached: { dtype: 'bf16', ring: 10, first: 9, rows: 4 } },
+  ),
+  attentionCase(
+    'cached.only',
+    { queries: 7, keys: 0, heads: 2, headDim: 16 },
+    { cached: { dtype: 'f16', ring: 8, first: 1, rows: 7 } },
+  ),
+  attentionCase(
+    'cached.none',
+    { queries: 7, keys: 9, heads: 2, headDim: 16 },
+    { cached: { dtype: 'f16', ring: 8, first: 1, rows: 0 } },
+  ),
+  attentionCase(
+    'cached.apart',
+    { queries: 300, keys: 280, heads: 4, kvHeads: 2, headDim: 16 },
+    {
+      cached: { dtype: 'bf16', ring: 100, first: 80, rows: 50 },
+      blocks: [
+        { q: [0, 100], k: [0, 90] },
+        { q: [100, 190], k: [70, 200] },
+        { q: [195, 300], k: [240, 330] },
+      ],
+    },
+  ),
   real('8x64.1024x1024', { queries: 1024, keys: 1024, heads: 8, headDim: 64 }),
   real('24x128.576x576', { queries: 576, keys: 576, heads: 24, kvHeads: 8, headDim: 128 }),
   real('24x128.576x2304', { queries: 576, keys: 2304, heads: 24, kvHeads: 8, headDim: 128 }),
   real('dit4.5b.self', { queries: 1024, keys: 1024, heads: 24, kvHeads: 8, headDim: 128 }, blockCausal(4, 256)),
+  attentionCase(
+    'dit4.5b.self.cached',
+    { queries: 256, keys: 256, heads: 24, kvHeads: 8, headDim: 128 },
+    { cached: { dtype: 'f16', ring: 768, first: 256, rows: 768 }, benchmarkOnly: true },
+  ),
   real('dit4.5b.cross', { queries: 1024, keys: 800, heads: 24, kvHeads: 8, headDim: 128 }),
   real('vae.self', { queries: 1024, keys: 1024, heads: 16, headDim: 64 }),
   real('t5.self', { queries: 800, keys: 800, heads: 64, headDim: 64 }),
@@ -139,7 +198,13 @@ export function randomCase(random: (below: number) => number): AttentionCase {
     if (random(8) < 7) blocks.push({ q: [start, end], k: [keyStart, keyStart + random(keys - keyStart + 1)] });
     start = end;
   }
-  const kind = random(3);
+  const kind = random(4);
+  if (kind === 3) {
+    const ring = 1 + random(80);
+    const dtype = (['f32', 'f16', 'bf16'] as const)[random(3)]!;
+    const cached = { dtype, ring, first: random(ring), rows: random(ring + 1) };
+    return attentionCase('random', sizes, { cached });
+  }
   return attentionCase('random', sizes, {
     ...(random(2) === 1 ? { blocks } : {}),
     ...(kind === 1 ? { mask: Array.from({ length: keys }, () => random(2)) } : {}),

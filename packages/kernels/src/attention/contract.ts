@@ -1,5 +1,5 @@
 // The contract of attention, and what all its kernels share.
-import { describeSpec } from '@magi1/tensor';
+import { bytesOf, describeSpec } from '@magi1/tensor';
 import type { Check, ContractOf, InputsOf, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
 import { F32_MAX } from '../support/f32.ts';
 
@@ -12,15 +12,33 @@ export interface AttentionBlock {
   readonly k: Range;
 }
 
+/** Which rows of a ring of cached keys come first on the key axis: `rows` of them from row `first` on, around its end. */
+export interface RingRange {
+  readonly first: number;
+  readonly rows: number;
+}
+
+export const NONE_CACHED: RingRange = { first: 0, rows: 0 };
+
 export interface AttentionParams {
   /** Query ranges must not overlap; key ranges may. */
   readonly blocks: readonly AttentionBlock[];
   /** Factor on q·k, before biases. */
   readonly scale: number;
+  /** Of cachedK and cachedV; key ranges of blocks count these rows first, then those of k. */
+  readonly cached?: RingRange | undefined;
 }
 
 export type Attention = OpTypes<
-  { q: Tensor; k: Tensor; v: Tensor; keyMask?: Tensor; relativeBias?: Tensor },
+  {
+    q: Tensor;
+    k: Tensor;
+    v: Tensor;
+    keyMask?: Tensor;
+    relativeBias?: Tensor;
+    cachedK?: Tensor;
+    cachedV?: Tensor;
+  },
   AttentionParams
 >;
 
@@ -32,11 +50,15 @@ export const MAX_HEAD_DIM = 128;
  */
 export const LOWEST = -F32_MAX;
 
-/** [queries, heads, head_dim] of q and [keys, kvHeads] of k. */
-export function attentionSizes({ q, k }: { readonly q: TensorSpec; readonly k: TensorSpec }) {
+/** What cached keys and values may be stored as. */
+export const CACHE_DTYPES = ['f32', 'f16', 'bf16'] as const;
+export type CacheDType = (typeof CACHE_DTYPES)[number];
+
+/** [queries, heads, head_dim] of q and the key axis: first the cached keys, then those of k. */
+export function attentionSizes({ q, k }: Pick<Inputs, 'q' | 'k'>, cached?: RingRange) {
   const [queries, heads, headDim] = q.shape as [number, number, number];
-  const [keys, kvHeads] = k.shape as [number, number];
-  return { queries, heads, headDim, keys, kvHeads };
+  const [own, kvHeads] = k.shape as [number, number];
+  return { queries, heads, headDim, keys: (cached?.rows ?? 0) + own, kvHeads };
 }
 
 /** How many queries see how many keys, all blocks together. */
@@ -47,26 +69,32 @@ export function attentionPairs(blocks: readonly AttentionBlock[]): number {
 export const contract: ContractOf<Attention> = {
   name: 'attention',
   infer(inputs, params, check) {
-    checkInputs(inputs, check);
-    checkBlocks(inputs, params.blocks, check);
+    checkInputs(inputs, params.cached, check);
+    checkCached(inputs, params.cached, check);
+    checkBlocks(inputs, params, check);
     if (!Number.isFinite(params.scale)) throw check.error(`scale must be finite, got ${params.scale}`);
     return { shape: inputs.q.shape, dtype: 'f32' };
   },
-  cost(inputs, { blocks }) {
-    const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
+  cost(inputs, { blocks, cached }) {
+    const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs, cached);
     const pairs = attentionPairs(blocks);
-    return { flops: 4 * pairs * heads * headDim, bytes: 8 * headDim * (queries * heads + keys * kvHeads) };
+    const rows = cached?.rows ?? 0;
+    const cachedBytes = rows === 0 ? 0 : 2 * bytesOf(inputs.cachedK!.dtype, rows * kvHeads * headDim);
+    return {
+      flops: 4 * pairs * heads * headDim,
+      bytes: 8 * headDim * (queries * heads + (keys - rows) * kvHeads) + cachedBytes,
+    };
   },
 };
 
 type Inputs = InputsOf<Attention, TensorSpec>;
 
-function checkInputs(inputs: Inputs, check: Check<keyof Inputs>): void {
+function checkInputs(inputs: Inputs, cached: RingRange | undefined, check: Check<keyof Inputs>): void {
   for (const name of ['q', 'k', 'v'] as const) {
     check.dtype(name, 'f32');
     check.rank(name, 3);
   }
-  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
+  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs, cached);
   check.shape('v', inputs.k.shape);
   if (inputs.k.shape[2] !== headDim || headDim < 1 || headDim > MAX_HEAD_DIM) {
     throw check.error(
@@ -83,8 +111,38 @@ function checkInputs(inputs: Inputs, check: Check<keyof Inputs>): void {
   check.is('relativeBias', 'f32', [heads, Math.max(queries + keys - 1, 0)]);
 }
 
-function checkBlocks(inputs: Inputs, blocks: readonly AttentionBlock[], check: Check): void {
-  const { queries, keys } = attentionSizes(inputs);
+function checkCached(inputs: Inputs, cached: RingRange | undefined, check: Check<keyof Inputs>): void {
+  const { cachedK, cachedV, keyMask, relativeBias } = inputs;
+  if (cached === undefined && cachedK === undefined && cachedV === undefined) return;
+  if (cached === undefined || cachedK === undefined || cachedV === undefined) {
+    throw check.error('cachedK, cachedV and which of their rows are seen come together');
+  }
+  if (keyMask !== undefined || relativeBias !== undefined) {
+    throw check.error('cached keys come without keyMask and relativeBias');
+  }
+  const { headDim, kvHeads } = attentionSizes(inputs);
+  if (headDim % 4 !== 0) throw check.error(`cached keys need a head_dim divisible by 4, got ${headDim}`);
+  check.rank('cachedK', 3);
+  const ring = cachedK.shape[0]!;
+  check.dtype('cachedK', ...CACHE_DTYPES);
+  check.shape('cachedK', [ring, kvHeads, headDim]);
+  check.dtype('cachedV', cachedK.dtype);
+  check.shape('cachedV', cachedK.shape);
+  const { first, rows } = cached;
+  if (!(
+    Number.isInteger(first) &&
+    Number.isInteger(rows) &&
+    0 <= first &&
+    first < Math.max(ring, 1) &&
+    0 <= rows &&
+    rows <= ring
+  )) {
+    throw check.error(`${rows} cached keys from row ${first} on are not in a ring of ${ring} rows`);
+  }
+}
+
+function checkBlocks(inputs: Inputs, { blocks, cached }: AttentionParams, check: Check): void {
+  const { queries, keys } = attentionSizes(inputs, cached);
   const inside = ([start, end]: Range, size: number) =>
     Number.isInteger(start) && Number.isInteger(end) && 0 <= start && start <= end && end <= size;
   for (const [i, { q, k }] of blocks.entries()) {

@@ -2,14 +2,31 @@
 import type { HostView, InputsOf, OpCall } from '@magi1/tensor';
 import { gatherColumns, gatherRows, productsOfRows } from '../support/reference/products.ts';
 import { attentionSizes } from './contract.ts';
-import type { Attention, AttentionBlock } from './contract.ts';
+import type { Attention, AttentionBlock, RingRange } from './contract.ts';
 
 const QUERY_TILE = 8;
 
-export function reference({ inputs, y, params }: OpCall<Attention, HostView>): void {
+export function reference({ inputs: given, y, params }: OpCall<Attention, HostView>): void {
+  const { cachedK, cachedV } = given;
+  const [k, v] = [joined(cachedK, params.cached, given.k), joined(cachedV, params.cached, given.v)];
+  const inputs = { ...given, k, v };
   for (let head = 0; head < attentionSizes(inputs).heads; head++) {
     for (const block of params.blocks) attendBlock(inputs, y.data as Float64Array, head, block, params.scale);
   }
+}
+
+/** The whole key axis: the seen rows of a ring, then those given. */
+function joined(ring: HostView | undefined, cached: RingRange | undefined, own: HostView): HostView {
+  if (ring === undefined || cached === undefined) return own;
+  const { first, rows } = cached;
+  const width = own.shape[1]! * own.shape[2]!;
+  const data = new Float32Array(rows * width + own.data.length);
+  for (let i = 0; i < rows; i++) {
+    const row = (first + i) % ring.shape[0]!;
+    data.set(ring.data.subarray(row * width, (row + 1) * width), i * width);
+  }
+  data.set(own.data, rows * width);
+  return { ...own, shape: [rows + own.shape[0]!, ...own.shape.slice(1)], data };
 }
 
 function attendBlock(

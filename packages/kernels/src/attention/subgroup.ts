@@ -6,8 +6,10 @@ import type { WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
 import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
+import { decodeFour } from '../support/wgsl/decode.ts';
 import { LOWEST } from './contract.ts';
-import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
+import type { CacheDType } from './contract.ts';
+import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export interface SubgroupAttentionVariant extends AttentionVariant {
@@ -26,19 +28,33 @@ export const KEPT_KEYS = 64;
 
 const FOUR = range(QUERIES_PER_LANE);
 
+const PARAMS = { ...ATTENTION_PARAMS, head_dim: 'u32', unit_tile: 'u32' } as const;
+
 export const subgroupAttention: WgslProgram<SubgroupAttentionVariant> = {
   name: 'attentionSubgroup',
   enables: () => ['subgroups'],
   bindings: (variant) => attentionBindings(variant, false),
-  params: { ...ATTENTION_PARAMS, head_dim: 'u32', unit_tile: 'u32' },
-  source: (variant) => {
-    const { wide, mask, bias, lanes } = variant;
-    const biasOf = (j: number) => `relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)]`;
-    return /* wgsl */ `
+  params: PARAMS,
+  source,
+};
+
+/** The same with keys of a ring in front. */
+export const cachedSubgroupAttention: WgslProgram<SubgroupAttentionVariant & { readonly cached: CacheDType }> = {
+  name: 'attentionCachedSubgroup',
+  enables: () => ['subgroups'],
+  bindings: (variant) => attentionBindings(variant, false),
+  params: { ...PARAMS, ...RING_PARAMS },
+  source,
+};
+
+function source(variant: SubgroupAttentionVariant): string {
+  const { wide, mask, bias, lanes, cached } = variant;
+  const biasOf = (j: number) => `relativeBias[bias_start + key - min(query0 + ${j * lanes}u, tile.y - 1u)]`;
+  return /* wgsl */ `
 alias Unit = ${wide ? 'vec4f' : 'f32'};
 ${valueType(true)}
 ${EXP}
-${WORKGROUP_INDEX}
+${WORKGROUP_INDEX}${cached === undefined ? '' : cachedReads(cached)}
 // Scores, then weights, of a lane's queries; a lane touches its own only.
 var<workgroup> kept: array<vec4f, ${KEPT_KEYS * lanes}>;
 
@@ -107,8 +123,23 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
   }
 }
 `;
-  },
-};
+}
+
+/** An element of a key's row, and a unit of its values. */
+const cachedReads = (dtype: CacheDType): string => `${CACHE_ROWS}
+${decodeFour(dtype).code}
+fn key_start(key: u32, kv_head: u32) -> u32 {
+  return (select(own_row(key), ring_row(key), is_cached(key)) * params.kv_heads + kv_head) * params.units;
+}
+fn key_element(key: u32, start: u32, d: u32) -> f32 {
+  if (is_cached(key)) { return decode4(cachedK[start + d / 4u])[d % 4u]; }
+  return k[4u * start + d];
+}
+fn value_unit(key: u32, kv_head: u32, unit: u32) -> vec4f {
+  let at = key_start(key, kv_head) + unit;
+  if (is_cached(key)) { return decode4(cachedV[at]); }
+  return v[at];
+}`;
 
 // A tile that sees none of its keys is as one without keys.
 const VISIBLE_KEYS = `var seen = 0;
@@ -119,17 +150,21 @@ const VISIBLE_KEYS = `var seen = 0;
  * Products of the lane's queries with the keys from `first` on, to scores. Past the last key it is read again. One element
  * at a time: a load of four is no faster there, and four times the code.
  */
-function scoreTile({ lanes }: SubgroupAttentionVariant): string {
+function scoreTile({ lanes, cached }: SubgroupAttentionVariant): string {
   const loads = range(KEYS / lanes);
   const keys = range(KEYS);
+  const key = (n: number) => `min(first + ${n * lanes}u + lane, end - 1u)`;
   const start = (n: number) =>
-    `(min(first + ${n * lanes}u + lane, end - 1u) * params.kv_heads + kv_head) * params.head_dim`;
+    cached === undefined
+      ? `let start${n} = (${key(n)} * params.kv_heads + kv_head) * params.head_dim;`
+      : `let key${n} = ${key(n)}; let start${n} = key_start(key${n}, kv_head);`;
+  const load = (n: number) => (cached === undefined ? `k[start${n} + d]` : `key_element(key${n}, start${n}, d)`);
   const multiply = (key: number) =>
     `s${key} = fma(vec4f(subgroupBroadcast(row${Math.floor(key / lanes)}, ${key % lanes}u)), across, s${key});`;
-  return `${loads.map((n) => `let start${n} = ${start(n)};`).join(' ')}
+  return `${loads.map(start).join(' ')}
       ${keys.map((key) => `var s${key} = vec4f();`).join(' ')}
       for (var d = 0u; d < params.head_dim; d++) {
-        ${loads.map((n) => `let row${n} = k[start${n} + d];`).join(' ')}
+        ${loads.map((n) => `let row${n} = ${load(n)};`).join(' ')}
         let across = vec4f(${FOUR.map((j) => `q[query_start${j} + d]`).join(', ')});
         ${keys.map(multiply).join('\n        ')}
       }
@@ -137,7 +172,7 @@ function scoreTile({ lanes }: SubgroupAttentionVariant): string {
 }
 
 /** Weighted sums of `lanes` units of the values from `unit0` on, to sum_tile. */
-function valueTile({ lanes }: SubgroupAttentionVariant): string {
+function valueTile({ lanes, cached }: SubgroupAttentionVariant): string {
   const sums = range(lanes).flatMap((u) => FOUR.map((j) => `v${u}_${j}`));
   const multiply = (u: number) => {
     const adds = FOUR.map((j) => `v${u}_${j} = fma(Unit(weight[${j}]), b, v${u}_${j});`);
@@ -146,7 +181,7 @@ function valueTile({ lanes }: SubgroupAttentionVariant): string {
   return `let unit = min(unit0 + lane, units - 1u);
       ${sums.map((sum) => `var ${sum} = Unit();`).join(' ')}
       for (var key = kept0; key < kept_end; key++) {
-        let row = v[(key * params.kv_heads + kv_head) * units + unit];
+        let row = ${cached === undefined ? 'v[(key * params.kv_heads + kv_head) * units + unit]' : 'value_unit(key, kv_head, unit)'};
         let weight = kept[(key - kept0) * ${lanes}u + lane];
         ${range(lanes).map(multiply).join('\n        ')}
       }

@@ -1,7 +1,7 @@
 // Flash attention in wasm. An item is one head of one query tile; it packs its queries once and keys and values tile by
 // tile into scratch, padded to whole tiles, so that the inner loops have no edges.
-import { F32, F32x4, I32, I32x4, wasmKernel } from '@magi1/tensor';
-import type { KernelBuilder, WasmOf } from '@magi1/tensor';
+import { F32, F32x4, I32, I32x4, bytesOf, wasmKernel } from '@magi1/tensor';
+import type { KernelArgs, KernelBuilder, WasmOf } from '@magi1/tensor';
 import {
   PANEL_STEP,
   TILE_COLUMNS,
@@ -11,9 +11,10 @@ import {
   packRowsFunction,
 } from '../support/families/gemm/wasm-tiles.ts';
 import { exp } from '../support/wasm/functions.ts';
+import { loadFloats } from '../support/wasm/floats.ts';
 import { storeLanes } from '../support/wasm/vectors.ts';
-import { LOWEST, attentionPairs, attentionSizes } from './contract.ts';
-import type { Attention } from './contract.ts';
+import { LOWEST, NONE_CACHED, attentionPairs, attentionSizes } from './contract.ts';
+import type { Attention, CacheDType } from './contract.ts';
 import { queryTiles } from './work-list.ts';
 
 interface WasmAttentionVariant {
@@ -29,7 +30,7 @@ const VALUE_ROWS = 4;
 const VALUE_VECTORS = 2;
 
 /** Byte sizes of what an item keeps in scratch. */
-function layout(headDim: number) {
+function layout(headDim: number, cached: boolean) {
   const vectors = Math.ceil(headDim / 4);
   const rowBytes = 16 * vectors;
   // A tile of keys is to fit the first-level cache.
@@ -44,6 +45,8 @@ function layout(headDim: number) {
     most: 4 * QUERIES,
     total: 4 * QUERIES,
     fade: 4 * QUERIES,
+    // Keys as f32 rows, where some come from a cache.
+    ...(cached ? { rows: keys * rowBytes } : {}),
   };
   let total = 0;
   const offsets = Object.fromEntries(
@@ -71,6 +74,45 @@ function packFunction(k: KernelBuilder, headDim: number, { rowBytes }: Layout) {
       if (headDim % 4 === 0) return;
       const last = source.loadF32x4(whole).mul(factor).asI32x4();
       f.store(target, lanesBelow(I32.of(headDim % 4)).and(last), whole);
+    });
+  });
+}
+
+/** Copies rows of head_dim elements, a multiple of 4, of a key axis that begins in a ring of a cache to f32 rows. */
+function gatherFunction(k: KernelBuilder, headDim: number, dtype: CacheDType, { rowBytes }: Layout) {
+  const elementBytes = bytesOf(dtype, 1);
+  const params = {
+    ring: 'i32',
+    own: 'i32',
+    stride: 'i32',
+    ringRows: 'i32',
+    first: 'i32',
+    cached: 'i32',
+    from: 'i32',
+    rows: 'i32',
+    to: 'i32',
+  } as const;
+  return k.function(params, null, (f, { ring, own, stride, ringRows, first, cached, from, rows, to }) => {
+    const ringStride = f.let(stride.mul(elementBytes).shrU(2));
+    const copy = (type: CacheDType, source: I32, target: I32) => {
+      for (let at = 0; at < headDim; at += 4) {
+        f.store(target, loadFloats(f, type, source, at * bytesOf(type, 1)), 4 * at);
+      }
+    };
+    f.forRange(0, rows, 1, (row) => {
+      const key = f.let(from.add(row));
+      const target = f.let(to.add(row.mul(rowBytes)));
+      f.if(
+        key.ltU(cached),
+        () => {
+          const place = f.let(first.add(key));
+          const wrapped = f.select(place.ltU(ringRows), place, place.sub(ringRows));
+          copy(dtype, f.let(ring.add(wrapped.mul(ringStride))), target);
+        },
+        () => {
+          copy('f32', f.let(own.add(key.sub(cached).mul(stride))), target);
+        },
+      );
     });
   });
 }
@@ -159,151 +201,202 @@ function valuesFunction(k: KernelBuilder, { rowBytes, scoreBytes }: Layout, wide
   });
 }
 
+const ARGS = {
+  q: 'ptr',
+  k: 'ptr',
+  v: 'ptr',
+  mask: 'ptr',
+  bias: 'ptr',
+  tiles: 'ptr',
+  y: 'ptr',
+  tileCount: 'i32',
+  queryCount: 'i32',
+  keyCount: 'i32',
+  heads: 'i32',
+  kvHeads: 'i32',
+  scale: 'f32',
+} as const;
+const CACHED_ARGS = { ...ARGS, cachedK: 'ptr', cachedV: 'ptr', ringRows: 'i32', first: 'i32', cached: 'i32' } as const;
+
 const kernel = wasmKernel({
   name: 'attention',
-  args: {
-    q: 'ptr',
-    k: 'ptr',
-    v: 'ptr',
-    mask: 'ptr',
-    bias: 'ptr',
-    tiles: 'ptr',
-    y: 'ptr',
-    tileCount: 'i32',
-    queryCount: 'i32',
-    keyCount: 'i32',
-    heads: 'i32',
-    kvHeads: 'i32',
-    scale: 'f32',
-  },
+  args: ARGS,
   body(k, args, variant: WasmAttentionVariant) {
-    const { headDim } = variant;
-    const place = layout(headDim);
-    const { rowBytes } = place;
-    const pack = packFunction(k, headDim, place);
-    const scores = scoresFunction(k, headDim, place);
-    const softmax = softmaxFunction(k, variant);
-    const packKeys = packRowsFunction(k, 'f32');
-    const addValues = valuesFunction(k, place, VALUE_VECTORS);
-    const addLastValues = valuesFunction(k, place, 1);
-    const at = Object.fromEntries(
-      Object.entries(place.offsets).map(([name, offset]) => [name, k.let(args.scratch.add(offset))]),
-    ) as Record<keyof typeof place.offsets, I32>;
-    const queryStride = k.let(args.heads.mul(4 * headDim));
-    const keyStride = k.let(args.kvHeads.mul(4 * headDim));
-    const one = F32.of(1);
-
-    k.forRange(args.begin, args.end, 1, (item) => {
-      const head = k.let(item.divU(args.tileCount));
-      const kvHead = k.let(head.divU(args.heads.divU(args.kvHeads)));
-      const tile = k.let(args.tiles.add(item.remU(args.tileCount).shl(4)));
-      const query0 = k.let(tile.loadI32(0));
-      const queries = k.let(tile.loadI32(4).sub(query0));
-      const keyStart = k.let(tile.loadI32(8));
-      const keyEnd = variant.mask ? visibleEnd(k, args.mask, keyStart, tile.loadI32(12)) : k.let(tile.loadI32(12));
-      const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
-      k.fill(at.queries, 0, QUERIES * rowBytes);
-      k.call(pack, {
-        from: args.q.add(rowStart),
-        stride: queryStride,
-        rows: queries,
-        to: at.queries,
-        scale: args.scale,
-      });
-      k.fill(at.sums, 0, QUERIES * rowBytes);
-      k.forRange(0, 4 * QUERIES, 4, (i) => {
-        k.store(at.most.add(i), F32.of(LOWEST));
-        k.store(at.total.add(i), F32.of(0));
-      });
-      k.forRange(keyStart, keyEnd, place.keys, (key0) => {
-        const count = k.let(keyEnd.sub(key0).minU(place.keys));
-        const start = k.let(key0.mul(keyStride).add(kvHead.mul(4 * headDim)));
-        k.forRange(0, count, TILE_COLUMNS, (key) => {
-          const from = args.k.add(start).add(key.mul(keyStride));
-          const [rows, to] = [count.sub(key).minU(TILE_COLUMNS), at.keys.add(key.mul(rowBytes))];
-          k.call(packKeys, { from, stride: keyStride, rows, to, depth: I32.of(headDim) });
-        });
-        k.call(pack, { from: args.v.add(start), stride: keyStride, rows: count, to: at.values, scale: one });
-        k.forRange(0, queries, TILE_ROWS, (i) => {
-          const [from, to] = [k.let(at.queries.add(i.mul(rowBytes))), k.let(at.scores.add(i.mul(place.scoreBytes)))];
-          k.forRange(0, count, TILE_COLUMNS, (key) => {
-            k.call(scores, { queries: from, panel: at.keys.add(key.mul(rowBytes)), scores: to.add(key.shl(2)) });
-          });
-        });
-        k.forRange(0, queries, 1, (i) => {
-          const word = k.let(i.shl(2));
-          // Entry (key - query) + queries - 1 of the head's row of biases.
-          const entry = head.mul(args.queryCount.add(args.keyCount).sub(1)).add(args.queryCount.sub(1));
-          k.call(softmax, {
-            row: at.scores.add(i.mul(place.scoreBytes)),
-            count,
-            most: at.most.add(word),
-            total: at.total.add(word),
-            fade: at.fade.add(word),
-            mask: args.mask.add(key0.shl(2)),
-            bias: variant.bias ? args.bias.add(entry.add(key0).sub(query0.add(i)).shl(2)) : args.bias,
-          });
-        });
-        k.forRange(0, queries, VALUE_ROWS, (i) => {
-          const weights = k.let(at.scores.add(i.mul(place.scoreBytes)));
-          const sums = k.let(at.sums.add(i.mul(rowBytes)));
-          const fade = k.let(at.fade.add(i.shl(2)));
-          const whole = place.vectors - (place.vectors % VALUE_VECTORS);
-          k.forRange(0, 16 * whole, 16 * VALUE_VECTORS, (column) => {
-            const values = at.values.add(column);
-            k.call(addValues, { weights, values, sums: sums.add(column), fade, count });
-          });
-          if (whole < place.vectors) {
-            const values = at.values.add(16 * whole);
-            k.call(addLastValues, { weights, values, sums: sums.add(16 * whole), fade, count });
-          }
-        });
-      });
-      k.forRange(0, queries, 1, (i) => {
-        const total = k.let(at.total.add(i.shl(2)).loadF32());
-        // A total of 0 is that of scores that are all -Infinity, and makes NaN of the sums, which are 0.
-        const factor = k.let(k.select(keyEnd.gtU(keyStart), one.div(total), F32.of(0)).splat());
-        const from = k.let(at.sums.add(i.mul(rowBytes)));
-        const to = k.let(args.y.add(rowStart).add(i.mul(queryStride)));
-        const whole = 16 * Math.floor(headDim / 4);
-        k.forRange(0, whole, 16, (offset) => {
-          k.store(to.add(offset), from.add(offset).loadF32x4().mul(factor));
-        });
-        if (headDim % 4 !== 0) {
-          storeLanes(k, to.add(whole), from.loadF32x4(whole).mul(factor), I32.of(headDim % 4));
-        }
-      });
-    });
+    attend(k, args, variant, undefined);
   },
 });
 
+const cachedKernel = wasmKernel({
+  name: 'attentionCached',
+  args: CACHED_ARGS,
+  body(k, args, variant: { readonly headDim: number; readonly dtype: CacheDType }) {
+    attend(k, args, { headDim: variant.headDim, mask: false, bias: false }, { dtype: variant.dtype, args });
+  },
+});
+
+interface CachedKeys {
+  readonly dtype: CacheDType;
+  readonly args: KernelArgs<typeof CACHED_ARGS>;
+}
+
+function attend(
+  k: KernelBuilder,
+  args: KernelArgs<typeof ARGS>,
+  variant: WasmAttentionVariant,
+  cache: CachedKeys | undefined,
+): void {
+  const { headDim } = variant;
+  const place = layout(headDim, cache !== undefined);
+  const { rowBytes } = place;
+  const pack = packFunction(k, headDim, place);
+  const scores = scoresFunction(k, headDim, place);
+  const softmax = softmaxFunction(k, variant);
+  const packKeys = packRowsFunction(k, 'f32');
+  const addValues = valuesFunction(k, place, VALUE_VECTORS);
+  const addLastValues = valuesFunction(k, place, 1);
+  const gather = cache && gatherFunction(k, headDim, cache.dtype, place);
+  const at = Object.fromEntries(
+    Object.entries(place.offsets).map(([name, offset]) => [name, k.let(args.scratch.add(offset))]),
+  ) as Record<keyof typeof place.offsets, I32>;
+  const queryStride = k.let(args.heads.mul(4 * headDim));
+  const keyStride = k.let(args.kvHeads.mul(4 * headDim));
+  const one = F32.of(1);
+
+  k.forRange(args.begin, args.end, 1, (item) => {
+    const head = k.let(item.divU(args.tileCount));
+    const kvHead = k.let(head.divU(args.heads.divU(args.kvHeads)));
+    const tile = k.let(args.tiles.add(item.remU(args.tileCount).shl(4)));
+    const query0 = k.let(tile.loadI32(0));
+    const queries = k.let(tile.loadI32(4).sub(query0));
+    const keyStart = k.let(tile.loadI32(8));
+    const keyEnd = variant.mask ? visibleEnd(k, args.mask, keyStart, tile.loadI32(12)) : k.let(tile.loadI32(12));
+    const rowStart = k.let(query0.mul(queryStride).add(head.mul(4 * headDim)));
+    k.fill(at.queries, 0, QUERIES * rowBytes);
+    k.call(pack, {
+      from: args.q.add(rowStart),
+      stride: queryStride,
+      rows: queries,
+      to: at.queries,
+      scale: args.scale,
+    });
+    k.fill(at.sums, 0, QUERIES * rowBytes);
+    k.forRange(0, 4 * QUERIES, 4, (i) => {
+      k.store(at.most.add(i), F32.of(LOWEST));
+      k.store(at.total.add(i), F32.of(0));
+    });
+    k.forRange(keyStart, keyEnd, place.keys, (key0) => {
+      const count = k.let(keyEnd.sub(key0).minU(place.keys));
+      const packPanels = (first: I32, stride: I32) => {
+        k.forRange(0, count, TILE_COLUMNS, (key) => {
+          const from = first.add(key.mul(stride));
+          const [rows, to] = [count.sub(key).minU(TILE_COLUMNS), at.keys.add(key.mul(rowBytes))];
+          k.call(packKeys, { from, stride, rows, to, depth: I32.of(headDim) });
+        });
+      };
+      const packOwn = (row: I32) => {
+        const start = k.let(row.mul(keyStride).add(kvHead.mul(4 * headDim)));
+        packPanels(args.k.add(start), keyStride);
+        k.call(pack, { from: args.v.add(start), stride: keyStride, rows: count, to: at.values, scale: one });
+      };
+      if (gather === undefined) packOwn(key0);
+      else {
+        const { cachedK, cachedV, ringRows, first, cached } = cache!.args;
+        const head = k.let(kvHead.mul(4 * headDim));
+        const cachedHead = k.let(kvHead.mul(bytesOf(cache!.dtype, headDim)));
+        const rows = { stride: keyStride, ringRows, first, cached, from: key0, rows: count };
+        const packCached = () => {
+          k.call(gather, { ring: cachedK.add(cachedHead), own: args.k.add(head), ...rows, to: at.rows });
+          packPanels(at.rows, I32.of(rowBytes));
+          k.call(gather, { ring: cachedV.add(cachedHead), own: args.v.add(head), ...rows, to: at.values });
+        };
+        k.if(key0.ltU(cached), packCached, () => {
+          packOwn(k.let(key0.sub(cached)));
+        });
+      }
+      k.forRange(0, queries, TILE_ROWS, (i) => {
+        const [from, to] = [k.let(at.queries.add(i.mul(rowBytes))), k.let(at.scores.add(i.mul(place.scoreBytes)))];
+        k.forRange(0, count, TILE_COLUMNS, (key) => {
+          k.call(scores, { queries: from, panel: at.keys.add(key.mul(rowBytes)), scores: to.add(key.shl(2)) });
+        });
+      });
+      k.forRange(0, queries, 1, (i) => {
+        const word = k.let(i.shl(2));
+        // Entry (key - query) + queries - 1 of the head's row of biases.
+        const entry = head.mul(args.queryCount.add(args.keyCount).sub(1)).add(args.queryCount.sub(1));
+        k.call(softmax, {
+          row: at.scores.add(i.mul(place.scoreBytes)),
+          count,
+          most: at.most.add(word),
+          total: at.total.add(word),
+          fade: at.fade.add(word),
+          mask: args.mask.add(key0.shl(2)),
+          bias: variant.bias ? args.bias.add(entry.add(key0).sub(query0.add(i)).shl(2)) : args.bias,
+        });
+      });
+      k.forRange(0, queries, VALUE_ROWS, (i) => {
+        const weights = k.let(at.scores.add(i.mul(place.scoreBytes)));
+        const sums = k.let(at.sums.add(i.mul(rowBytes)));
+        const fade = k.let(at.fade.add(i.shl(2)));
+        const whole = place.vectors - (place.vectors % VALUE_VECTORS);
+        k.forRange(0, 16 * whole, 16 * VALUE_VECTORS, (column) => {
+          const values = at.values.add(column);
+          k.call(addValues, { weights, values, sums: sums.add(column), fade, count });
+        });
+        if (whole < place.vectors) {
+          const values = at.values.add(16 * whole);
+          k.call(addLastValues, { weights, values, sums: sums.add(16 * whole), fade, count });
+        }
+      });
+    });
+    k.forRange(0, queries, 1, (i) => {
+      const total = k.let(at.total.add(i.shl(2)).loadF32());
+      // A total of 0 is that of scores that are all -Infinity, and makes NaN of the sums, which are 0.
+      const factor = k.let(k.select(keyEnd.gtU(keyStart), one.div(total), F32.of(0)).splat());
+      const from = k.let(at.sums.add(i.mul(rowBytes)));
+      const to = k.let(args.y.add(rowStart).add(i.mul(queryStride)));
+      const whole = 16 * Math.floor(headDim / 4);
+      k.forRange(0, whole, 16, (offset) => {
+        k.store(to.add(offset), from.add(offset).loadF32x4().mul(factor));
+      });
+      if (headDim % 4 !== 0) {
+        storeLanes(k, to.add(whole), from.loadF32x4(whole).mul(factor), I32.of(headDim % 4));
+      }
+    });
+  });
+}
+
 export const wasm: WasmOf<Attention> = ({ inputs, y, params }) => {
-  const { q, k, v, keyMask, relativeBias } = inputs;
-  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs);
+  const { q, k, v, keyMask, relativeBias, cachedK, cachedV } = inputs;
+  const { cached = NONE_CACHED } = params;
+  const { queries, heads, headDim, keys, kvHeads } = attentionSizes(inputs, cached);
   const tiles = queryTiles(params.blocks, queries, QUERIES);
   const items = (tiles.length / 4) * heads;
-  return [
-    {
-      kernel,
-      variant: { headDim, mask: keyMask !== undefined, bias: relativeBias !== undefined },
-      args: {
-        q,
-        k,
-        v,
-        mask: keyMask ?? 0,
-        bias: relativeBias ?? 0,
-        tiles,
-        y,
-        tileCount: tiles.length / 4,
-        queryCount: queries,
-        keyCount: keys,
-        heads,
-        kvHeads,
-        scale: params.scale,
-      },
-      items,
-      itemCost: (4 * attentionPairs(params.blocks) * heads * headDim) / items + 8 * QUERIES * headDim,
-      scratchBytes: layout(headDim).total,
-    },
-  ];
+  const ofCache = cached.rows > 0;
+  const args = {
+    q,
+    k,
+    v,
+    mask: keyMask ?? 0,
+    bias: relativeBias ?? 0,
+    tiles,
+    y,
+    tileCount: tiles.length / 4,
+    queryCount: queries,
+    keyCount: keys,
+    heads,
+    kvHeads,
+    scale: params.scale,
+  };
+  const step = {
+    items,
+    itemCost: (4 * attentionPairs(params.blocks) * heads * headDim) / items + 8 * QUERIES * headDim,
+    scratchBytes: layout(headDim, ofCache).total,
+  };
+  if (!ofCache) {
+    const variant = { headDim, mask: keyMask !== undefined, bias: relativeBias !== undefined };
+    return [{ kernel, variant, args, ...step }];
+  }
+  const ring = { cachedK: cachedK!, cachedV: cachedV!, ringRows: cachedK!.shape[0]!, first: cached.first };
+  const variant = { headDim, dtype: cachedK!.dtype };
+  return [{ kernel: cachedKernel, variant, args: { ...args, ...ring, cached: cached.rows }, ...step }];
 };

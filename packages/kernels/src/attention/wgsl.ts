@@ -1,11 +1,15 @@
 // What both WGSL attention programs share.
 import type { BindingDeclaration } from '@magi1/tensor';
+import { decodeFour } from '../support/wgsl/decode.ts';
+import type { CacheDType } from './contract.ts';
 
 export interface AttentionVariant {
   /** Rows are read as vec4: head_dim is divisible by 4. */
   readonly wide: boolean;
   readonly mask: boolean;
   readonly bias: boolean;
+  /** How cached keys and values are stored, where there are any: rows are wide then. */
+  readonly cached?: CacheDType;
   readonly [name: string]: string | number | boolean;
 }
 
@@ -25,11 +29,25 @@ export const ATTENTION_PARAMS = {
   scale: 'f32',
 } as const;
 
+/** The ring of cached keys, whose rows come first on the key axis. */
+export const RING_PARAMS = { cached: 'u32', first: 'u32', ring: 'u32' } as const;
+
+/** Where key `key` lies: `own_row` in k and v, `ring_row` in the cache. */
+export const CACHE_ROWS = /* wgsl */ `
+fn is_cached(key: u32) -> bool { return key < params.cached; }
+fn own_row(key: u32) -> u32 { return key - params.cached; }
+// params.first may be negative, as u32, for a key axis that starts before the first key.
+fn ring_row(key: u32) -> u32 {
+  let row = params.first + key;
+  return select(row, row - params.ring, row >= params.ring);
+}`;
+
 /** Bits of a NaN, the divisor of a query all of whose scores are -Infinity. */
 export const NAN_BITS = '0x7fc00000u';
 
 /** `wideScores`: a wide program reads q and k as vec4, too. */
-export function attentionBindings({ wide, mask, bias }: AttentionVariant, wideScores: boolean): BindingDeclaration[] {
+export function attentionBindings(variant: AttentionVariant, wideScores: boolean): BindingDeclaration[] {
+  const { wide, mask, bias, cached } = variant;
   const rows = wide ? 'array<vec4f>' : 'array<f32>';
   const factors = wideScores ? rows : 'array<f32>';
   return [
@@ -40,6 +58,11 @@ export function attentionBindings({ wide, mask, bias }: AttentionVariant, wideSc
     { name: 'tiles', type: 'array<vec4u>', access: 'read' },
     ...(mask ? [{ name: 'keyMask', type: 'array<i32>', access: 'read' } as const] : []),
     ...(bias ? [{ name: 'relativeBias', type: 'array<f32>', access: 'read' } as const] : []),
+    ...(cached === undefined
+      ? []
+      : ['cachedK', 'cachedV'].map((name) => {
+          return { name, type: `array<${decodeFour(cached).type}>`, access: 'read' } as const;
+        })),
     { name: 'y', type: rows, access: 'read_write' },
   ];
 }

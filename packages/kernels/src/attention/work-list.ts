@@ -36,7 +36,7 @@ export interface TileGroup {
 }
 
 /** Windows start at multiples of this many rows: multiples of 256 bytes, whatever the rows of f32 are. */
-const WINDOW_ROWS = 64;
+export const WINDOW_ROWS = 64;
 const EMPTY: Range = [Infinity, 0];
 
 const rowsIn = ([start, end]: Range): number => Math.max(end - start, 0);

@@ -6,7 +6,9 @@ import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
 import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { LOWEST } from './contract.ts';
-import { ATTENTION_PARAMS, NAN_BITS, attentionBindings } from './wgsl.ts';
+import type { CacheDType } from './contract.ts';
+import { decodeFour } from '../support/wgsl/decode.ts';
+import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export const TILE_QUERIES = 64;
@@ -27,18 +29,31 @@ export interface TileAttentionVariant extends AttentionVariant {
 /** `parts` of a program for rows of `headDim` elements. */
 export const tileParts = (headDim: number): number => Math.ceil(headDim / (4 * SIDE));
 
+// Ends of loops are parameters: compilers unroll what has a constant end, even `min(constant, ...)`, which takes seconds.
+const PARAMS = { ...ATTENTION_PARAMS, slice: 'u32', value_keys: 'u32' } as const;
+
 export const tileAttention: WgslProgram<TileAttentionVariant> = {
   name: 'attentionTile',
   bindings: (variant) => attentionBindings(variant, true),
-  // Ends of loops are parameters: compilers unroll what has a constant end, even `min(constant, ...)`, which takes seconds.
-  params: { ...ATTENTION_PARAMS, slice: 'u32', value_keys: 'u32' },
-  source: ({ parts, wide, mask, bias }) => {
-    const rows = range(ROWS_EACH);
-    const keys = range(KEYS_EACH);
-    const columns = range(parts);
-    const sums = rows.flatMap((r) => columns.map((c) => `sum${r}_${c}`));
-    const visible = `first + i < tile.w${mask ? ' && keyMask[key] != 0' : ''}`;
-    return /* wgsl */ `
+  params: PARAMS,
+  source,
+};
+
+/** The same with keys of a ring in front. */
+export const cachedTileAttention: WgslProgram<TileAttentionVariant & { readonly cached: CacheDType }> = {
+  name: 'attentionCachedTile',
+  bindings: (variant) => attentionBindings(variant, true),
+  params: { ...PARAMS, ...RING_PARAMS },
+  source,
+};
+
+function source({ parts, wide, mask, bias, cached }: TileAttentionVariant): string {
+  const rows = range(ROWS_EACH);
+  const keys = range(KEYS_EACH);
+  const columns = range(parts);
+  const sums = rows.flatMap((r) => columns.map((c) => `sum${r}_${c}`));
+  const visible = `first + i < tile.w${mask ? ' && keyMask[key] != 0' : ''}`;
+  return /* wgsl */ `
 ${valueType(false)}
 ${EXP}
 ${WORKGROUP_INDEX}
@@ -51,7 +66,7 @@ var<workgroup> shares: array<f32, ${SIDE * SIDE}>;
 var<workgroup> fade: array<f32, ${TILE_QUERIES}>;
 
 // Vector \`i\` of the row that starts at unit \`start\`; the part of it past the row's end is zero.
-${['q', 'k', 'v'].map((name) => loader(name, wide)).join('\n')}
+${['q', 'k', 'v'].map((name) => loader(name, wide)).join('\n')}${cached === undefined ? '' : cachedLoaders(cached)}
 
 @compute @workgroup_size(${SIDE}, ${SIDE})
 fn main(
@@ -83,7 +98,7 @@ fn main(
       stage[(lane % SLICE) * QUERIES + lane / SLICE] = load_q((query * params.heads + head) * units, slice + lane % SLICE) * params.scale;
       if (lane < SLICE * KEYS) {
         let key = min(first + lane / SLICE, tile.w - 1u);
-        stage[SLICE * QUERIES + (lane % SLICE) * KEYS + lane / SLICE] = load_k((key * params.kv_heads + kv_head) * units, slice + lane % SLICE);
+        stage[SLICE * QUERIES + (lane % SLICE) * KEYS + lane / SLICE] = ${keyLoad('k', cached, 'key', 'slice + lane % SLICE')};
       }
       workgroupBarrier();
       let depth = min(params.slice, vectors - slice);
@@ -128,7 +143,7 @@ fn main(
       for (var i = lane; i < params.value_keys * vectors; i += ${SIDE * SIDE}u) {
         // Values past the last key are 0: times a weight of 0 an infinite one would leave NaN.
         let key = first + value0 + i / vectors;
-        let value = load_v((min(key, tile.w - 1u) * params.kv_heads + kv_head) * units, i % vectors);
+        let value = ${keyLoad('v', cached, 'min(key, tile.w - 1u)', 'i % vectors')};
         stage[i] = select(vec4f(), value, key < tile.w);
       }
       workgroupBarrier();
@@ -164,8 +179,7 @@ fn main(
   }
 }
 `;
-  },
-};
+}
 
 // The total of a row that sees no key is negative.
 const SHARE_SEEN = `shares[lane] = select(0.0, 1.0, seen);
@@ -182,4 +196,23 @@ fn load_${name}(start: u32, i: u32) -> vec4f {
     .map((c) => `one_${name}(start, 4u * i + ${c}u)`)
     .join(', ')});
 }`;
+}
+
+/** Vector `i` of the row of a key, wherever it lies. */
+function cachedLoaders(dtype: CacheDType): string {
+  const { code } = decodeFour(dtype);
+  const loaders = (['k', 'v'] as const).map(
+    (name) => `
+fn load_key_${name}(key: u32, kv_head: u32, i: u32) -> vec4f {
+  if (is_cached(key)) { return decode4(cached${name.toUpperCase()}[(ring_row(key) * params.kv_heads + kv_head) * params.units + i]); }
+  return load_${name}((own_row(key) * params.kv_heads + kv_head) * params.units, i);
+}`,
+  );
+  return `${CACHE_ROWS}
+${code}${loaders.join('')}`;
+}
+
+function keyLoad(name: 'k' | 'v', cached: CacheDType | undefined, key: string, i: string): string {
+  if (cached !== undefined) return `load_key_${name}(${key}, kv_head, ${i})`;
+  return `load_${name}((${key} * params.kv_heads + kv_head) * units, ${i})`;
 }

@@ -1,5 +1,6 @@
 // Executes a sampling plan: latents chunk by chunk, through the transformer, each handed out when it is finished.
 import { add, affine, concat, eulerStep, guidance, narrow } from '@magi1/kernels';
+import type { CacheDType } from '@magi1/kernels';
 import { Magi1Error, MetaDevice, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { MagnitudeReading } from '../not-finite.ts';
@@ -24,6 +25,8 @@ export interface SampleInput {
   readonly prefix?: Tensor | undefined;
   /** Share of the pass that sees earlier chunks, where a distilled model blends a nearly clean chunk (0.7). */
   readonly prevChunksScale?: number | undefined;
+  /** How keys and values of finished chunks are kept (f32). */
+  readonly cacheDType?: CacheDType | undefined;
   /** What to try where the latents stop being finite, in words for the error. */
   readonly remedies?: readonly string[] | undefined;
   /** Awaited after every step, with the velocities and latents of the chunks it worked on; views, valid until then. */
@@ -100,6 +103,7 @@ class SamplerRun {
             tokensPerChunk: this.#tokensPerChunk,
             groups: num_query_groups,
             headDim: kv_channels,
+            dtype: input.cacheDType ?? 'f32',
           });
   }
 

@@ -71,8 +71,15 @@ export class SelfAttention extends Module {
     const q = scope(() => this.q(queries, outputRows(cos, context), outputRows(sin, context)));
     const k = scope(() => this.k(n, cos, sin));
     const v = this.v(n);
-    const all = this.keysAndValues(k, v, context);
-    return attention(q, all.k, all.v, { blocks: perChunk(context.keys, tokensPerChunk), scale: this.#scale });
+    const { cache, cached: chunks } = context;
+    const cached = cache?.ring(this.#layer, chunks.first, chunks.end);
+    const y = attention(q, k, v, { blocks: perChunk(context.keys, tokensPerChunk), scale: this.#scale, cached });
+    // Only now: what is written may take the place of what was read.
+    for (const { position, chunk } of context.writes) {
+      const rows = chunkRows(position, tokensPerChunk);
+      cache!.write(this.#layer, chunk, k.slice(...rows), v.slice(...rows));
+    }
+    return y;
   }
 
   cross(queries: Tensor, { text, textRows, tokensPerChunk }: BlockContext): Tensor {
@@ -102,16 +109,6 @@ export class SelfAttention extends Module {
   }
   vx(kv: Tensor): Tensor {
     return narrow(kv, 2, this.#model.kv_channels, this.#model.kv_channels);
-  }
-
-  /** Behind those of the cached chunks; chunks that are to be kept go to the cache. */
-  keysAndValues(k: Tensor, v: Tensor, { cache, cached, writes, tokensPerChunk }: BlockContext) {
-    const all = cache ? cache.joined(this.#layer, cached.first, cached.end, k, v) : { k, v };
-    for (const { position, chunk } of writes) {
-      const rows = chunkRows(position, tokensPerChunk);
-      cache!.write(this.#layer, chunk, k.slice(...rows), v.slice(...rows));
-    }
-    return all;
   }
 
   get #scale(): number {

@@ -17,7 +17,6 @@ import {
 } from './dit-model.ts';
 import type { DitManifest, Goldens } from './dit-model.ts';
 import { velocityChecks } from './dit-ops.ts';
-import { tapDit } from './dit-taps.ts';
 import type { Check, VerifyContext } from './types.ts';
 import { keepView } from '../nn/index.ts';
 import { readTensors } from './files.ts';
@@ -86,11 +85,10 @@ class Replay {
     const checks: Check[] = [];
     const outputs: Tensor[][] = [];
     for (const call of calls) {
-      const keys = { k: undefined as Tensor | undefined, v: undefined as Tensor | undefined };
-      const velocities = await this.#call(tag, call, calls[0]!, keys);
+      const velocities = await this.#call(tag, call, calls[0]!);
       outputs.push(velocities);
       checks.push(...(await this.#compareOutput(call, velocities)));
-      if (call.update_kv_cache === true) checks.push(...(await this.#compareCache(tag, call, keys)));
+      if (call.update_kv_cache === true) checks.push(...(await this.#compareCache(tag, call)));
     }
     if (this.#goldens.has(`${tag}.out`)) checks.push(...(await this.#compareCombined(tag, calls[0]!, outputs, note)));
     return checks;
@@ -122,12 +120,7 @@ class Replay {
     return call.xattn_valid.length - (call.distill_nearly_clean_chunk === true ? 1 : 0);
   }
 
-  async #call(
-    tag: string,
-    call: RecordedCall,
-    first: RecordedCall,
-    keys: { k: Tensor | undefined; v: Tensor | undefined },
-  ): Promise<Tensor[]> {
+  async #call(tag: string, call: RecordedCall, first: RecordedCall): Promise<Tensor[]> {
     const alone = call.x_shape[0]! > 1 || (call !== first && call.update_kv_cache === null);
     const real = this.#realChunks(call);
     const start = alone
@@ -165,12 +158,7 @@ class Replay {
           ? Array.from({ length: real }, (_, position) => ({ position, chunk: call.slice_point + position }))
           : [],
     };
-    const tap = (name: string, tensor: Tensor) => {
-      if (name === 'layer0.keys') keys.k = keepView(tensor);
-      if (name === 'layer0.values') keys.v = keepView(tensor);
-    };
-    const { signal } = this.#context;
-    const velocities = await tapDit(this.#model, tap, () => this.#model.forward(input, { signal }));
+    const velocities = await this.#model.forward(input, { signal: this.#context.signal });
     for (const chunk of chunks) chunk.latent.dispose();
     for (const reading of readings.values()) reading.dispose();
     return velocities;
@@ -195,6 +183,7 @@ class Replay {
         tokensPerChunk: this.info.tokens_per_chunk,
         groups: num_query_groups,
         headDim: kv_channels,
+        dtype: 'f32',
       });
       this.#caches.set(sequence, cache);
     }
@@ -214,24 +203,18 @@ class Replay {
   }
 
   /** Layer 0's keys and values of the cached chunks and of this call, as the original's cache holds them. */
-  async #compareCache(
-    tag: string,
-    call: RecordedCall,
-    { k, v }: { k: Tensor | undefined; v: Tensor | undefined },
-  ): Promise<Check[]> {
+  async #compareCache(tag: string, call: RecordedCall): Promise<Check[]> {
     const name = `${tag}.kv_cache_l0`;
     const stored = this.#goldens.get(name);
-    if (stored === undefined || k === undefined || v === undefined) return [];
-    const [tokens, groups, both] = stored.shape as [number, number, number];
-    const rows = Math.min(tokens, (call.slice_point + this.#realChunks(call)) * this.info.tokens_per_chunk);
+    if (stored === undefined) return [];
+    const [, groups, both] = stored.shape as [number, number, number];
+    const { k, v, rows } = this.#cacheOf(tag).ring(0, 0, call.slice_point + this.#realChunks(call))!;
     const half = both / 2;
     const [keys, values] = [await k.toFloat32(), await v.toFloat32()];
     const actual = Float32Array.from({ length: rows * groups * both }, (_, i) => {
       const [row, column] = [Math.floor(i / both), i % both];
       return column < half ? keys[row * half + column]! : values[row * half + column - half]!;
     });
-    k.dispose();
-    v.dispose();
     return [compareFloats(name, actual, stored.data.slice(0, actual.length), this.#gate)];
   }
 

@@ -18,8 +18,6 @@ const BLOCK: Readonly<Record<string, string>> = {
   'self_attention.q': 'q',
   'self_attention.k': 'k',
   'self_attention.v': 'v',
-  'self_attention.keysAndValues.k': 'keys',
-  'self_attention.keysAndValues.v': 'values',
   'self_attention.self': 'core_attn',
   'self_attention.qx': 'qx',
   'self_attention.kx': 'kx',
