@@ -4,13 +4,14 @@ import type { DType, Device, Tensor } from '@magi1/tensor';
 import { framesToUint8 } from '@magi1/kernels';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
-import { sample } from '../sampler/sample.ts';
+import { kvCacheShape, sample } from '../sampler/sample.ts';
 import type { ChunkRange, PassPlan, SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import { T5Encoder } from '../t5/encoder.ts';
 import type { T5Config } from '../t5/config.ts';
 import { conditionText } from '../text/conditioning.ts';
 import type { TextConditioning, Texts } from '../text/conditioning.ts';
 import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text/special-tokens.ts';
+import { KvCache } from '../transformer/kv-cache.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
 import type { VaeConfig } from '../vae/config.ts';
 import { ViTVae } from '../vae/vit-vae.ts';
@@ -150,11 +151,9 @@ async function planVideo(
     prefix = await encodePrefix(vae, device.empty([prefixFrames, height, width, 3], 'u8'), runtime, undefined);
     ends('encoding', weights);
   }
-  const { maxCachedChunks, options } = plan;
   const [latentHeight, latentWidth] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
-  const tokens =
-    (options.chunkWidth / model.t_patch_size) * (latentHeight / model.patch_size) * (latentWidth / model.patch_size);
-  const layerCache = 4 * maxCachedChunks * tokens * 2 * model.num_query_groups * model.kv_channels;
+  const cacheShape = kvCacheShape({ model: transformer, plan, height: latentHeight, width: latentWidth });
+  const layerCache = KvCache.byteLength({ ...cacheShape, layers: 1 });
   const before = weights + layerCache * transformer.model.num_layers;
   const text = conditioning(run, model);
   for (const step of widestSteps(plan, text)) {

@@ -86,8 +86,8 @@ describe('limits that no budget raises', () => {
 
   it('a tensor beyond the largest buffer is a fault by name', async () => {
     const capacity = { bytes: Infinity, limitedBy: null, heapBytes: Infinity, heapWeightBytes: 0 } as const;
-    const device = new MetaDevice({ as: 'webgpu', maxBufferSize: 2 ** 30 });
-    const large = await planned(device, { ...SIZE, height: 1536, width: 1536 }, capacity);
+    const device = new MetaDevice({ as: 'webgpu', maxBufferSize: 2 ** 29 });
+    const large = await planned(device, { ...SIZE, height: 2560, width: 2560 }, capacity);
     expect(large).toMatchObject({ need: undefined, residency: undefined });
     expect(large.fault).toMatch(/bytes/);
     expect((await planned(device, SIZE, capacity)).residency).toBe('all');

@@ -7,6 +7,7 @@ import { MagnitudeReading } from '../not-finite.ts';
 import { latentChannels } from '../config/latents.ts';
 import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
+import type { KvCacheShape } from '../transformer/kv-cache.ts';
 import type { DitChunk, DitForward, TextReading, VideoDiT } from '../transformer/video-dit.ts';
 import { LatentWatch } from './latent-watch.ts';
 import type { ForwardChunk, SamplingPlan, SamplingStep } from './schedule.ts';
@@ -70,6 +71,25 @@ export async function* sample(
   }
 }
 
+/** Of the cache that a run makes. */
+export function kvCacheShape({
+  model: { model },
+  plan,
+  height,
+  width,
+  cacheDType = 'f32',
+}: Pick<SampleInput, 'model' | 'plan' | 'height' | 'width' | 'cacheDType'>): KvCacheShape {
+  const { t_patch_size, patch_size, num_layers, num_query_groups, kv_channels } = model;
+  return {
+    layers: num_layers,
+    slots: plan.maxCachedChunks,
+    tokensPerChunk: (plan.options.chunkWidth / t_patch_size) * (height / patch_size) * (width / patch_size),
+    groups: num_query_groups,
+    headDim: kv_channels,
+    dtype: cacheDType,
+  };
+}
+
 class SamplerRun {
   readonly #input: SampleInput;
   readonly #options: RunOptions;
@@ -84,27 +104,17 @@ class SamplerRun {
   readonly #lastUse: ReadonlyMap<number, number>;
 
   constructor(input: SampleInput, options: RunOptions) {
-    const { model, plan, height, width, remedies } = input;
-    const { t_patch_size, patch_size, num_layers, num_query_groups, kv_channels } = model.model;
+    const { model, plan, remedies } = input;
+    const cache = kvCacheShape(input);
     this.#input = input;
     this.#options = options;
     this.#device = model.device;
-    this.#tokensPerChunk = (plan.options.chunkWidth / t_patch_size) * (height / patch_size) * (width / patch_size);
+    this.#tokensPerChunk = cache.tokensPerChunk;
     this.#lastUse = new Map(plan.steps.flatMap((step) => step.chunks.map(({ chunk }) => [chunk, step.index] as const)));
     const { steps, chunkOffset } = plan;
     const extent = { steps: steps.length, chunks: plan.options.chunks - chunkOffset, chunkOffset };
     this.watch = new LatentWatch(extent, remedies);
-    this.#cache =
-      plan.maxCachedChunks === 0
-        ? undefined
-        : new KvCache(this.#device, {
-            layers: num_layers,
-            slots: plan.maxCachedChunks,
-            tokensPerChunk: this.#tokensPerChunk,
-            groups: num_query_groups,
-            headDim: kv_channels,
-            dtype: input.cacheDType ?? 'f32',
-          });
+    this.#cache = cache.slots === 0 ? undefined : new KvCache(this.#device, cache);
   }
 
   /** Runs whole prefix chunks for their keys and values, one by one: a chunk sees only those before it. */

@@ -3,13 +3,24 @@ import { attention, concat, narrow, rope } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
-import { HeadNorm, LayerNorm, Linear, Module } from '../nn/index.ts';
+import { HeadNorm, LayerNorm, Linear, Module, overTiles, rowTiles } from '../nn/index.ts';
 import type { Params } from '../nn/index.ts';
-import { outputRows } from './block-context.ts';
-import type { BlockContext, TokenRange } from './block-context.ts';
+import { outputRows, outputTiles, rowsOf } from './block-context.ts';
+import type { BlockContext, OutputTile, TokenRange } from './block-context.ts';
+import type { CachedRing } from './kv-cache.ts';
 
 /** In `linear_proj`'s input, self and cross attention alternate in this many slices of the heads, whatever their count. */
 const PROJ_SLICES = 8;
+
+/** Keys and values [tokens or text rows, groups, head_dim], after norm and rope. */
+export interface AttentionSources {
+  readonly k: Tensor;
+  readonly v: Tensor;
+  /** In front of them. */
+  readonly cached: CachedRing | undefined;
+  readonly kx: Tensor;
+  readonly vx: Tensor;
+}
 
 export class SelfAttention extends Module {
   readonly #model: ModelConfig;
@@ -50,46 +61,66 @@ export class SelfAttention extends Module {
     this.k_layernorm_xattn = headNorm('k_layernorm_xattn');
   }
 
-  /** h [tokens, width] -> [output tokens, width]. */
+  /** h [tokens, width] -> [output tokens, width], all at once. */
   forward(h: Tensor, context: BlockContext): Tensor {
-    return scope(() => this.linear_proj.forward(scope(() => this.both(h, context))));
+    return scope(() => {
+      const n = this.linear_qkv.layer_norm.forward(h);
+      const untiled = { ...context, tileTokens: Infinity };
+      const sources = this.sources(() => n, untiled);
+      const branch = this.attend(outputRows(n, context), sources, outputTiles(untiled)[0]!, context);
+      this.store(sources, context);
+      return branch;
+    });
   }
 
-  /** What `linear_proj` reads: [output tokens, 2 x heads x head_dim]. */
-  both(h: Tensor, context: BlockContext): Tensor {
-    const n = this.linear_qkv.layer_norm.forward(h);
-    const queries = outputRows(n, context);
-    const self = scope(() => this.self(n, queries, context));
-    const cross = scope(() => this.cross(queries, context));
+  /** What queries attend to: keys and values of all tokens and of the text. `normed` gives rows of the normed input. */
+  sources(normed: (rows: TokenRange) => Tensor, context: BlockContext): AttentionSources {
+    const { cos, sin, cache, cached, tileTokens, text } = context;
+    const { num_query_groups: groups, kv_channels } = this.#model;
+    const shape = [groups, kv_channels];
+    const tiles = rowTiles([0, cos.shape[0]!], tileTokens);
+    const [k, v] = overTiles(cos.device, tiles, [shape, shape], (rows) => {
+      const n = normed(rows);
+      return [scope(() => this.k(n, rowsOf(cos, rows), rowsOf(sin, rows))), this.v(n)];
+    });
+    const [kx, vx] = scope(() => {
+      // Rows are laid out per group as [k | v].
+      const kv = this.linear_kv_xattn.forward(text).reshape([-1, groups, 2 * kv_channels]);
+      return [this.kx(kv), this.vx(kv)];
+    });
+    return { k: k!, v: v!, cached: cache?.ring(this.#layer, cached.first, cached.end), kx: kx, vx: vx };
+  }
+
+  /** Normed tokens of a tile [rows, width] -> [rows, width]. */
+  attend(n: Tensor, sources: AttentionSources, tile: OutputTile, context: BlockContext): Tensor {
+    return scope(() => this.linear_proj.forward(scope(() => this.both(n, sources, tile, context))));
+  }
+
+  /** What `linear_proj` reads: [rows, 2 x heads x head_dim]. */
+  both(n: Tensor, sources: AttentionSources, tile: OutputTile, context: BlockContext): Tensor {
+    const self = scope(() => this.self(n, sources, tile, context));
+    const cross = scope(() => this.cross(n, sources, tile, context));
     // "(n hn hd) -> (hn n hd)", n = self, cross: the two alternate in slices of the heads.
     const slices = (x: Tensor) => x.reshape([x.shape[0]!, PROJ_SLICES, -1]);
-    return concat([slices(self), slices(cross)], 2).reshape([queries.shape[0]!, -1]);
+    return concat([slices(self), slices(cross)], 2).reshape([n.shape[0]!, -1]);
   }
 
-  self(n: Tensor, queries: Tensor, context: BlockContext): Tensor {
-    const { cos, sin, tokensPerChunk } = context;
-    const q = scope(() => this.q(queries, outputRows(cos, context), outputRows(sin, context)));
-    const k = scope(() => this.k(n, cos, sin));
-    const v = this.v(n);
-    const { cache, cached: chunks } = context;
-    const cached = cache?.ring(this.#layer, chunks.first, chunks.end);
-    const y = attention(q, k, v, { blocks: perChunk(context.keys, tokensPerChunk), scale: this.#scale, cached });
-    // Only now: what is written may take the place of what was read.
-    for (const { position, chunk } of context.writes) {
-      const rows = chunkRows(position, tokensPerChunk);
+  self(n: Tensor, { k, v, cached }: AttentionSources, tile: OutputTile, { cos, sin, keys }: BlockContext): Tensor {
+    const q = scope(() => this.q(n, rowsOf(cos, tile.rows), rowsOf(sin, tile.rows)));
+    return attention(q, k, v, { blocks: perChunk(keys, tile), scale: this.#scale, cached });
+  }
+
+  cross(n: Tensor, { kx, vx }: AttentionSources, tile: OutputTile, { textRows }: BlockContext): Tensor {
+    const qx = scope(() => this.qx(n));
+    return attention(qx, kx, vx, { blocks: perChunk(textRows, tile), scale: this.#scale });
+  }
+
+  /** Keys and values of chunks that are to be kept go to the cache: last, as they may take the place of what was read. */
+  store({ k, v }: AttentionSources, { cache, writes, tokensPerChunk }: BlockContext): void {
+    for (const { position, chunk } of writes) {
+      const rows = [position * tokensPerChunk, (position + 1) * tokensPerChunk] as const;
       cache!.write(this.#layer, chunk, k.slice(...rows), v.slice(...rows));
     }
-    return y;
-  }
-
-  cross(queries: Tensor, { text, textRows, tokensPerChunk }: BlockContext): Tensor {
-    const { num_query_groups: groups, kv_channels } = this.#model;
-    const qx = scope(() => this.qx(queries));
-    // Rows are laid out per group as [k | v].
-    const kv = this.linear_kv_xattn.forward(text).reshape([-1, groups, 2 * kv_channels]);
-    const kx = this.kx(kv);
-    const vx = this.vx(kv);
-    return attention(qx, kx, vx, { blocks: perChunk(textRows, tokensPerChunk), scale: this.#scale });
   }
 
   q(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
@@ -120,11 +151,8 @@ export class SelfAttention extends Module {
   }
 }
 
-/** Which keys the queries of each chunk see. */
-function perChunk(keys: readonly TokenRange[], tokensPerChunk: number): { q: TokenRange; k: TokenRange }[] {
-  return keys.map((range, chunk) => ({ q: chunkRows(chunk, tokensPerChunk), k: range }));
-}
-
-function chunkRows(chunk: number, tokensPerChunk: number): TokenRange {
-  return [chunk * tokensPerChunk, (chunk + 1) * tokensPerChunk];
+/** Which keys the queries of each of a tile's chunks see, of the ranges of all chunks. */
+function perChunk(keys: readonly TokenRange[], { rows, chunks }: OutputTile): { q: TokenRange; k: TokenRange }[] {
+  const each = (rows[1] - rows[0]) / (chunks[1] - chunks[0]);
+  return keys.slice(...chunks).map((range, i) => ({ q: [i * each, (i + 1) * each], k: range }));
 }

@@ -1,8 +1,10 @@
 // What all blocks of one forward share.
 import type { Tensor } from '@magi1/tensor';
+import { rowTiles } from '../nn/index.ts';
+import type { RowRange } from '../nn/index.ts';
 import type { KvCache } from './kv-cache.ts';
 
-export type TokenRange = readonly [start: number, end: number];
+export type TokenRange = RowRange;
 
 /** Tokens are ordered by chunk, equally many in each. */
 export interface BlockContext {
@@ -22,6 +24,29 @@ export interface BlockContext {
   /** For each of these the keys it sees on [cached | current], and its rows of `text`. */
   readonly keys: readonly TokenRange[];
   readonly textRows: readonly TokenRange[];
+  /** Most tokens that go through a block's layers at once. */
+  readonly tileTokens: number;
+  /** Nobody reads a block's input after it: its output may take that place. */
+  readonly overwrite: boolean;
+}
+
+/** Tokens of a block's input that get a result together: rows of whole chunks, or some of one chunk's. */
+export interface OutputTile {
+  readonly rows: TokenRange;
+  /** Counted from the first chunk that a block gives a result for. */
+  readonly chunks: readonly [first: number, end: number];
+}
+
+/** All tokens of a block's output at once if they are few, else chunk by chunk in equal parts. */
+export function outputTiles({ tokensPerChunk, skipped, keys, tileTokens }: BlockContext): OutputTile[] {
+  const tokens = keys.length * tokensPerChunk;
+  if (tokens <= tileTokens) return [{ rows: [skipped, skipped + tokens], chunks: [0, keys.length] }];
+  return keys.flatMap((_, chunk) => {
+    const start = skipped + chunk * tokensPerChunk;
+    return rowTiles([start, start + tokensPerChunk], tileTokens).map((rows): OutputTile => {
+      return { rows, chunks: [chunk, chunk + 1] };
+    });
+  });
 }
 
 /** The context of a block that gives a result only for chunks from `first` on; made in the block's scope. */
@@ -36,7 +61,12 @@ export function withOutputs(context: BlockContext, first: number): BlockContext 
   };
 }
 
+/** Rows of a tensor [tokens, ...]. */
+export function rowsOf(x: Tensor, [start, end]: TokenRange): Tensor {
+  return start === 0 && end === x.shape[0] ? x : x.slice(start, end);
+}
+
 /** The rows of a tensor [tokens, ...] that a block gives a result for. */
 export function outputRows(x: Tensor, { skipped }: BlockContext): Tensor {
-  return skipped === 0 ? x : x.slice(skipped, x.shape[0]!);
+  return rowsOf(x, [skipped, x.shape[0]!]);
 }

@@ -1,14 +1,14 @@
 // One transformer block: attention, then the MLP; each branch is gated, normed and added. Scopes free what each step has
 // made for itself before the next begins.
-import { gatedResidual, geluErf, narrow, silu, swiglu, tanh } from '@magi1/kernels';
+import { copyRows, gatedResidual, geluErf, narrow, silu, swiglu, tanh } from '@magi1/kernels';
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
 import { LayerNorm, Linear, Module } from '../nn/index.ts';
 import type { Params } from '../nn/index.ts';
 import { SelfAttention } from './attention.ts';
-import { outputRows } from './block-context.ts';
-import type { BlockContext } from './block-context.ts';
+import { outputRows, outputTiles } from './block-context.ts';
+import type { BlockContext, TokenRange } from './block-context.ts';
 import { conditioningWidth } from './embedders.ts';
 
 export class TransformerBlock extends Module {
@@ -29,13 +29,40 @@ export class TransformerBlock extends Module {
 
   /** h [tokens, width] -> [output tokens, width]. */
   forward(h: Tensor, context: BlockContext): Tensor {
-    const { condition, tokensPerChunk } = context;
-    const [attentionGate, mlpGate] = scope(() => this.gates(condition));
+    const { condition, tokensPerChunk, tileTokens } = context;
+    const gates = scope(() => this.gates(condition));
+    if (h.shape[0]! > tileTokens) return scope(() => this.tiled(h, context, gates));
     const attended = scope(() => {
       const branch = this.self_attention.forward(h, context);
-      return this.self_attn_post_norm.forward(outputRows(h, context), branch, attentionGate, tokensPerChunk);
+      return this.self_attn_post_norm.forward(outputRows(h, context), branch, gates[0], tokensPerChunk);
     });
-    return this.mlp_post_norm.forward(attended, this.mlp.forward(attended), mlpGate, tokensPerChunk);
+    return this.mlp_post_norm.forward(attended, this.mlp.forward(attended), gates[1], tokensPerChunk);
+  }
+
+  /** The same, in several tiles. A tile reads no other one's rows of h, so the output may take h's place. */
+  tiled(h: Tensor, context: BlockContext, gates: readonly [Tensor, Tensor]): Tensor {
+    const { self_attention: attention, self_attn_post_norm, mlp, mlp_post_norm } = this;
+    const normed = (rows: TokenRange) => attention.linear_qkv.layer_norm.forward(h.slice(...rows));
+    const sources = attention.sources(normed, context);
+    const rows = outputRows(h, context);
+    const y = context.overwrite ? rows.reshape(rows.shape) : h.device.empty(rows.shape, 'f32');
+    for (const tile of outputTiles(context)) {
+      scope(() => {
+        const x = h.slice(...tile.rows);
+        const [attentionGate, mlpGate] = gates.map((gate) => gate.slice(...tile.chunks));
+        const attended = scope(() => {
+          const branch = scope(() => attention.attend(normed(tile.rows), sources, tile, context));
+          return self_attn_post_norm.forward(x, branch, attentionGate!, x.shape[0]!);
+        });
+        copyRows(
+          y,
+          mlp_post_norm.forward(attended, mlp.forward(attended), mlpGate!, x.shape[0]!),
+          tile.rows[0] - context.skipped,
+        );
+      });
+    }
+    attention.store(sources, context);
+    return y;
   }
 
   /** Of the attention and the MLP branch, [output chunks, width] each. */

@@ -1,13 +1,16 @@
-import { expect, test } from 'vitest';
-import { Device, MetaDevice } from '@magi1/tensor';
+import { describe, expect, it, test } from 'vitest';
+import { Device, MetaDevice, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
+import { testDevices } from '../../../../tests/support/devices.ts';
 import { parseConfig } from '../config/index.ts';
 import type { ModelConfig } from '../config/index.ts';
 import { publishedConfig } from '../config/published.ts';
 import { CheckedWeights, LayerNorm, Params } from '../nn/index.ts';
 import type { BlockContext } from './block-context.ts';
 import { TransformerBlock } from './block.ts';
-import { SMALL_MODEL } from './testing.ts';
+import { KvCache } from './kv-cache.ts';
+import { SMALL_MODEL, randomTransformer } from './testing.ts';
+import { seededNoise } from '../sampler/noise.ts';
 import { VideoDiT } from './video-dit.ts';
 
 const { model_config: model } = parseConfig(publishedConfig(), 'test');
@@ -103,4 +106,47 @@ test('a variant has its own blocks, recorded, planned and run like the published
   }
   expect(device.memory().tensors).toBe(0);
   expect(peaks[0]).toBe(peaks[1]);
+});
+
+describe('tiles of tokens', () => {
+  const { tokensPerChunk, latents } = { tokensPerChunk: 64, latents: [1, 4, 4, 8, 8] as const };
+  const cacheShape = { layers: 3, slots: 2, tokensPerChunk, groups: 1, headDim: 16, dtype: 'f32' } as const;
+
+  /** Velocities of two steps, the second of which sees what the first has cached, and the peak on the device. */
+  async function velocitiesOf(device: Device, model: VideoDiT, tileTokens: number | undefined) {
+    const cache = new KvCache(device, cacheShape);
+    const text = scope(() => model.readText(device.tensor(seededNoise(9, 3 * 8), [3, 8], 'f32')));
+    const chunkOf = (chunk: number, keys: readonly [number, number]) => ({
+      latent: device.tensor(seededNoise(chunk, 4 * 4 * 8 * 8), latents, 'f32'),
+      t: 100 * chunk,
+      firstFrame: 4 * chunk,
+      keys,
+      text,
+    });
+    const chunks = [0, 1, 2].map((chunk) => chunkOf(chunk, [0, (chunk + 1) * tokensPerChunk]));
+    const common = { condition: 'caption', dt: null, cache, tileTokens } as const;
+    device.resetPeak();
+    const first = await model.forward({ ...common, chunks: [chunks[0]!], writes: [{ position: 0, chunk: 0 }] });
+    const cached = { first: 0, end: 1 };
+    const second = await model.forward({ ...common, chunks: chunks.slice(1), cached, firstOutput: 1 });
+    const values = await Promise.all([...first, ...second].map((tensor) => tensor.toFloat32()));
+    const { peak } = device.memory();
+    for (const tensor of [...first, ...second, text, ...chunks.map(({ latent }) => latent)]) tensor.dispose();
+    cache.dispose();
+    return { values, peak };
+  }
+
+  it.each(testDevices())('give the same bits as all tokens at once, in less memory: $name', async ({ open }) => {
+    await using device = await open();
+    const model = randomTransformer(device);
+    const whole = await velocitiesOf(device, model, undefined);
+    expect(whole.values.flatMap((values) => [...values]).every(Number.isFinite)).toBe(true);
+    for (const tileTokens of [64, 33, 16]) {
+      const { values, peak } = await velocitiesOf(device, model, tileTokens);
+      expect(values).toEqual(whole.values);
+      expect(peak).toBeLessThan(whole.peak);
+    }
+    model.dispose();
+    expect(device.memory().tensors).toBe(0);
+  });
 });

@@ -5,9 +5,9 @@ import type { Device, Tensor } from '@magi1/tensor';
 import { latentChannels } from '../config/index.ts';
 import type { EngineConfig, ModelConfig } from '../config/index.ts';
 import { layoutNames, transformerLayouts } from '../layouts/index.ts';
-import { LayerNorm, Linear, Module, runStage } from '../nn/index.ts';
+import { LayerNorm, Linear, Module, overTiles, rowTiles, runStage } from '../nn/index.ts';
 import type { NetworkDefinition, Params, RunOptions } from '../nn/index.ts';
-import { withOutputs } from './block-context.ts';
+import { rowsOf, withOutputs } from './block-context.ts';
 import type { BlockContext, TokenRange } from './block-context.ts';
 import { TransformerBlock } from './block.ts';
 import { CaptionEmbedder, TimeEmbedder } from './embedders.ts';
@@ -43,7 +43,12 @@ export interface DitForward {
   readonly writes?: readonly { readonly position: number; readonly chunk: number }[] | undefined;
   /** Velocities are computed for positions from here on; those before serve as keys only. */
   readonly firstOutput?: number | undefined;
+  /** Most tokens that go through a block's layers at once; as many as a hidden layer of 128 MiB when left out. */
+  readonly tileTokens?: number | undefined;
 }
+
+/** Bytes of the widest layer of a tile. */
+const TILE_BYTES = 2 ** 27;
 
 /** What a transformer is built by. */
 export interface DitConfig {
@@ -72,6 +77,8 @@ export class VideoDiT extends Module {
   readonly layers: readonly DitBlock[];
   readonly final_layernorm: LayerNorm;
   readonly final_linear: Linear;
+  /** A published block reads no row of its input after it has written that row; a variant may. */
+  readonly #overwrites: boolean;
 
   /** @param Block what its layers are; those of the published models when left out */
   constructor(
@@ -82,6 +89,7 @@ export class VideoDiT extends Module {
     super(p);
     this.model = model;
     this.params = p;
+    this.#overwrites = Block === TransformerBlock;
     const { hidden_size: width, num_layers, t_patch_size, patch_size, in_channels, out_channels } = model;
     const patch = [t_patch_size, patch_size, patch_size];
     this.x_embedder = Linear.at(p.at('x_embedder'), width, [in_channels, ...patch], { bias: false });
@@ -135,7 +143,8 @@ export class VideoDiT extends Module {
         const skipped = i === this.layers.length - 1 ? firstOutput : 0;
         h = await runStage(h, (x) => block.forward(x, withOutputs(shared, skipped)), options);
       }
-      return await this.#velocities(h, chunks.length - firstOutput, grid, options);
+      const velocities = await runStage(h, (x) => this.final(x, tileTokensOf(input, this.model)), options);
+      return this.#unpatchified(velocities, chunks.length - firstOutput, grid);
     } finally {
       for (const tensor of [tables.cos, tables.sin, context?.condition, context?.text]) tensor?.dispose();
     }
@@ -179,6 +188,8 @@ export class VideoDiT extends Module {
       cache: input.cache,
       cached: input.cached ?? { first: 0, end: 0 },
       writes: input.writes ?? [],
+      tileTokens: tileTokensOf(input, this.model),
+      overwrite: this.#overwrites,
     };
   }
 
@@ -200,8 +211,14 @@ export class VideoDiT extends Module {
     return this.x_embedder.forward(patches.length === 1 ? patches[0]! : concat(patches, 0));
   }
 
-  async #velocities(h: Tensor, chunks: number, grid: readonly number[], options: RunOptions): Promise<Tensor[]> {
-    const features = await runStage(h, (x) => this.final_linear.forward(this.final_layernorm.forward(x)), options);
+  /** h [tokens, width] -> velocities by patch [tokens, patch x channels]. */
+  final(h: Tensor, tileTokens: number): Tensor {
+    const tiles = rowTiles([0, h.shape[0]!], tileTokens);
+    const features = (rows: TokenRange) => this.final_linear.forward(this.final_layernorm.forward(rowsOf(h, rows)));
+    return overTiles(h.device, tiles, [[this.final_linear.weight.shape[0]!]], (rows) => [features(rows)])[0]!;
+  }
+
+  #unpatchified(features: Tensor, chunks: number, grid: readonly number[]): Tensor[] {
     try {
       return scope(() => {
         const rows = features.shape[0]! / chunks;
@@ -222,6 +239,10 @@ export class VideoDiT extends Module {
     const kept = half_channel_vae ? narrow(video, 1, 0, out_channels / 2) : video;
     return x_rescale_factor === 1 ? kept : affine(kept, { scale: 1 / x_rescale_factor, shift: 0 });
   }
+}
+
+function tileTokensOf({ tileTokens }: DitForward, { ffn_hidden_size, gated_linear_unit }: ModelConfig): number {
+  return tileTokens ?? Math.floor(TILE_BYTES / (4 * ffn_hidden_size * (gated_linear_unit ? 2 : 1)));
 }
 
 /** Absolute positions of all latent frames, `count` of each chunk. */
