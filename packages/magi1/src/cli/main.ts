@@ -4,16 +4,21 @@ import { VERSION } from '../version.ts';
 import { RequestError } from '../wording.ts';
 import { UsageError, helpText, optionNamer, parseCommand } from './command.ts';
 import type { Command } from './command.ts';
-import { download } from './download.ts';
-import { generate } from './generate.ts';
-import { info } from './info.ts';
 import { printable, printableLines } from './printable.ts';
-import { verify } from './verify.ts';
 
-const COMMANDS: readonly Command[] = [generate, info, verify, download];
+/** Only the one that is asked for is imported. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  generate: async () => (await import('./generate.ts')).generate,
+  info: async () => (await import('./info.ts')).info,
+  verify: async () => (await import('./verify.ts')).verify,
+  download: async () => (await import('./download.ts')).download,
+};
 
-function overview(): string {
-  const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
+let command: Command | undefined;
+
+async function overview(): Promise<string> {
+  const commands = await Promise.all(Object.values(COMMANDS).map((load) => load()));
+  const rows = commands.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`);
   return `magi1 ${VERSION}: MAGI-1 video generation\n\nUsage: magi1 COMMAND [options]; magi1 COMMAND --help\n\n${rows.join('\n')}\n`;
 }
 
@@ -24,13 +29,13 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (name === '--help' || name === 'help' || name === '-h') {
-    process.stdout.write(overview());
+    process.stdout.write(await overview());
     return 0;
   }
-  const command = COMMANDS.find((candidate) => candidate.name === name);
+  command = name !== undefined && Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]!() : undefined;
   if (command === undefined)
     throw new UsageError(
-      `${name === undefined ? 'a command is missing' : `no command "${name}"`}: ${COMMANDS.map((known) => known.name).join(', ')} (magi1 --help)`,
+      `${name === undefined ? 'a command is missing' : `no command "${name}"`}: ${Object.keys(COMMANDS).join(', ')} (magi1 --help)`,
     );
   if (rest.some((arg) => arg === '-h')) rest.push('--help');
   const { values, positionals } = parseCommand(
@@ -46,7 +51,6 @@ async function main(args: readonly string[]): Promise<number> {
 
 /** What went wrong, with options as the command line calls them. */
 function messageOf(error: unknown): string {
-  const command = COMMANDS.find(({ name }) => name === args[0]);
   if (error instanceof RequestError && command !== undefined) return error.wording.inNamesOf(optionNamer(command));
   return error instanceof Error ? error.message : String(error);
 }

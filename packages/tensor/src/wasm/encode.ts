@@ -3,6 +3,7 @@
 
 /** Unsigned LEB128; `value` is taken modulo 2^32. */
 export function unsigned(value: number): number[] {
+  if (value >= 0 && value < 0x80) return [value]; // nearly all are
   const bytes: number[] = [];
   let rest = value >>> 0;
   do {
