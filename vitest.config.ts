@@ -14,7 +14,7 @@ const TIMED = 'tests/compile-time.test.ts';
 // Left out whole where there is to be no WebGPU: nothing in these could fail then. Other files leave out some devices.
 const WEBGPU_ONLY =
   process.env['MAGI1_NO_WEBGPU'] === '1'
-    ? [TIMED, 'tests/*-webgpu.test.ts', 'packages/tensor/src/webgpu/runtime.test.ts', 'tests/op-bindings.test.ts']
+    ? [TIMED, 'tests/*-webgpu.test.ts', 'packages/tensor/src/webgpu/runtime.test.ts']
     : [];
 
 export default defineConfig({

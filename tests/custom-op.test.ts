@@ -1,41 +1,25 @@
 // The ops of examples/custom-op, held to what the ops of @magi1/kernels are held to.
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Device, OpError } from '@magi1/tensor';
 import type { AnyOp } from '@magi1/tensor';
+import { GUARD_BYTES, opChecks } from '@magi1/tensor/checks';
 import { prelu, preluOp, softArgmax, softArgmaxOp } from '../examples/custom-op/index.ts';
 import { testDevices } from './support/devices.ts';
-import { checkCase } from './support/op-cases.ts';
 
 const ops: readonly AnyOp[] = [preluOp, softArgmaxOp];
+const WHOLE = new Map<AnyOp, readonly string[]>([[preluOp, ['slope']]]);
 
 for (const { name, open } of testDevices()) {
   describe(name, () => {
     let device: Device;
     beforeAll(async () => {
-      device = await open({ guardBytes: 64 });
+      device = await open({ guardBytes: GUARD_BYTES });
     });
     afterAll(() => device.dispose());
 
-    for (const op of ops) {
-      for (const opCase of op.cases.filter(({ benchmarkOnly }) => benchmarkOnly !== true)) {
-        test(`${op.name} ${opCase.name}`, () => checkCase(op, opCase, device));
-      }
-
-      test(`${op.name} random cases`, async () => {
-        await fc.assert(
-          fc.asyncProperty(fc.array(fc.nat(), { minLength: 8, maxLength: 8 }), async (source) => {
-            let next = 0;
-            await checkCase(
-              op,
-              op.randomCase!((below) => source[next++]! % below),
-              device,
-            );
-          }),
-          { numRuns: 6, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
-        );
-      });
-    }
+    for (const op of ops)
+      for (const check of opChecks(op, name === 'wasm' ? 'wasm' : 'webgpu', { whole: WHOLE.get(op) }))
+        test(check.name, () => check.run(device));
   });
 }
 

@@ -6,10 +6,10 @@ import { attention, cast, framesToUint8, geluErf, geluTanh, layerNorm, qkNorm, q
 import { rmsNorm, silu, softmax, tanh } from '@magi1/kernels';
 import { isFloat, toFloat32 } from '@magi1/tensor';
 import type { AnyCase, CaseInput, DType, Device, Tensor } from '@magi1/tensor';
+import { asStored, checkCase, compareByElement, materialise, referenceOutput } from '@magi1/tensor/checks';
 import { preluOp } from '../examples/custom-op/index.ts';
 import { loadOps, rooms } from './support/all-ops.ts';
 import { testDevices } from './support/devices.ts';
-import { asStored, checkCase, compareByElement, materialise, referenceOutput } from './support/op-cases.ts';
 
 interface StoredTensor {
   readonly shape: readonly number[];

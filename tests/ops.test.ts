@@ -1,17 +1,28 @@
 // Every op, every case of its table, every device. MAGI1_OP=linear,rope runs the rooms named only.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { affineOp } from '@magi1/kernels';
-import { Device } from '@magi1/tensor';
+import { affineOp, matmul } from '@magi1/kernels';
+import { Device, MetaDevice } from '@magi1/tensor';
 import type { AnyCase, AnyOp } from '@magi1/tensor';
+import { GUARD_BYTES, checkCase, opChecks } from '@magi1/tensor/checks';
 import { kernelsFolder, loadOps, rooms } from './support/all-ops.ts';
 import { testDevices } from './support/devices.ts';
-import { checkCase } from './support/op-cases.ts';
+import { CAPABILITIES } from './support/programs.ts';
 
-const GUARD_BYTES = 64;
-const RANDOM_RUNS = 6;
+const seed = Number(process.env['MAGI1_FUZZ_SEED'] ?? 1);
+
+/** What an op needs whole in one binding: one row of numbers for all others, but for b and relativeBias. */
+const WHOLE: Readonly<Record<string, readonly string[]>> = {
+  attention: ['cachedK', 'cachedV', 'relativeBias'],
+  gatedResidual: ['weight', 'bias'],
+  layerNorm: ['weight', 'bias'],
+  linear: ['bias'],
+  matmul: ['b'],
+  qkNorm: ['weight', 'bias'],
+  quantize: ['scale'],
+  rmsNorm: ['weight'],
+};
 
 const ops = await loadOps();
 const devices = testDevices();
@@ -49,6 +60,14 @@ test('a wrong element is named: its place, what it is and what it must be', asyn
   await expect(checkCase(withWrong(37), opCase(0), device)).rejects.toThrow('y[1,1,2] is 36, must be exactly 37');
 });
 
+test('what is needed whole and too large is refused in a plan as on the device', () => {
+  const meta = new MetaDevice({ as: 'webgpu', capabilities: { ...CAPABILITIES['gpu']!, maxBindingBytes: 4096 } });
+  const [a, b] = [meta.empty([3, 100], 'f32'), meta.empty([100, 11], 'f32')];
+  expect(() => matmul(a, b)).toThrow(
+    /^matmul: binding b of program \w+ \(f32\[100,11\]\) of 4400 bytes exceeds the adapter's largest binding of 4096 bytes$/,
+  );
+});
+
 for (const { name, open } of devices) {
   describe(name, () => {
     let device: Device;
@@ -57,30 +76,8 @@ for (const { name, open } of devices) {
     });
     afterAll(() => device.dispose());
 
-    for (const op of ops) {
-      const backend = name === 'wasm' ? 'wasm' : 'webgpu';
-      test(`${op.name} has a ${backend} version`, () => {
-        expect(typeof op[backend]).toBe('function');
-      });
-      if (op[backend] === undefined) continue;
-      for (const opCase of casesOf(op)) {
-        test(`${op.name} ${opCase.name}`, () => checkCase(op, opCase, device));
-      }
-      if (op.randomCase === undefined) continue;
-      test(`${op.name} random cases`, async () => {
-        await fc.assert(
-          fc.asyncProperty(fc.array(fc.nat(), { minLength: 48, maxLength: 48 }), async (source) => {
-            let next = 0;
-            const random = (below: number) => (source[next++] ?? 0) % below;
-            await checkCase(op, op.randomCase!(random) as AnyCase, device);
-          }),
-          { numRuns: RANDOM_RUNS, seed: Number(process.env['MAGI1_FUZZ_SEED'] ?? 1), endOnFailure: true },
-        );
-      });
-    }
+    for (const op of ops)
+      for (const check of opChecks(op, name === 'wasm' ? 'wasm' : 'webgpu', { seed, whole: WHOLE[op.name] }))
+        test(check.name, () => check.run(device));
   });
-}
-
-function casesOf(op: AnyOp): readonly AnyCase[] {
-  return (op.cases as readonly AnyCase[]).filter((opCase) => opCase.benchmarkOnly !== true);
 }

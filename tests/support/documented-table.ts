@@ -45,7 +45,6 @@ export const NOT_RUN: readonly NotRun[] = [
   },
   vitest('npx vitest run tests/ops.test.ts', 'tests/ops.test.ts'),
   vitest('npx vitest run tests/wgsl.test.ts', 'tests/wgsl.test.ts'),
-  vitest('npx vitest run tests/custom-op.test.ts', 'tests/custom-op.test.ts'),
   vitest('npx vitest run tests/tiny-model.test.ts', 'tests/tiny-model.test.ts'),
   {
     command: 'MAGI1_OP=rope,linear npx vitest run tests/ops.test.ts',

@@ -11,7 +11,7 @@ import type {
   WebGpuCapabilities,
   WebGpuDispatch,
 } from '@magi1/tensor';
-import { smallestPieces } from './pieces.ts';
+import { smallestPieces } from '@magi1/tensor/checks';
 
 const common = {
   maxWorkgroupsPerDimension: 65535,

@@ -152,7 +152,7 @@ export const softArgmaxOp = defineOp<SoftArgmax>({
   cases: [
     rows('odd', [3, 5, 77], 1),
     rows('one', [1, 1], 1),
-    rows('manyRows', [41, 64], 4),
+    rows('manyRows', [200, 64], 4),
     rows('oneRow', [130], 0.5),
     rows('longRow', [2, 12288], 2),
     rows('notFinite', [4, 3], 1, { kind: 'values', values: notFinite }),

@@ -109,7 +109,7 @@ export interface OpDefinition<T extends AnyOpTypes> extends ContractOf<T> {
   readonly cases: readonly CaseOf<T>[];
   /**
    * A random valid case, for property tests: draw every size and choice with `random(below)` (0 .. below-1), so that
-   * all zeros is the smallest case and failures shrink towards it. Keep it small: a few thousand elements. Example:
+   * all zeros is the smallest case, which is always tried. Keep it small: a few thousand elements. Example:
    *   randomCase: (random) => ({ name: 'random', inputs: { x: { shape: [1 + random(5), 1 + random(70)], dtype: 'f32' } }, params: {} })
    */
   randomCase?(random: (below: number) => number): CaseOf<T>;

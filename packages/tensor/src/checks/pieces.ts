@@ -1,6 +1,8 @@
 // Ops with bindings as small as can be.
-import { OpError } from '@magi1/tensor';
-import type { AnyOp, OpCall, Tensor, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import { OpError } from '../errors.ts';
+import type { AnyOp, OpCall } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import type { WebGpuCapabilities, WebGpuDispatch } from '../webgpu/kernel.ts';
 
 /** Bytes that one binding shows of a tensor; nothing of a host table. */
 export function shown(value: WebGpuDispatch['bindings'][string]): { tensor: Tensor; byteLength: number } | undefined {
