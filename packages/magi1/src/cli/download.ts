@@ -108,7 +108,7 @@ function planLines({
       const note = partial > 0 ? `${formatBytes(partial)} of it are there` : notes[state];
       return `  ${formatBytes(size).padStart(width)}  ${path}${note === '' ? '' : `  (${note})`}`;
     }),
-    `${files.length} files, ${formatBytes(bytes)}: ${missingBytes === 0 ? 'nothing' : formatBytes(missingBytes)} to fetch, ${formatBytes(freeBytes)} free`,
+    `${files.length} files, ${formatBytes(bytes)}: ${missingBytes === 0 ? 'nothing' : formatBytes(missingBytes)} to fetch, ${formatBytes(freeBytes)} free${missingBytes > freeBytes ? ', which is too little' : ''}`,
     `into    ${modelFolder}`,
   ];
 }
