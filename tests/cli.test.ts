@@ -419,7 +419,7 @@ describe('bad input ends with one line and a status that is not 0', () => {
       ...SMALL,
       '--debug',
     ]);
-    expect(stderr).toMatch(/\n +at .*model-folder/);
+    expect(stderr).toMatch(/\n +at .*model-files/);
     expect(status).toBe(1);
   });
 });
@@ -448,6 +448,19 @@ describe('info', () => {
     expect(stdout).toContain('WebGPU adapters:');
     expect(stdout).toContain('transformer: 1,706,818 parameters in 92 tensors (f32 25,410, bf16 1,681,408)');
     expect(stdout).toMatch(/memory: about .* on the device/);
+  });
+
+  const typed: [args: string[], status: number, message: string][] = [
+    [['--mode', 'v2v', '--prefix-frames', '31'], 1, 'nearest valid: 28 and 32'],
+    [['--mode', 'v2v', '--prefix-frames', '999999'], 1, '--prefix-frames: at most 100000 expected, got 999999'],
+    [['--prefix-frames', '32'], 2, '--prefix-frames belongs to --mode v2v, not t2v'],
+    [['--height', '0'], 1, '--height: a whole number above 0 expected, got 0'],
+    [['--model', ''], 1, 'a path expected, got ""'],
+  ];
+  it.each(typed)('refuses what generate refuses: %j', async (args, status, message) => {
+    const run = await runCli(['info', '--device', 'reference', ...args]);
+    expect(run.stderr).toContain(message);
+    expect(run).toMatchObject({ status, stdout: '' });
   });
 
   it('as JSON, of the pocket model where none is named', async () => {

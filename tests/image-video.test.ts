@@ -98,7 +98,7 @@ describe('image to video', () => {
 
   const bad: [string, Record<string, unknown>, RegExp][] = [
     ['no image', { image: undefined }, /image: a path, bytes or decoded frames expected, got nothing/],
-    ['a number', { image: 5 }, /image: a path, bytes or decoded frames expected, got number/],
+    ['a number', { image: 5 }, /image: a path, bytes or decoded frames expected, got 5/],
     ['a missing file', { image: '/no/such.png' }, /such\.png/],
     ['an empty file', { image: new Uint8Array(0) }, /empty/],
     ['something else', { image: new Uint8Array(100).fill(7) }, /JPEG, PNG or WebP expected/],

@@ -4,7 +4,15 @@ import { join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { encodeSafetensors, nodeFolder } from '@magi1/loaders';
 import type { Folder } from '@magi1/loaders';
-import { Device, Magi1Pipeline, inspectModel, readEnvironment, readModelFolder } from '@magi1/core';
+import {
+  Device,
+  Magi1Pipeline,
+  POCKET_MODEL,
+  inspectModel,
+  readConfigFile,
+  readEnvironment,
+  readModelFolder,
+} from '@magi1/core';
 import type { TextToVideoOptions, TextToVideoRequest } from '@magi1/core';
 import { hostArray } from '@magi1/tensor';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -201,6 +209,13 @@ it('a config of other depth than its files is refused at once, in few words', as
 
 it('an empty path is refused', async () => {
   await expect(Magi1Pipeline.fromPretrained('', { device })).rejects.toThrow(/a path expected, got ""/);
+  await expect(readModelFolder('')).rejects.toThrow(/^a path expected, got ""$/);
+  await expect(readConfigFile({} as never)).rejects.toThrow(/^a path expected, got an object$/);
+  await expect(readModelFolder(POCKET_MODEL, null as never)).rejects.toThrow(/options: an object expected, got null/);
+  const environment = { specialTokenPath: {} } as never;
+  await expect(readModelFolder(POCKET_MODEL, { environment })).rejects.toThrow(
+    /environment: what readEnvironment gives/,
+  );
   mkdirSync(join(temporaryFolder(), 'x'));
   await expect(Magi1Pipeline.fromPretrained({} as Folder, { device })).rejects.toThrow(
     /a path expected, got an object/,

@@ -310,7 +310,17 @@ describe('bad input is refused before any work', () => {
         [() => pipe.decodeLatents({ ...latents, values: [1] } as never), /decodeLatents: \{ values: Float32Array/],
         [() => pipe.decodeLatents(latents, { onProgress: 1 } as never), /onProgress: a function expected/],
         [() => pipe.encodeFrames(undefined as never), /encodeFrames: decoded frames expected, got nothing/],
-        [() => pipe.setLoras(undefined as never), /setLoras: an object of names to weights/],
+        [() => pipe.setLoras(undefined as never), /setLoras: an object of names to weights expected, got nothing/],
+        [() => pipe.loadLora(null as never), /a path expected, got null/],
+        [() => pipe.loadLora('x', null as never), /loadLora: an object of options expected, got null/],
+        [() => pipe.unloadLora(1n as never), /no LoRA is called a bigint/],
+        [() => pipe.fuseLora(null as never), /fuseLora: an object of options expected, got null/],
+        [() => pipe.fuseLora({ names: 'a' } as never), /fuseLora: names: a list expected, got "a"/],
+        [
+          () => pipe.stream(RUN, { signal: {} } as never).next(),
+          /stream: signal: an AbortSignal expected, got an object/,
+        ],
+        [() => pipe.stream(RUN, null as never).next(), /stream: an object of options expected, got null/],
         [() => pipe(undefined as never), /request: an object of options expected, got nothing/],
       ];
       for (const [call, message] of bad) await expect(Promise.resolve().then(call)).rejects.toThrow(message);
@@ -327,6 +337,10 @@ describe('bad input is refused before any work', () => {
     [{ onProgress: 'x' }, /onProgress: a function expected/],
     [{ request: 'a cat' }, /request: an object of options expected, got "a cat"/],
     [{ environment: {} }, /environment: what readEnvironment gives expected/],
+
+    [{ dtype: 'f64' }, /dtype: f32, f16 or bf16 expected, got "f64"/],
+    [{ dtype: { transformer: {} } }, /dtype: transformer: f32, f16 or bf16 expected, got an object/],
+    [{ dtype: { unet: 'f16' } }, /dtype: unknown option unet/],
     [{ loras: 'x' }, /loras: a list expected/],
     [{ loras: [{ path: 'x' }] }, /loras\[0\]: source: a path or bytes expected, got nothing/],
     [{ loras: [{ source: 'x', scale: 2 }] }, /loras\[0\]: unknown option scale/],

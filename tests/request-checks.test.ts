@@ -223,6 +223,59 @@ describe('lists with holes', () => {
   });
 });
 
+describe('what a request holds', () => {
+  it('is read once, and what changes later does not count', async () => {
+    let readings = 0;
+    const part = {
+      second: 1,
+      get prompt() {
+        return ['a blue star', 5][readings++]!;
+      },
+    };
+    const attentionKwargs = { scale: 1 };
+    const asked = {
+      prompt: 'a red circle',
+      numFrames: 72,
+      chunkPrompts: [part as { prompt: string }],
+      attentionKwargs,
+    };
+    const run = await pipe.prepare(asked);
+    expect(readings).toBe(1);
+    attentionKwargs.scale = 2;
+    expect(run.request.attentionKwargs).toEqual({ scale: 1 });
+    expect(run.request.chunkPrompts).toEqual([{ second: 1, prompt: 'a blue star' }]);
+    expect(() => Object.assign(run.request.attentionKwargs, { scale: 3 })).toThrow(TypeError);
+    const ring: Record<string, unknown> = {};
+    expect(refusal({ ring: Object.assign(ring, { ring }) }).message).toMatch(/^unknown option ring \(known: /);
+  });
+
+  it('may be of any kind: the message says what it is', () => {
+    expect(refusal({ seed: Symbol('x') }).message).toBe('seed: a whole number expected, got a symbol');
+    expect(refusal({ seed: 1n }).message).toBe('seed: a whole number expected, got a bigint');
+    expect(refusal({ attentionKwargs: { scale: 1n } }).message).toMatch(/^attentionKwargs: an object with scale/);
+    for (const [mask, what] of [
+      [null, 'null'],
+      [{}, 'an object'],
+      [[1], '1'],
+    ] as const) {
+      const promptEmbeds = { rows: new Float32Array(0), length: 0, mask };
+      expect(refusal({ prompt: undefined, promptEmbeds }).message).toBe(
+        `promptEmbeds: a mask of 0 values expected, got ${what}`,
+      );
+    }
+  });
+
+  it('is told from a prepared run, and unknown names are told together', async () => {
+    const run = await pipe.prepare({ prompt: 'a red circle' });
+    const message = /^request: this is a prepared run or a copy of one; .* \{ \.\.\.run\.request, seed: 2 \}$/;
+    await expect(pipe(Object.assign({}, run) as never)).rejects.toThrow(message);
+    await expect(Magi1Pipeline.fromPretrained(POCKET_MODEL, { device, request: run as never })).rejects.toThrow(
+      message,
+    );
+    expect(refusal({ cat: 1, dog: 2 }).message).toMatch(/^unknown options cat, dog \(known: [^;]*\)$/);
+  });
+});
+
 describe('the names of options', () => {
   it('are told apart from the message', () => {
     const error = refusal({ numFrames: -1, prompt: ['a', 5], numInferenceSteps: 1e9 });

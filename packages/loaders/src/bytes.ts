@@ -1,6 +1,5 @@
-// Byte sources: random access to the bytes of a file, a Blob or an array.
+// Byte sources: random access to the bytes of a Blob, an array or part of another source. Files are opened by folder.ts.
 import { FileFormatError } from '@magi1/tensor';
-import { localPath, requireNode } from './node.ts';
 
 /** There is no file or folder of this name; what is there and cannot be read is another error. */
 export class NotFoundError extends FileFormatError {}
@@ -25,7 +24,7 @@ export interface ByteSink {
 }
 
 /** Largest single request to the system: bounds copies, and Node refuses reads of 2 GiB. */
-const STEP = 16 << 20;
+export const STEP = 16 << 20;
 
 /** The destination of a read: a view of `into`, or fresh memory. */
 export function destination(name: string, length: number, into: Uint8Array | undefined): Uint8Array {
@@ -101,61 +100,6 @@ export function blobSource(blob: Blob, name = 'name' in blob ? String(blob.name)
     },
     close: async () => {},
   };
-}
-
-/** Closes what its user forgot: Node would complain about the handle, newer versions by an exception. */
-const forgotten = new FinalizationRegistry<{ close(): Promise<void> }>((handle) => void handle.close());
-
-export interface OpenFileOptions {
-  /** What to call it in messages; its path when left out. */
-  readonly name?: string;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/**
- * Opens a file for reading in Node.
- * @throws NotFoundError when it is missing, FileFormatError when it is unreadable or not a regular file.
- */
-export async function openFile(where: string | URL, options: OpenFileOptions = {}): Promise<ByteSource> {
-  const path = localPath(where);
-  const { name = path, signal } = options;
-  signal?.throwIfAborted();
-  const { open, constants } = requireNode('node:fs/promises');
-  // Else the opening of a pipe would wait for its writer; Windows has no such flag and no such pipes.
-  const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
-  const handle = await open(path, flags).catch((cause: unknown) => {
-    if ((cause as { code?: unknown }).code === 'ENOENT')
-      throw new NotFoundError(`${name}: there is no such file`, { cause });
-    throw new FileFormatError(`${name}: cannot be opened (${reason(cause)})`, { cause });
-  });
-  const facts = await handle.stat();
-  if (!facts.isFile()) {
-    await handle.close();
-    throw new FileFormatError(`${name}: expected a file, found ${facts.isDirectory() ? 'a folder' : 'a special file'}`);
-  }
-  const source: ByteSource = {
-    name,
-    size: facts.size,
-    async read(offset, length, into, stop) {
-      checkRange(source, offset, length);
-      const out = destination(name, length, into);
-      for (let done = 0; done < length;) {
-        stop?.throwIfAborted();
-        const { bytesRead } = await handle.read(out, done, Math.min(STEP, length - done), offset + done);
-        // `source` is named here, so that it is not collected, and its file not closed, while it reads.
-        if (bytesRead === 0)
-          throw new FileFormatError(`${source.name}: shrank while it was read, at byte ${offset + done}`);
-        done += bytesRead;
-      }
-      return out;
-    },
-    close() {
-      forgotten.unregister(source);
-      return handle.close();
-    },
-  };
-  forgotten.register(source, handle, source);
-  return source;
 }
 
 /** Part of another source; closing it leaves the other open. */

@@ -2,6 +2,7 @@
 // tables of contents only; `stream` walks the data once, in file order.
 import { FileFormatError, byteLengthOf } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
+import type { ByteSource } from './bytes.ts';
 import { hostDType } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
 import { locate, readBytes } from './folder.ts';
@@ -187,8 +188,16 @@ export async function openCheckpoint(
   const { folder, file: named } = await locate(where);
   const { file, chosen, weightMap } = await findFiles(folder, { ...options, file: options.file ?? named });
   const shards = new Map<string, TensorFile>();
+  const sources: ByteSource[] = [];
   try {
-    for (const [shard, stored] of chosen) shards.set(shard, await openTensorFile(folder, stored, options));
+    for (const [shard, stored] of chosen) {
+      const source = await folder.open(stored, options);
+      sources.push(source);
+      const opened = FORMATS.torch.any.test(stored)
+        ? (await import('./torch.ts')).openTorch(source, options)
+        : openSafetensors(stored.endsWith('.zst') ? new ZstdSource(source) : source, options);
+      shards.set(shard, await opened);
+    }
     for (const [tensor, shard] of weightMap ?? []) {
       const opened = shards.get(shard)!;
       if (!opened.tensors.has(tensor))
@@ -196,7 +205,7 @@ export async function openCheckpoint(
     }
     return new Checkpoint(weightMap === undefined ? shards.get(file)!.name : folder.name, [...shards.values()]);
   } catch (cause) {
-    for (const opened of shards.values()) await opened.close();
+    for (const source of sources) await source.close();
     throw cause;
   }
 }
@@ -258,17 +267,6 @@ function chooseFile(folder: string, names: readonly string[], prefer: Checkpoint
     `${folder}: no checkpoint, expected model.safetensors, an index with shards or pytorch_model.bin; ` +
       (names.length > 0 ? `found ${names.slice(0, 6).join(', ')}` : 'it is empty'),
   );
-}
-
-async function openTensorFile(folder: Folder, file: string, options: CheckpointOptions): Promise<TensorFile> {
-  const source = await folder.open(file, options);
-  try {
-    if (FORMATS.torch.any.test(file)) return await (await import('./torch.ts')).openTorch(source, options);
-    return await openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source, options);
-  } catch (cause) {
-    await source.close();
-    throw cause;
-  }
 }
 
 const MAX_INDEX = 64 << 20;

@@ -13,6 +13,7 @@ import {
 } from '@magi1/tensor';
 import type { DType, HostArray, HostTensor } from '@magi1/tensor';
 import { allocate } from './bytes.ts';
+import type { ByteSource } from './bytes.ts';
 
 /** Types that only files have: their bits, and what they are read as, if anything. */
 const FILE_ONLY = {
@@ -61,15 +62,15 @@ export interface ReadOptions {
 const PIECE = 1 << 20;
 
 /**
- * Reads a whole tensor through its raw little-endian bytes.
+ * Reads a whole tensor from its raw little-endian bytes, which begin at `start` of a source.
  * @param what file and tensor name for messages
  * @throws FileFormatError when the dtype has no host form or a value does not fit it.
  */
 export async function readHostTensor(
   what: string,
-  dtype: FileDType,
-  shape: readonly number[],
-  read: (start: number, length: number, into: Uint8Array) => Promise<unknown>,
+  { dtype, shape }: { readonly dtype: FileDType; readonly shape: readonly number[] },
+  source: Pick<ByteSource, 'read'>,
+  start: number,
   options: ReadOptions = {},
 ): Promise<HostTensor> {
   const target = hostDType(dtype);
@@ -82,7 +83,7 @@ export async function readHostTensor(
       : allocate(what, byteLength);
   const data = viewBytes(target, memory);
   if (dtype === target) {
-    await read(0, byteLength, memory);
+    await source.read(start, byteLength, memory, options.signal);
     if (dtype === 'bool') for (let i = 0; i < count; i++) memory[i] = memory[i] === 0 ? 0 : 1;
   } else {
     const size = bitsPerElement(dtype) / 8;
@@ -90,7 +91,7 @@ export async function readHostTensor(
     for (let first = 0; first < count;) {
       const elements = Math.min(count - first, PIECE / size);
       const bytes = piece.subarray(0, elements * size);
-      await read(first * size, bytes.length, bytes);
+      await source.read(start + first * size, bytes.length, bytes, options.signal);
       convert(what, dtype, bytes, data, first);
       first += elements;
     }

@@ -1,8 +1,10 @@
 // A folder of files, wherever it is: everything that reads a model goes through one.
 import { FileFormatError } from '@magi1/tensor';
-import { NotFoundError, openFile, reason } from './bytes.ts';
+import { NotFoundError, STEP, checkRange, destination, reason } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
 import { localPath, requireNode } from './node.ts';
+
+type FileHandle = Awaited<ReturnType<(typeof import('node:fs/promises'))['open']>>;
 
 export interface FolderOptions {
   readonly signal?: AbortSignal | undefined;
@@ -55,15 +57,75 @@ function diskFolder(root: string, name: string): Folder {
       });
       return names.sort();
     },
-    open: (file, options) => openFile(path.resolve(root, file), { name: under(name, file), ...options }),
+    async open(file, { signal } = {}) {
+      signal?.throwIfAborted();
+      const where = under(name, file);
+      const { open, constants } = requireNode('node:fs/promises');
+      // Else the opening of a pipe would wait for its writer; Windows has no such flag and no such pipes.
+      const flags = constants.O_RDONLY | ((constants.O_NONBLOCK as number | undefined) ?? 0);
+      const handle = await open(path.resolve(root, file), flags).catch((cause: unknown) => {
+        if ((cause as { code?: unknown }).code === 'ENOENT')
+          throw new NotFoundError(`${where}: there is no such file`, { cause });
+        throw new FileFormatError(`${where}: cannot be opened (${reason(cause)})`, { cause });
+      });
+      const facts = await handle.stat();
+      if (facts.isFile()) return fileSource(handle, where, facts.size);
+      await handle.close();
+      throw new FileFormatError(
+        `${where}: expected a file, found ${facts.isDirectory() ? 'a folder' : 'a special file'}`,
+      );
+    },
     at: (folder) => diskFolder(path.resolve(root, folder), under(name, folder)),
   };
+}
+
+/** Closes what its user forgot: Node would complain about the handle, newer versions by an exception. */
+const forgotten = new FinalizationRegistry<{ close(): Promise<void> }>((handle) => void handle.close());
+
+function fileSource(handle: FileHandle, name: string, size: number): ByteSource {
+  const source: ByteSource = {
+    name,
+    size,
+    async read(offset, length, into, stop) {
+      checkRange(source, offset, length);
+      const out = destination(name, length, into);
+      for (let done = 0; done < length;) {
+        stop?.throwIfAborted();
+        const { bytesRead } = await handle.read(out, done, Math.min(STEP, length - done), offset + done);
+        // `source` is named here, so that it is not collected, and its file not closed, while it reads.
+        if (bytesRead === 0)
+          throw new FileFormatError(`${source.name}: shrank while it was read, at byte ${offset + done}`);
+        done += bytesRead;
+      }
+      return out;
+    },
+    close() {
+      forgotten.unregister(source);
+      return handle.close();
+    },
+  };
+  forgotten.register(source, handle, source);
+  return source;
+}
+
+/**
+ * Opens a file for reading in Node.
+ * @throws NotFoundError when it is missing, FileFormatError when it is unreadable or not a regular file.
+ */
+export async function openFile(where: string | URL, options?: FolderOptions): Promise<ByteSource> {
+  return nodeFolder('.').open(localPath(where), options);
 }
 
 /** A path in a folder as messages show it: as it was typed, behind the folder's name. */
 function under(name: string, file: string): string {
   const path = requireNode('node:path');
   return path.isAbsolute(file) ? file : path.join(name, file);
+}
+
+/** Whether it opens files itself. */
+export function isFolder(value: unknown): value is Folder {
+  const methods = (value ?? {}) as Record<string, unknown>;
+  return !(value instanceof URL) && ['list', 'open', 'at'].every((name) => typeof methods[name] === 'function');
 }
 
 /** A file or a folder that a user named by its path: the folder, and the file's name in it where it is a file. */
@@ -74,10 +136,10 @@ export interface Located {
 
 /**
  * What is at a path of this machine; a Folder stands for itself.
- * @throws NotFoundError where nothing is there, Magi1Error for URLs of another kind than `file:`
+ * @throws NotFoundError where nothing is there, Magi1Error for what is none of these, and for URLs of another kind than `file:`
  */
 export async function locate(where: string | URL | Folder): Promise<Located> {
-  if (typeof where !== 'string' && !(where instanceof URL)) return { folder: where, file: undefined };
+  if (isFolder(where)) return { folder: where, file: undefined };
   const name = localPath(where);
   const facts = await requireNode('node:fs/promises')
     .stat(name)

@@ -7,10 +7,10 @@ import type { TensorFile } from './tensor-file.ts';
 import type { TorchOptions } from './torch.ts';
 
 // Where files are: a Folder, of which a model is read, and the bytes of one file.
-export { locate, nodeFolder, withFile, readBytes, readJson, ifFound } from './folder.ts';
+export { isFolder, locate, nodeFolder, openFile, withFile, readBytes, readJson, ifFound } from './folder.ts';
 export type { Folder, FolderOptions, Located } from './folder.ts';
-export { NotFoundError, blobSource, bytesSource, openFile } from './bytes.ts';
-export type { ByteSink, ByteSource, OpenFileOptions } from './bytes.ts';
+export { NotFoundError, blobSource, bytesSource } from './bytes.ts';
+export type { ByteSink, ByteSource } from './bytes.ts';
 export { httpFolder, httpSource, readHttpRange } from './http.ts';
 export type { HttpFile, HttpFolderOptions, HttpRangeOptions } from './http.ts';
 export { HttpError, fetchDocument } from './http-request.ts';

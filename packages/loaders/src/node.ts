@@ -1,5 +1,5 @@
 // Node's own modules, found at run time without an import: bundlers for browsers see nothing to resolve.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 
 interface Builtins {
   readonly 'node:fs/promises': typeof import('node:fs/promises');
@@ -25,9 +25,11 @@ const SCHEME = /^[a-z][a-z0-9+.-]+:\/\//i;
 
 /**
  * The path of a file or folder that a user names.
- * @throws Magi1Error for URLs of another kind than `file:`
+ * @throws Magi1Error for what is no path, and for URLs of another kind than `file:`
  */
 export function localPath(where: string | URL): string {
+  if (where === '' || (typeof where !== 'string' && !((where as unknown) instanceof URL)))
+    throw new Magi1Error(`a path expected, got ${describeValue(where)}`);
   if (typeof where === 'string' && !SCHEME.test(where)) return where;
   const { protocol } = new URL(where);
   if (protocol === 'file:') return requireNode('node:url').fileURLToPath(where);

@@ -174,15 +174,9 @@ export async function openSafetensors(
     return bytes.subarray(start - stretch.start, start - stretch.start + byteLength);
   }
 
-  /** Reads bytes of one tensor, counted from its start. */
-  const reader =
-    ({ start }: SafetensorsEntry, signal?: AbortSignal) =>
-    async (at: number, length: number, into?: Uint8Array): Promise<Uint8Array> => {
-      const bytes = await source.read(dataStart + start + at, length, into, signal);
-      // The size of a compressed file shows only at its end.
-      if (source instanceof ZstdSource && start + at + length === header.dataLength) await source.expectEnd(expected);
-      return bytes;
-    };
+  // The size of a compressed file shows only at its end.
+  if (source instanceof ZstdSource) source.end = expected;
+
   const file: TensorFile = {
     name,
     tensors: header.tensors,
@@ -191,15 +185,13 @@ export async function openSafetensors(
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
       const stretch = stretches.get(entry);
       const small = stretch && bytesSource(await readSmall(entry, stretch, options?.signal), name);
-      const read: ReturnType<typeof reader> = small
-        ? (at, length, into) => small.read(at, length, into)
-        : reader(entry, options?.signal);
-      return readHostTensor(`${name}: ${quote(tensor)}`, entry.dtype, entry.shape, read, options);
+      const start = small === undefined ? dataStart + entry.start : 0;
+      return readHostTensor(`${name}: ${quote(tensor)}`, entry, small ?? source, start, options);
     },
     readRange: async (tensor, start, length, into) => {
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
       checkTensorRange(name, tensor, entry, start, length);
-      return reader(entry)(start, length, into);
+      return source.read(dataStart + entry.start + start, length, into);
     },
     close: () => source.close(),
   };

@@ -2,7 +2,7 @@
 // read at opening; tensors come from their storages by offset. The pickle is interpreted, never executed.
 import { FileFormatError, elementCount } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
-import { allocate, byteString, sliceSource } from './bytes.ts';
+import { allocate, byteString, bytesSource, sliceSource } from './bytes.ts';
 import { crc32 } from './crc32.ts';
 import { bitsPerElement, readHostTensor } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
@@ -115,11 +115,11 @@ export async function openTorch(source: ByteSource, options: TorchOptions = {}):
       if (!coversStorage(entry)) await checkStorage(`${name}: ${quote(key)}`, entry.storage);
       // Gathered once; a conversion then reads it in pieces.
       const whole = entry.contiguous ? undefined : await readBytes(key, entry, 0, entry.byteLength);
-      const read = async (at: number, length: number, into: Uint8Array): Promise<void> => {
-        if (whole) into.set(whole.subarray(at, at + length));
-        else await readBytes(key, entry, at, length, into, readOptions?.signal);
-      };
-      return readHostTensor(`${name}: ${quote(key)}`, entry.dtype, entry.shape, read, readOptions);
+      const own: Pick<ByteSource, 'read'> =
+        whole === undefined
+          ? { read: (at, length, into, signal) => readBytes(key, entry, at, length, into, signal) }
+          : bytesSource(whole);
+      return readHostTensor(`${name}: ${quote(key)}`, entry, own, 0, readOptions);
     },
     readRange: async (key, at, length, into) => {
       const entry = entryOf({ name, tensors }, key);

@@ -24,6 +24,8 @@ interface Frame {
 /** Decompressed bytes of a .zst source. The size is unknown until the end; going back starts over. */
 export class ZstdSource {
   readonly name: string;
+  /** Where the decompressed data must end, once that is known: the read that comes to it checks that nothing follows. */
+  end: number | undefined;
   private readonly source: ByteSource;
   private input: Uint8Array = new Uint8Array(0);
   private inputStart = 0;
@@ -55,27 +57,30 @@ export class ZstdSource {
 
   /** Exactly `length` decompressed bytes from `offset`. Forward reads decode only once. */
   read(offset: number, length: number, into?: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.inTurn(() => {
+    return this.inTurn(async () => {
       signal?.throwIfAborted();
-      return this.readNow(offset, length, into);
+      const bytes = await this.readNow(offset, length, into);
+      if (offset + length === this.end) await this.endsAt(this.end);
+      return bytes;
     });
   }
 
   /** Checks that the decompressed data ends at `offset`, all checksums included. */
   expectEnd(offset: number): Promise<void> {
-    return this.inTurn(async () => {
-      await this.seek(offset);
-      const rest = this.blockStart + this.block.length - offset;
-      if (rest > 0 || (await this.nextBlock())) {
-        throw new FileFormatError(`${this.name}: bytes after the last tensor, expected ${offset} decompressed bytes`);
-      }
-    });
+    return this.inTurn(() => this.endsAt(offset));
   }
 
   private inTurn<T>(task: () => Promise<T>): Promise<T> {
     const turn = this.queue.then(task);
     this.queue = turn.catch(() => undefined);
     return turn;
+  }
+
+  private async endsAt(offset: number): Promise<void> {
+    await this.seek(offset);
+    const rest = this.blockStart + this.block.length - offset;
+    if (rest > 0 || (await this.nextBlock()))
+      throw new FileFormatError(`${this.name}: bytes after the last tensor, expected ${offset} decompressed bytes`);
   }
 
   private async readNow(offset: number, length: number, into?: Uint8Array): Promise<Uint8Array> {

@@ -2,7 +2,7 @@
 // behind @magi1/core/verify.
 export { Magi1ImageToVideoPipeline, Magi1Pipeline, Magi1VideoToVideoPipeline } from './pipelines/pipeline.ts';
 export type { ImageToVideoOptions, TextToVideoOptions, VideoToVideoOptions } from './pipelines/pipeline.ts';
-export type { PipelineOptions } from './pipelines/pipeline-options.ts';
+export type { PipelineOptions } from './pipelines/check-options.ts';
 export type { Run, RunPlan } from './pipelines/prepare.ts';
 export type { Latents } from './pipelines/frames.ts';
 export type {
@@ -21,16 +21,16 @@ export type {
   TextToVideoRequest,
   VideoChunk,
   VideoToVideoRequest,
+  WeightDTypes,
 } from './pipelines/request.ts';
 export type { MemoryNeed } from './pipelines/memory-plan.ts';
 export type { CallOptions, Progress, ProgressListener, StageName } from './pipelines/progress.ts';
-export { readConfigFile, readModelFolder } from './pipelines/model-folder.ts';
-export type { ModelFolder, ModelFolderOptions } from './pipelines/model-folder.ts';
+export { readConfigFile, readModelFolder } from './pipelines/model-files.ts';
+export type { ModelFolder, ModelFolderOptions } from './pipelines/model-files.ts';
 export { inspectModel } from './pipelines/inspect.ts';
 export type { ModelSummary, PartSummary } from './pipelines/inspect.ts';
-export type { Trained } from './pipelines/trained.ts';
-export type { WeightDTypes } from './pipelines/model.ts';
-export { formatBytes } from './pipelines/format-bytes.ts';
+export type { Trained } from './config/trained.ts';
+export { formatBytes } from './wording.ts';
 export { ConfigError, parseConfig, parseConfigText } from './config/parse.ts';
 export type { Magi1Config } from './config/parse.ts';
 export type { EngineConfig, ModelConfig, RuntimeConfig } from './config/schema.ts';

@@ -1,4 +1,5 @@
-// Messages that name options. They keep apart what is a name, so that a front end can show them as its users type them.
+// What messages are made of: names of options, which a front end can show as its users type them, values, and bytes as
+// people read them.
 import { Magi1Error } from '@magi1/tensor';
 
 /** An option of the library, or one entry of it. */
@@ -72,10 +73,31 @@ export class RequestError extends Magi1Error {
   }
 }
 
-/** A value as it shows in messages. */
-export function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
-  if (typeof value === 'object') return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
-  if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  return value === undefined ? 'nothing' : `a ${typeof value}`;
+const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+function inUnit(bytes: number): { readonly value: number; readonly unit: string } {
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
+  return { value, unit: value === 1 && unit === 0 ? 'byte' : UNITS[unit]! };
+}
+
+/** `1.58 GiB`, `12.4 MiB`, `800 bytes`. */
+export function formatBytes(bytes: number): string {
+  const { value, unit } = inUnit(bytes);
+  if (unit.startsWith('byte')) return `${bytes} ${unit}`;
+  return `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)} ${unit}`;
+}
+
+/** An amount that suffices for what is needed when it is given as it reads here: `15.11 MiB`. */
+export function formatNeed(bytes: number): string {
+  // One byte more, since amounts that are read are rounded down to whole bytes.
+  const { value, unit } = inUnit(Math.ceil(bytes) + 1);
+  return unit.startsWith('byte') ? `${value} ${unit}` : `${(Math.ceil(100 * value) / 100).toFixed(2)} ${unit}`;
+}
+
+/** What there is, which never reads as more than that: beside a larger need (`formatNeed`) it always reads as less. */
+export function formatLimit(bytes: number): string {
+  const { value, unit } = inUnit(Math.floor(bytes));
+  return unit.startsWith('byte') ? `${value} ${unit}` : `${(Math.floor(100 * value) / 100).toFixed(2)} ${unit}`;
 }

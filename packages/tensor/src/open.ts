@@ -1,6 +1,6 @@
 // Behind Device.open: chooses a backend. A real GPU first, then wasm; the reference only when asked for.
 import type { Device, DeviceOptions } from './device.ts';
-import { Magi1Error } from './errors.ts';
+import { Magi1Error, describeValue } from './errors.ts';
 import type { FoundAdapter } from './webgpu/adapter.ts';
 
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'];
@@ -10,7 +10,7 @@ const CHECKS: { readonly [K in keyof DeviceOptions]-?: Check } = {
   backend: [BACKENDS.join(', '), (value) => BACKENDS.includes(value as string)],
   adapter: ["a part of an adapter's name", (value) => typeof value === 'string' && value.trim() !== ''],
   threads: ['a whole number from 1 to 256', (value) => wholeNumber(value, 1, 256)],
-  memoryBudget: ['a positive number of bytes', (value) => typeof value === 'number' && value > 0],
+  memoryBudget: ['a whole number of bytes above 0', (value) => wholeNumber(value, 1, Number.MAX_SAFE_INTEGER)],
   guardBytes: ['a whole number of bytes', (value) => wholeNumber(value, 0, 2 ** 30)],
   assumeHardware: ['true or false', (value) => typeof value === 'boolean'],
 };
@@ -18,12 +18,10 @@ const CHECKS: { readonly [K in keyof DeviceOptions]-?: Check } = {
 const wholeNumber = (value: unknown, low: number, high: number): boolean =>
   Number.isInteger(value) && (value as number) >= low && (value as number) <= high;
 
-const shown = (value: unknown): string => (typeof value === 'string' ? `"${value}"` : String(value));
-
 /** Throws Magi1Error for unknown options, for values that an option does not take, and for options that exclude each other. */
 function checkOptions(options: DeviceOptions): void {
   if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
-    throw new Magi1Error(`Device.open: an object of options expected, got ${shown(options)}`);
+    throw new Magi1Error(`Device.open: an object of options expected, got ${describeValue(options)}`);
   }
   for (const [name, value] of Object.entries(options)) {
     const check = Object.hasOwn(CHECKS, name) ? CHECKS[name as keyof DeviceOptions] : undefined;
@@ -31,7 +29,7 @@ function checkOptions(options: DeviceOptions): void {
       throw new Magi1Error(`Device.open: unknown option ${name}: there are ${Object.keys(CHECKS).join(', ')}`);
     }
     if (value !== undefined && !check[1](value)) {
-      throw new Magi1Error(`Device.open: ${name} must be ${check[0]}, got ${shown(value)}`);
+      throw new Magi1Error(`Device.open: ${name} must be ${check[0]}, got ${describeValue(value)}`);
     }
   }
   const { backend = 'auto', adapter, threads } = options;

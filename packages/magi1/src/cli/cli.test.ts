@@ -1,10 +1,27 @@
 // The small parts of the command line: what reaches the terminal, option names, device options, drivers.
-import { describe, expect, it } from 'vitest';
+import { Device } from '@magi1/tensor';
+import { describe, expect, it, vi } from 'vitest';
 import { parseCommand } from './command.ts';
 import { deviceOptions, loraOptions } from './model-options.ts';
 import { unusedDrivers } from './drivers.ts';
 import { generate } from './generate.ts';
+import { info } from './info.ts';
 import { printable, printableLines } from './printable.ts';
+
+it('info gives its device back where the model cannot be read', async () => {
+  const device = await Device.open({ backend: 'reference' });
+  const dispose = vi.spyOn(device, 'dispose');
+  const open = vi.spyOn(Device, 'open');
+  open.mockImplementation(({ backend } = {}) =>
+    backend === 'reference' ? Promise.resolve(device) : Promise.reject(new Error('not looked at')),
+  );
+  try {
+    await expect(info.run({ device: 'reference', model: '/nowhere' }, [])).rejects.toThrow('/nowhere: does not exist');
+    expect(dispose).toHaveBeenCalledOnce();
+  } finally {
+    open.mockRestore();
+  }
+});
 
 describe('printable', () => {
   it.each([

@@ -1,7 +1,7 @@
 // magi1 download: what one published model needs, from a Hugging Face hub.
 import { PUBLISHED_MODELS } from '../config/published.ts';
 import type { DownloadPlan, DownloadProgress } from '../hub/index.ts';
-import { formatBytes } from '../pipelines/format-bytes.ts';
+import { formatBytes } from '../wording.ts';
 import { UsageError, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { catchInterrupt } from './interrupt.ts';

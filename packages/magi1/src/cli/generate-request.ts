@@ -1,6 +1,8 @@
 // The options of `magi1 generate` that say what to make, by the table of the library's options.
-import { OPTIONS, OPTION_ENTRIES, hasOption } from '../pipelines/options.ts';
-import type { Flag, ModeName } from '../pipelines/options.ts';
+import { OPTIONS, OPTION_ENTRIES } from '../pipelines/options.ts';
+import { hasOption } from '../pipelines/option-checks.ts';
+import type { Flag } from '../pipelines/option-checks.ts';
+import type { ModeName } from '../pipelines/request.ts';
 import type { ChunkPrompt, GenerationOptions } from '../pipelines/request.ts';
 import { UsageError, choice, decimalNumber, requiredText, text, texts, wholeNumber } from './command.ts';
 import type { OptionSpec, Values } from './command.ts';

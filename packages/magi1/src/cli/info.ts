@@ -3,10 +3,10 @@ import { createRequire } from 'node:module';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
-import { formatBytes } from '../pipelines/format-bytes.ts';
+import { formatBytes } from '../wording.ts';
 import type { ModelSummary } from '../pipelines/inspect.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, MEMORY_OPTIONS, camelCase, choice, wholeNumber } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, UsageError, camelCase, choice, wholeNumber } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { unusedDrivers } from './drivers.ts';
 import type { UnusedDriver } from './drivers.ts';
@@ -47,7 +47,7 @@ async function run(values: Values): Promise<number> {
   const options = deviceOptions(values);
   const ffmpeg = await findFfmpeg();
   const adapters = await describeAdapters();
-  const device = await Device.open(options);
+  await using device = await Device.open(options);
   const model = await readModel(values, device);
   const facts = {
     versions: {
@@ -62,7 +62,6 @@ async function run(values: Values): Promise<number> {
     chosen: { backend: device.backend, ...device.info },
     model,
   };
-  await device.dispose();
   if (values.json === true) {
     process.stdout.write(`${printableLines(JSON.stringify(facts, null, 2))}\n`);
     return 0;
@@ -108,7 +107,10 @@ function webgpuVersion(): string | null {
 
 async function readModel(values: Values, device: Device): Promise<ModelSummary> {
   const { model, configFile } = modelOption(values);
-  const { readConfigFile, readModelFolder } = await import('../pipelines/model-folder.ts');
+  const mode = choice(values, 'mode', ['t2v', 'i2v', 'v2v']) ?? 't2v';
+  if (values['prefix-frames'] !== undefined && mode !== 'v2v')
+    throw new UsageError(`--prefix-frames belongs to --mode v2v, not ${mode}`);
+  const { readConfigFile, readModelFolder } = await import('../pipelines/model-files.ts');
   const { inspectModel } = await import('../pipelines/inspect.ts');
   const folder = model === undefined ? await readConfigFile(configFile) : await readModelFolder(model);
   const number = (name: string) => {
@@ -117,7 +119,7 @@ async function readModel(values: Values, device: Device): Promise<ModelSummary> 
   };
   return inspectModel(folder, device, {
     dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
-    mode: choice(values, 'mode', ['t2v', 'i2v', 'v2v']),
+    mode,
     request: Object.fromEntries(SIZE_OPTIONS.flatMap(number)),
   });
 }
@@ -127,9 +129,8 @@ async function describeAdapters(): Promise<AdapterFacts[]> {
   const found: AdapterFacts[] = [];
   for (const name of names) {
     try {
-      const device = await Device.open({ backend: 'webgpu', adapter: name });
+      await using device = await Device.open({ backend: 'webgpu', adapter: name });
       found.push({ name, features: device.info.features, limits: device.info.limits });
-      await device.dispose();
     } catch (error) {
       found.push({ name, features: [], limits: {}, error: (error as Error).message });
     }

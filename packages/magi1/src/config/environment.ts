@@ -13,16 +13,24 @@ export interface SpecialTokenSwitches {
   readonly negative: boolean;
 }
 
-export const NO_SPECIAL_TOKENS: SpecialTokenSwitches = {
-  static: false,
-  dynamic: false,
-  borderness: false,
-  hq: false,
-  threeDModel: false,
-  twoDAnime: false,
-  duration: false,
-  negative: false,
+/** The environment's names of the switches. */
+export const SPECIAL_TOKEN_VARIABLES: Readonly<Record<keyof SpecialTokenSwitches, string>> = {
+  static: 'PAD_STATIC',
+  dynamic: 'PAD_DYNAMIC',
+  borderness: 'PAD_BORDERNESS',
+  hq: 'PAD_HQ',
+  threeDModel: 'PAD_THREE_D_MODEL',
+  twoDAnime: 'PAD_TWO_D_ANIME',
+  duration: 'PAD_DURATION',
+  negative: 'NEG_PROMPT',
 };
+
+const switches = (on: (key: keyof SpecialTokenSwitches) => boolean): SpecialTokenSwitches => {
+  const keys = Object.keys(SPECIAL_TOKEN_VARIABLES) as (keyof SpecialTokenSwitches)[];
+  return Object.fromEntries(keys.map((key) => [key, on(key)])) as Record<keyof SpecialTokenSwitches, boolean>;
+};
+
+export const NO_SPECIAL_TOKENS = switches(() => false);
 
 export interface Environment {
   readonly specialTokens: SpecialTokenSwitches;
@@ -44,16 +52,7 @@ const TRUE_WORDS = new Set(['1', 'true', 'yes', 'y', 'on', 'enabled']);
 export function readEnvironment(env: Readonly<Record<string, string | undefined>>): Environment {
   const on = (name: string): boolean => TRUE_WORDS.has((env[name] ?? '').trim().toLowerCase());
   return {
-    specialTokens: {
-      static: on('PAD_STATIC'),
-      dynamic: on('PAD_DYNAMIC'),
-      borderness: on('PAD_BORDERNESS'),
-      hq: on('PAD_HQ'),
-      threeDModel: on('PAD_THREE_D_MODEL'),
-      twoDAnime: on('PAD_TWO_D_ANIME'),
-      duration: on('PAD_DURATION'),
-      negative: on('NEG_PROMPT'),
-    },
+    specialTokens: switches((key) => on(SPECIAL_TOKEN_VARIABLES[key])),
     specialTokenPath: env.SPECIAL_TOKEN_PATH || null,
     prevChunksScale: readScale(env.prev_chunks_scale),
     // These two accept only the word itself.

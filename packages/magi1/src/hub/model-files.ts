@@ -3,7 +3,7 @@ import { checkpointFiles } from '@magi1/loaders';
 import { Magi1Error } from '@magi1/tensor';
 import { publishedConfig } from '../config/published.ts';
 import type { PublishedModel } from '../config/published.ts';
-import { T5_FOLDER, weightFolder } from '../pipelines/model-folder.ts';
+import { T5_FOLDER, weightFolder } from '../config/folders.ts';
 import type { HubFile, HubRepository } from './repository.ts';
 
 const TRANSFORMERS = 'ckpt/magi';

@@ -1,6 +1,6 @@
 // The LoRAs of a pipeline: which are loaded, with which weight, and which are fused. What is decided here takes effect on
 // a network when it is next attached, so that it survives the network being freed and loaded again.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { Layout } from '../layouts/index.ts';
 import { Linear } from '../nn/index.ts';
@@ -145,6 +145,7 @@ export class LoraSet {
    * @throws Magi1Error naming modules that are not linear layers of the model, and factors of the wrong width
    */
   async load(source: LoraSource, options: LoadLoraOptions = {}): Promise<LoraInfo> {
+    checkOptions('loadLora', options);
     const { name = 'default', weight = 1 } = options;
     if (typeof name !== 'string' || name === '')
       throw new Magi1Error('loadLora: name must be a text that is not empty');
@@ -168,7 +169,7 @@ export class LoraSet {
   /** Which LoRAs act from now on, and how strongly; those not named do not act. */
   set(weights: Readonly<Record<string, number>>): void {
     if (typeof weights !== 'object' || (weights as unknown) === null)
-      throw new Magi1Error('setLoras: an object of names to weights expected');
+      throw new Magi1Error(`setLoras: an object of names to weights expected, got ${describeValue(weights)}`);
     for (const [name, weight] of Object.entries(weights)) {
       if (this.#get(name).fused !== undefined)
         throw new Magi1Error(`setLoras: LoRA ${name} is fused into the weights; call unfuseLora first`);
@@ -189,7 +190,11 @@ export class LoraSet {
   }
 
   /** Puts LoRAs into the weights themselves: runs cost nothing more then, and their strength is fixed. */
-  fuse({ names, scale = 1 }: FuseLoraOptions = {}): void {
+  fuse(options: FuseLoraOptions = {}): void {
+    checkOptions('fuseLora', options);
+    const { names, scale = 1 } = options;
+    if (names !== undefined && !(names instanceof Array))
+      throw new Magi1Error(`fuseLora: names: a list expected, got ${describeValue(names)}`);
     checkNumber('fuseLora: scale', scale);
     const already = [...this.#loras].find(([, { fused }]) => fused !== undefined);
     if (already !== undefined) throw new Magi1Error(`fuseLora: LoRA ${already[0]} is fused; call unfuseLora first`);
@@ -284,7 +289,7 @@ export class LoraSet {
     const lora = this.#loras.get(name);
     if (lora === undefined) {
       const names = [...this.#loras.keys()].join(', ');
-      throw new Magi1Error(`no LoRA is called ${JSON.stringify(name)}; loaded: ${names === '' ? 'none' : names}`);
+      throw new Magi1Error(`no LoRA is called ${describeValue(name)}; loaded: ${names === '' ? 'none' : names}`);
     }
     return lora;
   }
@@ -331,7 +336,12 @@ function checkStrength(what: string, layers: readonly LoraLayer[], weight: numbe
     throw new Magi1Error(`${what}: weight ${weight} times ${wrong.scale} of ${wrong.layer} is beyond 32 bits`);
 }
 
+function checkOptions(what: string, options: unknown): void {
+  if (typeof options !== 'object' || options === null)
+    throw new Magi1Error(`${what}: an object of options expected, got ${describeValue(options)}`);
+}
+
 function checkNumber(what: string, value: unknown): void {
   if (typeof value !== 'number' || !Number.isFinite(value))
-    throw new Magi1Error(`${what} must be a finite number, got ${typeof value === 'number' ? value : typeof value}`);
+    throw new Magi1Error(`${what} must be a finite number, got ${describeValue(value)}`);
 }

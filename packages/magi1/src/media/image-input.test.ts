@@ -266,7 +266,7 @@ describe('refused before any decoding', () => {
     writeFileSync(empty, '');
     expect(await refusal(empty)).toBe(`image ${empty}: it is empty`);
     expect(await refusal(new Uint8Array())).toBe('image: it is empty');
-    expect(await refusal(undefined as never)).toBe('image: a path, bytes or decoded frames expected, got undefined');
+    expect(await refusal(undefined as never)).toBe('image: a path, bytes or decoded frames expected, got nothing');
     expect(await refusal([1, 2] as never)).toContain('got an array');
   });
 

@@ -1,5 +1,5 @@
 // Decoded frames, and the checks on them. uint8 RGB, row-major.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 
 /** Decoded frames: what `loadImage` and `loadVideo` give, and take. */
 export interface RgbFrames {
@@ -25,18 +25,15 @@ export function isRgbFrames(what: string, input: MediaInput): input is RgbFrames
       return false;
   }
   if (typeof input === 'string') return false;
-  throw new Magi1Error(`${what}: a path, bytes or decoded frames expected, got ${describe(input)}`);
+  throw new Magi1Error(`${what}: a path, bytes or decoded frames expected, got ${describeValue(input)}`);
 }
-
-const describe = (value: unknown): string =>
-  value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
 
 /** Throws unless the sides are whole and within what is handled here. */
 export function checkSides(what: string, sides: { readonly width: number; readonly height: number }): void {
   for (const name of ['width', 'height'] as const) {
     const value = sides[name];
     if (!Number.isInteger(value) || value < 1 || value > MAX_SIDE)
-      throw new Magi1Error(`${what}: ${name} from 1 to ${MAX_SIDE} expected, got ${String(value)}`);
+      throw new Magi1Error(`${what}: ${name} from 1 to ${MAX_SIDE} expected, got ${describeValue(value)}`);
   }
 }
 
@@ -44,10 +41,10 @@ export function checkSides(what: string, sides: { readonly width: number; readon
 export function checkFrames(what: string, { data, frameCount, width, height }: RgbFrames): void {
   checkSides(what, { width, height });
   if (!Number.isInteger(frameCount) || frameCount < 1)
-    throw new Magi1Error(`${what}: at least one frame expected, got frameCount ${String(frameCount)}`);
+    throw new Magi1Error(`${what}: at least one frame expected, got frameCount ${describeValue(frameCount)}`);
   const size = frameCount * height * width * 3;
   if (!(data instanceof Uint8Array) && !((data as unknown) instanceof Uint8ClampedArray))
-    throw new Magi1Error(`${what}: data must be a Uint8Array, got ${describe(data)}`);
+    throw new Magi1Error(`${what}: data must be a Uint8Array, got ${describeValue(data)}`);
   if (data.length !== size)
     throw new Magi1Error(
       `${what}: ${frameCount} frames of ${width}x${height} RGB are ${size} bytes, got ${data.length} bytes`,

@@ -121,51 +121,45 @@ export class CheckedWeights<Network, Progress = unknown> {
 
   /** Streams the weights to a device, one tensor in host memory at a time. Frees what it made when it fails. */
   async load(device: Device, options: StreamingOptions<Progress> = {}): Promise<Network> {
-    const tensors = new Map<string, Tensor>();
+    const params = this.#params(device);
     try {
-      await this.#stream(this.#parts.fileNames(), device, options, (name) => {
-        let tensor = tensors.get(name);
-        if (tensor === undefined) {
-          tensor = device.empty(this.specs.get(name)!.shape, this.dtypeOf(name), { weight: true, name });
-          tensors.set(name, tensor);
-        }
-        return tensor;
-      });
-      return this.#network.build(Params.of(device, tensors));
+      const network = this.#network.build(params);
+      await this.restore(params, this.specs.keys(), options);
+      return network;
     } catch (error) {
-      for (const tensor of tensors.values()) tensor.dispose();
+      params.dispose();
       throw error;
     }
   }
 
   /** The network without values: its weights take their room on a meta device, its forward is counted. */
   onMeta(device: MetaDevice): Network {
-    return this.#network.build(Params.meta(device, (name) => this.dtypeOf(name)));
+    return this.#network.build(this.#params(device));
   }
 
   /** Overwrites the named weights of a loaded network with what the files hold. */
-  async restore(params: Params, names: Iterable<string>, options: StreamingOptions<Progress> = {}): Promise<void> {
-    const files = [...names].flatMap((name) => this.#parts.fileNamesOf(name));
-    if (files.length > 0) await this.#stream(files, params.device, options, (name) => params.get(name));
-  }
-
-  async #stream(
+  async restore(
+    params: Params,
     names: Iterable<string>,
-    device: Device,
-    { signal, onProgress }: StreamingOptions<Progress>,
-    target: (name: string) => Tensor,
+    { signal, onProgress }: StreamingOptions<Progress> = {},
   ): Promise<void> {
+    const files = [...names].flatMap((name) => this.#parts.fileNamesOf(name));
     const options = {
       reuseBuffer: true,
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress } : {}),
     } as const;
-    for await (const { name, tensor } of this.#source.stream(names, options)) {
+    for await (const { name, tensor } of this.#source.stream(files, options)) {
       const part = this.#parts.of(name);
-      uploadRows(target(part.weight), tensor, part);
-      await device.tick(signal);
+      upload(params.get(part.weight), tensor, part);
+      await params.device.tick(signal);
     }
-    await device.sync(signal);
+    await params.device.sync(signal);
+  }
+
+  /** Weights that take their room on a device, without values. */
+  #params(device: Device): Params {
+    return Params.create(device, (name, { shape }) => device.empty(shape, this.dtypeOf(name), { weight: true, name }));
   }
 }
 
@@ -219,10 +213,6 @@ class WeightParts {
     return this.#files.get(fileName)!;
   }
 
-  fileNames(): Iterable<string> {
-    return this.#files.keys();
-  }
-
   fileNamesOf(weight: string): string[] {
     return (this.#weights.get(weight) ?? []).filter((name) => name !== undefined);
   }
@@ -251,25 +241,17 @@ class WeightParts {
 const UPLOAD_PIECE = 1 << 22; // elements converted at a time, so that a conversion never doubles a large tensor
 
 /** Writes a tensor, or one part of it, over the rows of `target` that it stands for. */
-function uploadRows(target: Tensor, source: HostTensor, { part, parts, rows }: WeightPart): void {
-  if (source.dtype !== target.dtype && !isFloat(source.dtype))
-    throw new Magi1Error(`a weight of type ${source.dtype} cannot become ${target.dtype}`);
-  const length = source.data.length;
-  const turn = parts === 1 || rows === undefined ? length : rows * (length / source.shape[0]!);
-  for (let at = 0; at < length; at += turn)
-    upload(target, (at / turn) * parts * turn + part * turn, source.dtype, source.data.subarray(at, at + turn));
-}
-
-function upload(target: Tensor, element: number, dtype: DType, data: HostArray): void {
-  let byte = bytesOf(target.dtype, element);
-  if (dtype === target.dtype) {
-    target.writeBytes(asBytes(data), byte);
-    return;
-  }
-  for (let at = 0; at < data.length; at += UPLOAD_PIECE) {
-    const piece: HostArray = data.subarray(at, at + UPLOAD_PIECE);
-    const bytes = asBytes(fromFloat32(target.dtype, toFloat32(dtype, piece)));
-    target.writeBytes(bytes, byte);
-    byte += bytes.byteLength;
+function upload(target: Tensor, { dtype, shape, data }: HostTensor, { part, parts, rows }: WeightPart): void {
+  if (dtype !== target.dtype && !isFloat(dtype))
+    throw new Magi1Error(`a weight of type ${dtype} cannot become ${target.dtype}`);
+  const turn = parts === 1 || rows === undefined ? data.length : rows * (data.length / shape[0]!);
+  const step = dtype === target.dtype ? turn : Math.min(turn, UPLOAD_PIECE);
+  for (let at = 0, end = 0; at < data.length; at = end) {
+    // A piece lies in one turn: what follows in the file lies elsewhere in the weight.
+    const turns = Math.floor(at / turn);
+    end = Math.min(at + step, (turns + 1) * turn);
+    const piece: HostArray = data.subarray(at, end);
+    const bytes = asBytes(dtype === target.dtype ? piece : fromFloat32(target.dtype, toFloat32(dtype, piece)));
+    target.writeBytes(bytes, bytesOf(target.dtype, at + (turns * (parts - 1) + part) * turn));
   }
 }

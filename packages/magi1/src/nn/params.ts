@@ -40,15 +40,7 @@ export class Params {
     return params.#root.specs;
   }
 
-  /** Weights that are there, by full name; owned from here on. */
-  static of(device: Device, tensors: ReadonlyMap<string, Tensor>): Params {
-    const create = (name: string) => {
-      throw new Magi1Error(`weight ${name} is missing`);
-    };
-    return new Params({ device, tensors: new Map(tensors), create, specs: new Map(), modules: new Map() }, '');
-  }
-
-  /** Weights made as they are asked for, such as random ones. */
+  /** Weights made as they are asked for, such as random ones, by full name; owned from here on. */
   static create(device: Device, create: (name: string, spec: ParamSpec) => Tensor): Params {
     return new Params({ device, tensors: new Map(), create, specs: new Map(), modules: new Map() }, '');
   }

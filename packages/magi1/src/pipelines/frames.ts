@@ -1,19 +1,19 @@
 // Between frames and latents: a prefix into the VAE, finished latents out of it.
 import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
-import { Magi1Error, keep, scope } from '@magi1/tensor';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { RuntimeConfig } from '../config/index.ts';
-import { MagnitudeReading, NotFiniteError, largestMagnitude, magnitudeFault } from '../not-finite.ts';
-import type { NotFinitePlace } from '../not-finite.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
+import { runStage } from '../nn/index.ts';
+import { MagnitudeReading, NotFiniteError, largestMagnitude, magnitudeFault } from '../not-finite.ts';
+import type { NotFinitePlace } from '../not-finite.ts';
 import { defaultTiles, tiledDecode, tiledEncode } from '../vae/tiling.ts';
 import type { ViTVae } from '../vae/vit-vae.ts';
-import { runStage } from '../nn/index.ts';
-import { describe } from '../wording.ts';
-import type { FrameValues, OutputType } from './request.ts';
+
+import type { Facts, FrameValues, GeneratedVideo, OutputType, VideoChunk } from './request.ts';
 
 /** Latents of a video on the host, as the sampler has them: times scale_factor. */
 export interface Latents {
@@ -28,7 +28,7 @@ export interface Latents {
 /** @returns the latent frames that all of the pictures become */
 export function checkEncodable(pictures: RgbFrames, fps: number): number {
   if (typeof pictures !== 'object' || (pictures as unknown) === null)
-    throw new Magi1Error(`encodeFrames: decoded frames expected, got ${describe(pictures)}`);
+    throw new Magi1Error(`encodeFrames: decoded frames expected, got ${describeValue(pictures)}`);
   checkFrames('encodeFrames', pictures);
   const { frameCount, width, height } = pictures;
   if (width % LATENT_STRIDE !== 0 || height % LATENT_STRIDE !== 0)
@@ -44,7 +44,7 @@ export function checkEncodable(pictures: RgbFrames, fps: number): number {
 export function checkLatents(latents: Latents, channels: number): number[] {
   if (!((latents as Partial<Latents> | null | undefined)?.values instanceof Float32Array))
     throw new Magi1Error(
-      `decodeLatents: { values: Float32Array, latentFrames, height, width } expected, got ${describe(latents)}`,
+      `decodeLatents: { values: Float32Array, latentFrames, height, width } expected, got ${describeValue(latents)}`,
     );
   const { values, latentFrames, height, width } = latents;
   const shape = [1, channels, latentFrames, height, width];
@@ -82,9 +82,9 @@ export async function encodePrefix(
   { scale_factor: scale, fps }: VaeSettings,
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
-  using video = keep(await runStage(pictures, uint8ToVideo, { signal }));
-  using z = keep(await tiledEncode(vae, video, defaultTiles(fps), { signal }));
-  const latents = keep(scope(() => affine(z, { scale, shift: 0 })));
+  using video = await runStage(pictures, uint8ToVideo, { signal });
+  using z = await tiledEncode(vae, video, defaultTiles(fps), { signal });
+  const latents = affine(z, { scale, shift: 0 });
   try {
     const place = { stage: 'encoding', what: 'the latents of the picture or clip' } as const;
     await refuseTensors([{ tensor: latents, place }]);
@@ -124,9 +124,9 @@ export async function deliver(
   using video = await decodeVideo(vae, latent, settings, signal, origin);
   const frameCount = video.shape[2]!;
   if (outputType === 'float') return { frames: channelsLast(await video.toFloat32()), frameCount };
-  using rgb = keep(scope(() => framesToUint8(video)));
+  using rgb = framesToUint8(video);
   await latent.device.sync(signal);
-  return { frames: (await rgb.read()) as Uint8Array, frameCount };
+  return { frames: await rgb.read(), frameCount };
 }
 
 /** One chunk's latents as a video f32 [1, 3, T, H, W], not clamped; the caller disposes it. */
@@ -137,8 +137,8 @@ export async function decodeVideo(
   signal?: AbortSignal,
   { chunk, remedies = [] }: LatentsOrigin = {},
 ): Promise<Tensor> {
-  using z = keep(scope(() => affine(latent, { scale: 1 / scale, shift: 0 })));
-  const video = keep(await tiledDecode(vae, z, defaultTiles(fps), { signal }));
+  using z = affine(latent, { scale: 1 / scale, shift: 0 });
+  const video = await tiledDecode(vae, z, defaultTiles(fps), { signal });
   try {
     await latent.device.sync(signal);
     const what = `the latents over scale_factor (${scale})`;
@@ -166,8 +166,28 @@ function channelsLast(video: Float32Array): Float32Array {
   return out;
 }
 
+/** All chunks of a run in one piece. @param channels of latents, where the run gives these */
+export async function joinChunks(
+  stream: AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined>,
+  channels: number,
+): Promise<GeneratedVideo<FrameValues>> {
+  const parts: FrameValues[] = [];
+  let numFrames = 0;
+  for (;;) {
+    const next = await stream.next();
+    if (next.done !== true) {
+      parts.push(next.value.frames);
+      numFrames += next.value.frameCount;
+      continue;
+    }
+    const { width, height, fps, outputType } = next.value.settings;
+    const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
+    return { frames, numFrames, width, height, fps, facts: next.value };
+  }
+}
+
 /** Chunks of latents [C, t, area] -> one [C, T, area]. */
-export function joinLatents(parts: readonly Float32Array[], channels: number): Float32Array {
+function joinLatents(parts: readonly Float32Array[], channels: number): Float32Array {
   const out = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
   const row = out.length / channels;
   let at = 0;
@@ -180,7 +200,7 @@ export function joinLatents(parts: readonly Float32Array[], channels: number): F
 }
 
 /** Chunks of frames, one after the other. */
-export function joinFrames(parts: readonly FrameValues[]): FrameValues {
+function joinFrames(parts: readonly FrameValues[]): FrameValues {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
   const out = parts[0] instanceof Float32Array ? new Float32Array(length) : new Uint8Array(length);
   let at = 0;

@@ -1,25 +1,28 @@
 // What a model holds and needs, without loading it; where files are missing, what its config alone says.
 import { NotFoundError } from '@magi1/loaders';
-import { elementCount } from '@magi1/tensor';
-import type { Device, DType } from '@magi1/tensor';
+import { Device, Magi1Error, byteLengthOf, describeValue, elementCount } from '@magi1/tensor';
+import type { DType } from '@magi1/tensor';
+import type { Magi1Config } from '../config/index.ts';
+import type { Trained } from '../config/trained.ts';
+import { Params, deviceDType } from '../nn/index.ts';
+import type { NetworkDefinition } from '../nn/index.ts';
+import { PUBLISHED_T5 } from '../t5/config.ts';
 import { t5Network } from '../t5/encoder.ts';
 import { transformerNetwork } from '../transformer/video-dit.ts';
+import { PUBLISHED_VAE } from '../vae/config.ts';
 import { vaeNetwork } from '../vae/vit-vae.ts';
-import { MemoryPlanner } from './memory.ts';
-import type { Fit, OtherSize } from './memory.ts';
+import { RequestError } from '../wording.ts';
+import { checkCall, dtypeFaults, valueFaults } from './check-options.ts';
+import { IMAGE_TO_VIDEO, NO_PREFIX, VIDEO_TO_VIDEO, mediaDefaults } from './inputs.ts';
+import type { Prefix } from './inputs.ts';
 import type { ModelShapes, WeightTypes } from './memory-plan.ts';
-import { IMAGE_TO_VIDEO, NO_PREFIX, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
-import type { Prefix } from './mode.ts';
-import { modelNotes } from './model-folder.ts';
-import type { ModelFolder } from './model-folder.ts';
-import { openModelFiles } from './model.ts';
-import type { WeightDTypes } from './model.ts';
-import type { ModeName } from './options.ts';
+import { MemoryPlanner, plannedSize } from './memory.ts';
+import type { Fit, OtherSize } from './memory.ts';
+import { modelNotes, openModelFiles, weightDTypes } from './model-files.ts';
+import type { ModelFolder } from './model-files.ts';
+import { expected, isObject } from './option-checks.ts';
 import { planRequest } from './prepare.ts';
-import type { GenerationOptions, Settings, VideoToVideoRequest } from './request.ts';
-import { plannedSize } from './run-size.ts';
-import { PUBLISHED_T5, PUBLISHED_VAE, paramsDType, recordedWeights } from './shapes.ts';
-import type { Trained } from './trained.ts';
+import type { GenerationOptions, ModeName, Settings, VideoToVideoRequest, WeightDTypes } from './request.ts';
 
 export interface PartSummary {
   readonly name: string;
@@ -57,13 +60,27 @@ export interface InspectOptions {
   readonly request?: GenerationOptions & Pick<Partial<VideoToVideoRequest>, 'prefixFrames'>;
 }
 
+const MODES: readonly ModeName[] = ['t2v', 'i2v', 'v2v'];
+
 /** Checks a model as opening it does and sums it up, with what a run of it needs on a device. */
 export async function inspectModel(
   folder: ModelFolder,
   device: Device,
-  { dtype, mode = 't2v', request = {} }: InspectOptions = {},
+  options: InspectOptions = {},
 ): Promise<ModelSummary> {
+  checkCall('inspectModel', options, ['dtype', 'mode', 'request']);
+  const { dtype, mode = 't2v', request = {} } = options;
+  if (!((device as unknown) instanceof Device))
+    throw new Magi1Error(`inspectModel: an open device expected, got ${describeValue(device)}`);
   const { config, folders } = folder;
+  const faults = [
+    ...dtypeFaults(dtype),
+    ...(MODES.includes(mode) ? [] : [expected('mode', `one of ${MODES.join(', ')}`, mode)]),
+    ...(isObject(request)
+      ? valueFaults(request, mode, config)
+      : [expected('request', 'an object of options', request)]),
+  ];
+  if (faults.length > 0) throw new RequestError(...faults);
   const { settings, sampling } = planRequest(request, prefixOf(mode, request, folder), folder);
   let missing = folder.missing.length === 0 ? null : folder.missing.join('; ');
   const files =
@@ -75,7 +92,7 @@ export async function inspectModel(
         })
       : undefined;
   await files?.close();
-  const shapes: ModelShapes = files ?? shapesOf(config, typeof dtype === 'object' ? dtype.transformer : dtype);
+  const shapes: ModelShapes = files ?? shapesOf(config, weightDTypes(dtype));
   const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache);
   const run = plannedSize({ settings, sampling });
   const names = { textEncoder: 'text encoder', transformer: 'transformer', vae: 'vae' } as const;
@@ -109,15 +126,38 @@ function summary(weights: WeightTypes, entries?: ReadonlyMap<string, { readonly 
 }
 
 /** The networks that a config speaks of, with the text encoder and the VAE of the published models. */
-export function shapesOf(config: ModelFolder['config'], dtype: DType | undefined): ModelShapes {
+export function shapesOf(config: ModelFolder['config'], dtype: ReturnType<typeof weightDTypes> = {}): ModelShapes {
   return {
     config,
     t5Config: PUBLISHED_T5,
     vaeConfig: PUBLISHED_VAE,
-    transformer: recordedWeights(transformerNetwork(config), paramsDType(config), dtype),
-    textEncoder: recordedWeights(t5Network(PUBLISHED_T5), 'f32', dtype),
-    vae: recordedWeights(vaeNetwork(PUBLISHED_VAE), 'f32'),
+    transformer: recordedWeights(transformerNetwork(config), paramsDType(config), dtype.transformer),
+    textEncoder: recordedWeights(t5Network(PUBLISHED_T5), 'f32', dtype.textEncoder),
+    vae: recordedWeights(vaeNetwork(PUBLISHED_VAE), 'f32', dtype.vae),
   };
+}
+
+/** In which type a transformer's matrices are shipped. */
+export function paramsDType({ model_config: { params_dtype } }: Magi1Config): DType {
+  return ({ 'torch.bfloat16': 'bf16', 'torch.float16': 'f16', 'torch.float32': 'f32' } as const)[params_dtype];
+}
+
+/** A network's weights by what its constructor asks for. */
+export interface RecordedWeights extends WeightTypes {
+  readonly parameters: number;
+}
+
+/** @param stored type of matrices in the files, `wanted` on the device where that is another one */
+export function recordedWeights(network: NetworkDefinition<unknown>, stored: DType, wanted?: DType): RecordedWeights {
+  const specs = Params.record((p) => network.build(p));
+  const dtypeOf: WeightTypes['dtypeOf'] = (_, spec) =>
+    deviceDType(spec, spec.role === 'quantized' ? 'f8e4m3fn' : stored, wanted);
+  let [parameters, deviceBytes] = [0, 0];
+  for (const [name, spec] of specs) {
+    parameters += elementCount(spec.shape);
+    deviceBytes += byteLengthOf({ shape: spec.shape, dtype: dtypeOf(name, spec) });
+  }
+  return { specs, parameters, deviceBytes, dtypeOf };
 }
 
 /** A picture or clip that suffices. */

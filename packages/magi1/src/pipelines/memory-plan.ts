@@ -1,13 +1,15 @@
 // What a run needs on the device: the parts of it that take most are run on the meta device, whose tensors have no bytes.
+import { framesToUint8 } from '@magi1/kernels';
 import { MetaDevice, describeSpec, scope } from '@magi1/tensor';
 import type { DType, Device, Tensor } from '@magi1/tensor';
-import { framesToUint8 } from '@magi1/kernels';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
-import { kvCacheShape, sample } from '../sampler/sample.ts';
+import { Params } from '../nn/index.ts';
+import type { Linear, ParamSpec, ParamSpecs } from '../nn/index.ts';
 import type { ChunkRange, PassPlan, SamplingPlan, SamplingStep } from '../sampler/index.ts';
-import { T5Encoder } from '../t5/encoder.ts';
+import { kvCacheShape, sample } from '../sampler/sample.ts';
 import type { T5Config } from '../t5/config.ts';
+import { T5Encoder } from '../t5/encoder.ts';
 import { conditionText } from '../text/conditioning.ts';
 import type { TextConditioning, Texts } from '../text/conditioning.ts';
 import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text/special-tokens.ts';
@@ -15,8 +17,6 @@ import { KvCache } from '../transformer/kv-cache.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
 import type { VaeConfig } from '../vae/config.ts';
 import { ViTVae } from '../vae/vit-vae.ts';
-import type { Linear, ParamSpec, ParamSpecs } from '../nn/index.ts';
-import { Params } from '../nn/index.ts';
 import { decodeVideo, encodePrefix } from './frames.ts';
 import type { OutputType } from './request.ts';
 

@@ -7,15 +7,17 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Device, MetaDevice, machineMemory } from '@magi1/tensor';
 import { publishedConfig } from '../config/published.ts';
 import { POCKET_MODEL } from '../pocket.ts';
+import { RequestError } from '../wording.ts';
 import { inspectModel, shapesOf } from './inspect.ts';
+import type { InspectOptions } from './inspect.ts';
 import { MemoryPlanner, capacityOf } from './memory.ts';
 import type { Capacity } from './memory.ts';
-import { readModelFolder } from './model-folder.ts';
-import { openModelFiles } from './model.ts';
+import { readModelFolder } from './model-files.ts';
+import { openModelFiles } from './model-files.ts';
 import { Magi1Pipeline } from './pipeline.ts';
 import { planRequest } from './prepare.ts';
-import { NO_PREFIX } from './mode.ts';
-import { plannedSize } from './run-size.ts';
+import { NO_PREFIX } from './inputs.ts';
+import { plannedSize } from './memory.ts';
 
 const GIB = 2 ** 30;
 const SIZE = { height: 256, width: 256, numFrames: 24 };
@@ -68,11 +70,42 @@ describe('a folder with a config alone', () => {
   });
 });
 
+describe('what is asked of a model', () => {
+  const asked = async (options: unknown) => {
+    await using device = await Device.open({ backend: 'reference' });
+    return await inspectModel(await readModelFolder(folder), device, options as InspectOptions).then(
+      ({ settings }) => settings.prefixFrames,
+      (error: unknown) => (error as Error).message,
+    );
+  };
+
+  it.each<[options: unknown, result: number | RegExp]>([
+    [{ mode: 'v2v', request: { prefixFrames: 32 } }, 32],
+    [{ mode: 'v2v', request: { prefixFrames: 31 } }, /^prefixFrames: the last 3 of 31 .* nearest valid: 28 and 32$/],
+    [{ mode: 'v2v', request: { prefixFrames: 999_999 } }, /^prefixFrames: at most 100000 expected, got 999999$/],
+    [{ request: { prefixFrames: 32 } }, /^unknown option prefixFrames/],
+    [{ request: { numFrames: 0 } }, /^numFrames: a whole number above 0 expected, got 0$/],
+    [{ request: null }, /^request: an object of options expected, got null$/],
+    [{ mode: 'x2v' }, /^mode: one of t2v, i2v, v2v expected, got "x2v"$/],
+    [{ dtype: 'f8' }, /^dtype: f32, f16 or bf16 expected, got "f8"$/],
+    [
+      { dtype: { vae: {}, unet: 'f16' } },
+      /^dtype: unknown option unet .*; dtype: vae: f32, f16 or bf16 expected, got an object$/,
+    ],
+    [{ sizes: {} }, /^inspectModel: unknown option sizes/],
+    [null, /^inspectModel: an object of options expected, got null$/],
+  ])('is checked as a run is: %j', async (options, result) => {
+    const answer = await asked(options);
+    if (typeof result === 'number') expect(answer).toBe(result);
+    else expect(answer).toMatch(result);
+  });
+});
+
 describe('limits that no budget raises', () => {
   const planned = async (device: Device, request: object, capacity?: Capacity) => {
     const source = await readModelFolder(folder);
     const run = plannedSize(planRequest(request, NO_PREFIX, source));
-    return new MemoryPlanner(shapesOf(source.config, undefined), device, false).fit(run, capacity);
+    return new MemoryPlanner(shapesOf(source.config), device, false).fit(run, capacity);
   };
 
   it("a wasm heap holds what is not weights, whatever the machine's memory", async () => {
@@ -101,6 +134,14 @@ describe('without a budget', () => {
     const machine = machineMemory()!;
     expect(['machine', 'cgroup']).toContain(limitedBy);
     expect(bytes / machine.available).toBeCloseTo(1, 1);
+  });
+
+  it('a model that is opened without a request is refused by its own run, with the way out', async () => {
+    const opened = Magi1Pipeline.fromPretrained(POCKET_MODEL, { device: { backend: 'reference', memoryBudget: 2e6 } });
+    const error = await opened.then(String, (cause: unknown) => cause);
+    expect(error).toBeInstanceOf(RequestError);
+    expect((error as RequestError).message).toMatch(/no request was given, .* give the one that you mean to make$/);
+    expect((error as RequestError).options).toEqual(['memoryBudget', 'request']);
   });
 
   it('a run beyond it is refused before weights are loaded, with a size that fits', async () => {

@@ -1,19 +1,26 @@
 // Whether a run fits: what it needs beside what there is, and what would fit where it does not.
+import type { Tokenizer } from '@magi1/loaders';
 import { OpError, TensorTooLargeError, elementCount, machineMemory } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
+import type { LoraChoice } from '../lora/lora-set.ts';
 import { planSampling } from '../sampler/index.ts';
-import { RequestError, joined, option, worded } from '../wording.ts';
+import { cleanPromptInTurns } from '../text/clean/clean-caption.ts';
+import type { TextRows } from '../text/conditioning.ts';
+import { RequestError, formatBytes, formatLimit, formatNeed, joined, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
 import { generatingBytes, planMemory } from './memory-plan.ts';
 import type { MemoryNeed, ModelShapes, RunSize, WeightTypes } from './memory-plan.ts';
+import type { CheckedRequest } from './prepare.ts';
 
 /**
  * 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded, and loaded
  * again for the next prompt; taken where memory asks for it, or OFFLOAD_T5_CACHE.
  */
 export type Residency = 'all' | 'staged';
+
+/** For refusals of the config's own run. */
+export const NO_REQUEST = worded`no ${option('request')} was given, so that the config's own run is planned: give the one that you mean to make`;
 
 /** What a device can hold. */
 export interface Capacity {
@@ -116,7 +123,7 @@ export class MemoryPlanner {
     const fit = await this.fit(usual, capacity);
     if (fit.residency !== undefined) return fit.residency;
     if ((await this.largestSize(usual, capacity, 1)) !== null) return 'staged';
-    throw new RequestError(await this.#refusal(usual, fit, capacity));
+    throw new RequestError(worded`${await this.#refusal(usual, fit, capacity)}; ${NO_REQUEST}`);
   }
 
   /** The largest size of the same shape, with as many chunks, that fits; none where not even the smallest does. */
@@ -233,4 +240,48 @@ function resized(run: RunSize, { height, width, chunks }: OtherSize): RunSize {
 /** Cache included: what a wasm heap must hold. */
 function activationsOf({ keyValueCache, denoising, decoding, encoding, text }: MemoryNeed): number {
   return Math.max(keyValueCache + Math.max(denoising, decoding), encoding, text);
+}
+
+type Planned = Pick<CheckedRequest, 'settings' | 'sampling'>;
+type Loras = Pick<LoraChoice, 'ranks' | 'deviceBytes'>;
+const NO_LORAS: Loras = { ranks: new Map(), deviceBytes: 0 };
+
+/** Of a request; its prompts are tokenised. */
+export async function sizeOf(
+  { settings, sampling: plan, texts }: Pick<CheckedRequest, 'settings' | 'sampling' | 'texts'>,
+  tokenizer: Tokenizer,
+  { loras = NO_LORAS, signal }: { readonly loras?: Loras; readonly signal?: AbortSignal | undefined } = {},
+): Promise<RunSize> {
+  let encoded = 0;
+  const tokensOf = async (text: string | TextRows): Promise<number> => {
+    if (typeof text !== 'string') return text.length;
+    const all = tokenizer.encode(await cleanPromptInTurns(text, signal)).length;
+    const tokens = Math.min(all, settings.maxSequenceLength);
+    encoded = Math.max(encoded, tokens);
+    return tokens;
+  };
+  const caption = await tokensOf(texts.caption);
+  const later = [];
+  for (const { chunk, text } of texts.later) later.push({ chunk, text: await tokensOf(text) });
+  const negative = texts.negative === undefined ? undefined : await tokensOf(texts.negative);
+  return { ...sizes(settings, loras), plan, texts: { caption, later, negative, encoded } };
+}
+
+/** With the longest prompt. */
+export function plannedSize({ settings, sampling }: Planned, loras: Loras = NO_LORAS): RunSize {
+  const { maxSequenceLength: tokens } = settings;
+  const texts = { caption: tokens, later: [], negative: undefined, encoded: tokens };
+  return { ...sizes(settings, loras), plan: sampling, texts };
+}
+
+function sizes({ height, width, prefixFrames, outputType, specialTokens }: CheckedRequest['settings'], loras: Loras) {
+  return {
+    height,
+    width,
+    prefixFrames,
+    outputType,
+    switches: specialTokens,
+    loras: loras.ranks,
+    loraBytes: loras.deviceBytes,
+  };
 }

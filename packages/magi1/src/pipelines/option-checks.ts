@@ -1,15 +1,53 @@
-// What may be wrong with the value of an option, one kind of value after the other. Nothing of a value is known before.
-import { Magi1Error } from '@magi1/tensor';
+// What an option is, and what may be wrong with its value, one kind of value after the other. Nothing of a value is known
+// before.
+import { Magi1Error, describeValue } from '@magi1/tensor';
+import type { SpecialTokenSwitches } from '../config/environment.ts';
 import type { Magi1Config } from '../config/index.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { MAX_SIDE, checkFrames, isRgbFrames } from '../media/rgb-frames.ts';
 import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
-import { describe, option, worded } from '../wording.ts';
+import { option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
-import type { ChunkPrompt, TextEmbeds } from './request.ts';
+import type { ChunkPrompt, ModeName, TextEmbeds } from './request.ts';
 
 /** What is wrong with a value that was given for the option `name`. */
 export type Check = (value: unknown, name: string, config: Magi1Config) => readonly Wording[];
+
+/** An option as a flag of the command line. */
+export interface Flag {
+  readonly name: string;
+  /** How the flag's text is read: as one of these kinds, or as one of a list of names. */
+  readonly reads: 'text' | 'whole number' | 'number' | 'switch' | 'timed prompts' | readonly string[];
+  /** Placeholder of its value in the help text. */
+  readonly value?: string;
+  readonly help: string;
+  /** The original's name of it, where that differs in more than underscores. */
+  readonly alias?: string;
+  /** Of flags of some modes: what they say. */
+  readonly says?: string;
+}
+
+/** What the table of options says of one. */
+export interface RequestOption {
+  /** Modes that have it; all where left out. */
+  readonly modes?: readonly ModeName[];
+  /** What must be given. */
+  readonly required?: string;
+  readonly check: Check;
+  readonly flag?: Flag;
+  /** The special token that it switches. */
+  readonly token?: keyof SpecialTokenSwitches;
+  /** Its name in the documented pipelines. */
+  readonly documented?: string;
+  /** How the command line has it, where that is no flag of its own. */
+  readonly elsewhere?: string;
+  /** For docs/options.md, in Markdown. */
+  readonly does: string;
+}
+
+export function hasOption(mode: ModeName, { modes }: RequestOption): boolean {
+  return modes === undefined || modes.includes(mode);
+}
 
 /**
  * The largest requests that are planned: beyond them a plan alone would fill the memory of the machine. Frames of over an
@@ -36,17 +74,19 @@ export function limitFault(limited: keyof typeof LIMITS, value: number, called?:
 
 /** `NAME: WHAT expected, got VALUE`. */
 export function expected(name: string, what: string, value: unknown): Wording {
-  return worded`${option(name)}: ${what} expected, got ${describe(value)}`;
+  return worded`${option(name)}: ${what} expected, got ${describeValue(value)}`;
 }
 
 /** Names that are none of the known ones. */
 export function unknownNames(given: object, known: readonly string[]): Wording[] {
-  return Object.keys(given)
-    .filter((name) => !known.includes(name))
-    .map((name) => worded`unknown option ${name} (known: ${known.join(', ')})`);
+  const names = Object.keys(given).filter((name) => !known.includes(name));
+  if (names.length === 0) return [];
+  return [
+    worded`unknown ${names.length === 1 ? 'option' : 'options'} ${names.join(', ')} (known: ${known.join(', ')})`,
+  ];
 }
 
-const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+export const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 /** A check by one question. */
 export function a(what: string, fits: (value: unknown) => boolean): (value: unknown, name: string) => Wording[] {
@@ -126,20 +166,22 @@ function listFaults(given: unknown[], name: string, fault: (value: unknown) => s
 
 /** Of a prompt, wherever it is given. */
 export function promptFault(value: unknown): string | undefined {
-  return typeof value === 'string' ? undefined : `text expected, got ${describe(value)}`;
+  return typeof value === 'string' ? undefined : `text expected, got ${describeValue(value)}`;
 }
 
 export function embedsFault(value: unknown, { model_config: model }: Magi1Config): string | undefined {
   const { caption_channels: width, caption_max_length: maxLength } = model;
   const { rows, length, mask } = (value ?? {}) as Partial<TextEmbeds>;
   if (!(rows instanceof Float32Array) || !Number.isSafeInteger(length) || length! < 0)
-    return `{ rows: Float32Array of [length, ${width}], length } expected, got ${describe(value)}`;
+    return `{ rows: Float32Array of [length, ${width}], length } expected, got ${describeValue(value)}`;
   if (rows.length !== length! * width)
     return `${length!} rows of ${width} features are ${length! * width} values, got ${rows.length}`;
   if (length! > maxLength) return `at most ${maxLength} rows expected (caption_max_length), got ${length!}`;
   if (!rows.every(Number.isFinite)) return 'finite values expected';
   if (mask === undefined) return undefined;
-  if (mask.length !== length) return `a mask of ${length!} values expected, got ${mask.length}`;
+  const count = (mask as ArrayLike<number> | null)?.length;
+  if (count === undefined || count !== length)
+    return `a mask of ${length!} values expected, got ${count ?? describeValue(mask)}`;
   const valid = validRows({ rows, length, mask });
   const ordered = Array.from(mask).every((on, i) => on === (i < valid ? 1 : 0));
   return ordered ? undefined : 'a mask of ones, then zeros, expected';
@@ -153,16 +195,16 @@ export function validRows({ length, mask }: TextEmbeds): number {
 const CHUNK_PROMPT_FIELDS = ['prompt', 'promptEmbeds', 'chunk', 'second'];
 
 function chunkPromptFault(part: unknown, config: Magi1Config): string | undefined {
-  if (!isObject(part)) return `{ prompt, chunk or second } expected, got ${describe(part)}`;
+  if (!isObject(part)) return `{ prompt, chunk or second } expected, got ${describeValue(part)}`;
   const { prompt, promptEmbeds, chunk, second } = part as ChunkPrompt;
   const unknown = Object.keys(part).filter((name) => !CHUNK_PROMPT_FIELDS.includes(name));
   if (unknown.length > 0) return `unknown option ${unknown.join(', ')} (known: ${CHUNK_PROMPT_FIELDS.join(', ')})`;
   if ((prompt === undefined) === (promptEmbeds === undefined)) return 'give prompt or promptEmbeds';
   if ((chunk === undefined) === (second === undefined)) return 'say the chunk or the second it starts at';
   if (chunk !== undefined && !(Number.isSafeInteger(chunk) && chunk >= 0))
-    return `chunk: a whole number from 0 up expected, got ${describe(chunk)}`;
+    return `chunk: a whole number from 0 up expected, got ${describeValue(chunk)}`;
   if (second !== undefined && !(Number.isFinite(second) && second >= 0))
-    return `second: a number from 0 up expected, got ${describe(second)}`;
+    return `second: a number from 0 up expected, got ${describeValue(second)}`;
   if (prompt !== undefined) return promptFault(prompt);
   return promptEmbeds!.length === 0 ? 'at least one row expected' : embedsFault(promptEmbeds, config);
 }

@@ -12,49 +12,17 @@ import {
   chunkPrompts,
   distillation,
   embedsFault,
-  nearlyCleanThreshold,
   media,
+  nearlyCleanThreshold,
   oneOrMore,
   promptFault,
   trueOrFalse,
 } from './option-checks.ts';
-import type { Check } from './option-checks.ts';
-import type { GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from './request.ts';
+import type { Flag, RequestOption } from './option-checks.ts';
+import type { GenerationOptions, ImageToVideoRequest, ModeName, VideoToVideoRequest } from './request.ts';
 
-export type ModeName = 't2v' | 'i2v' | 'v2v';
 type AnyRequest = GenerationOptions & ImageToVideoRequest & VideoToVideoRequest;
 export type OptionKey = keyof AnyRequest;
-
-/** An option as a flag of the command line. */
-export interface Flag {
-  readonly name: string;
-  /** How the flag's text is read: as one of these kinds, or as one of a list of names. */
-  readonly reads: 'text' | 'whole number' | 'number' | 'switch' | 'timed prompts' | readonly string[];
-  /** Placeholder of its value in the help text. */
-  readonly value?: string;
-  readonly help: string;
-  /** The original's name of it, where that differs in more than underscores. */
-  readonly alias?: string;
-  /** Of flags of some modes: what they say. */
-  readonly says?: string;
-}
-
-interface RequestOption {
-  /** Modes that have it; all where left out. */
-  readonly modes?: readonly ModeName[];
-  /** What must be given. */
-  readonly required?: string;
-  readonly check: Check;
-  readonly flag?: Flag;
-  /** The special token that it switches. */
-  readonly token?: keyof SpecialTokenSwitches;
-  /** Its name in the documented pipelines. */
-  readonly documented?: string;
-  /** How the command line has it, where that is no flag of its own. */
-  readonly elsewhere?: string;
-  /** For docs/options.md, in Markdown. */
-  readonly does: string;
-}
 
 const oneOf = (...choices: readonly string[]) => ({
   choices,
@@ -391,9 +359,9 @@ export const OPTIONS = {
         typeof value === 'object' &&
         value !== null &&
         Object.entries(value).every(
-          ([key, scale]) => key === 'scale' && (scale === undefined || Math.abs(scale as number) <= MAX_SCALE),
-        ) &&
-        ['number', 'undefined'].includes(typeof (value as { scale?: unknown }).scale),
+          ([key, scale]) =>
+            key === 'scale' && (scale === undefined || (typeof scale === 'number' && Math.abs(scale) <= MAX_SCALE)),
+        ),
     ),
     documented: '`attention_kwargs`',
     does: '`{ scale }`: multiplies the weights of the LoRAs that are not fused, for this run.',
@@ -421,7 +389,3 @@ export const OPTIONS = {
 
 /** The table's entries, typed alike. */
 export const OPTION_ENTRIES = Object.entries(OPTIONS) as [OptionKey, RequestOption][];
-
-export function hasOption(mode: ModeName, { modes }: RequestOption): boolean {
-  return modes === undefined || modes.includes(mode);
-}

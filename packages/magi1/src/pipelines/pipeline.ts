@@ -1,42 +1,44 @@
 // The pipelines: opening a model, one run at a time, and calls beside runs. They differ in what they start from.
 import type { Folder } from '@magi1/loaders';
-import { Magi1Error, keep } from '@magi1/tensor';
+import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { Environment, Magi1Config } from '../config/index.ts';
+import type { Trained } from '../config/trained.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet, LoraSource } from '../lora/index.ts';
-import { videoFrames } from '../media/index.ts';
-import { frameAt } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
-import { RequestError, describe, option, worded } from '../wording.ts';
-import type { Wording } from '../wording.ts';
-import { callFaults } from './check-options.ts';
-import { checkEncodable, checkLatents, deliver, encodePrefix, joinFrames, joinLatents, upload } from './frames.ts';
+import { option, worded } from '../wording.ts';
+import { CALL_OPTIONS, checkCall, checkPipelineOptions } from './check-options.ts';
+import type { PipelineOptions } from './check-options.ts';
+import { checkEncodable, checkLatents, deliver, encodePrefix, joinChunks, upload } from './frames.ts';
 import type { Latents } from './frames.ts';
+import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, clipFrames } from './inputs.ts';
+import type { Mode } from './inputs.ts';
 import type { MemoryNeed } from './memory-plan.ts';
-import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, mediaDefaults } from './mode.ts';
-import type { Mode } from './mode.ts';
-import { readConfigFile, readModelFolder } from './model-folder.ts';
-import { disposedError } from './networks.ts';
-import type { Slot } from './networks.ts';
-import { openModel } from './open-model.ts';
-import type { OpenedModel } from './open-model.ts';
-import { promptFault, unknownNames } from './option-checks.ts';
+import { sizeOf } from './memory.ts';
+import { readConfigFile, readModelFolder } from './model-files.ts';
+import { disposedError, openModel, requireSpecialTokens } from './opened-model.ts';
+import type { OpenedModel, Slot } from './opened-model.ts';
+import { promptFault } from './option-checks.ts';
 import { OPTIONS } from './options.ts';
-import { checkPipelineOptions } from './pipeline-options.ts';
-import type { PipelineOptions } from './pipeline-options.ts';
 import { Run, checkRequest, readInput, singleRuns } from './prepare.ts';
 import type { CheckedRequest, RunPlan } from './prepare.ts';
 import { Call, CallProgress } from './progress.ts';
 import type { CallOptions, StageProgress } from './progress.ts';
-import type { EncodedPrompt, Facts, FrameValues, FramesOf, GeneratedVideo, VideoChunk } from './request.ts';
-import type { GenerationOptions, ImageToVideoRequest, TextToVideoRequest, VideoToVideoRequest } from './request.ts';
-import { generateChunks } from './run.ts';
-import { encodePrompt } from './texts.ts';
-import { sizeOf } from './run-size.ts';
-import { requireSpecialTokens } from './token-table.ts';
-import type { Trained } from './trained.ts';
+import type {
+  EncodedPrompt,
+  Facts,
+  FrameValues,
+  FramesOf,
+  GeneratedVideo,
+  GenerationOptions,
+  ImageToVideoRequest,
+  TextToVideoRequest,
+  VideoChunk,
+  VideoToVideoRequest,
+} from './request.ts';
+import { encodePrompt, generateChunks } from './run.ts';
 
 type EncodeOptions = CallOptions & Pick<GenerationOptions, 'maxSequenceLength'>;
 
@@ -76,7 +78,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     folder: string | URL | Folder,
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
-    checkPipelineOptions(folder, options);
+    checkPipelineOptions(options);
     return new this(await openModel(await readModelFolder(folder, options), this.MODE, options));
   }
 
@@ -86,7 +88,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     file: string | URL,
     options: PipelineOptions<R> = {},
   ): Promise<Pipeline> {
-    checkPipelineOptions(file, options);
+    checkPipelineOptions(options);
     return new this(await openModel(await readConfigFile(file, options), this.MODE, options));
   }
 
@@ -160,7 +162,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
 
   /** Runs a request for one video; its frames in one piece. */
   async generate<R extends Request | Run<Request>>(request: R): Promise<GeneratedVideo<FramesOf<R>>> {
-    return (await this.#joined(this.stream(request))) as GeneratedVideo<FramesOf<R>>;
+    return (await joinChunks(this.stream(request), this.#model.vaeConfig.z_chans)) as GeneratedVideo<FramesOf<R>>;
   }
 
   /** Runs a batch: prompt lists and numVideosPerPrompt are a sequence of runs, each yielded when it is done. */
@@ -168,7 +170,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     request: R,
   ): AsyncGenerator<GeneratedVideo<FramesOf<R>>, void, undefined> {
     for (const single of singleRuns(await this.#read(this.#checked(request))))
-      yield (await this.#joined(this.#run(single))) as GeneratedVideo<FramesOf<R>>;
+      yield (await joinChunks(this.#run(single), this.#model.vaeConfig.z_chans)) as GeneratedVideo<FramesOf<R>>;
   }
 
   /**
@@ -177,14 +179,15 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    */
   async *stream<R extends Request | Run<Request>>(
     request: R,
-    { signal }: Pick<CallOptions, 'signal'> = {},
+    options: Pick<CallOptions, 'signal'> = {},
   ): AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined> {
+    checkCall('stream', options, ['signal']);
     const checked = this.#checked(request);
     if (checked.videos > 1)
       throw new Magi1Error(
         `request: ${checked.videos} videos are asked for; take them one after the other from batch()`,
       );
-    return yield* this.#run(checked, signal) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
+    return yield* this.#run(checked, options.signal) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
   }
 
   /**
@@ -195,11 +198,15 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     const { maxSequenceLength: length } = OPTIONS;
     const given = (options as EncodeOptions | null)?.maxSequenceLength;
     const fault = promptFault(prompt);
-    refuse('encodePrompt', [
-      ...(fault === undefined ? [] : [worded`${option('prompt')}: ${fault}`]),
-      ...optionFaults(options, ['maxSequenceLength']),
-      ...(given === undefined ? [] : length.check(given, 'maxSequenceLength', this.config)),
-    ]);
+    checkCall(
+      'encodePrompt',
+      options,
+      ['maxSequenceLength', ...CALL_OPTIONS],
+      [
+        ...(fault === undefined ? [] : [worded`${option('prompt')}: ${fault}`]),
+        ...(given === undefined ? [] : length.check(given, 'maxSequenceLength', this.config)),
+      ],
+    );
     const maxSequenceLength = options.maxSequenceLength ?? this.config.model_config.caption_max_length;
     return this.#during(options, ['textEncoder'], ({ signal, loading }) =>
       encodePrompt(this.#model, prompt, { maxSequenceLength, signal, loading }),
@@ -211,36 +218,28 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * @throws Magi1Error for sides that are not multiples of 8, and where frames would be left over
    */
   async encodeFrames(pictures: RgbFrames, options: CallOptions = {}): Promise<Latents> {
-    refuse('encodeFrames', optionFaults(options, []));
+    checkCall('encodeFrames', options, CALL_OPTIONS);
     const { runtime_config: runtime } = this.config;
     const latentFrames = checkEncodable(pictures, runtime.fps);
     return this.#during(options, ['vae'], async ({ signal, loading }) => {
-      using held = await this.#model.networks.vae({ signal, loading });
+      using held = await this.#model.networks.use(['vae'], { signal, loading });
       const { frameCount, width, height } = pictures;
-      using z = keep(await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), runtime, signal));
-      return {
-        values: await z.toFloat32(),
-        latentFrames,
-        height: height / LATENT_STRIDE,
-        width: width / LATENT_STRIDE,
-      };
+      using z = await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), runtime, signal);
+      const [rows, columns] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
+      return { values: await z.toFloat32(), latentFrames, height: rows, width: columns };
     });
   }
 
   /** Latents to frames, as a chunk is decoded: those of `encodeFrames`, or of a run with outputType 'latents'. */
   async decodeLatents(latents: Latents, options: CallOptions = {}): Promise<RgbFrames> {
-    refuse('decodeLatents', optionFaults(options, []));
+    checkCall('decodeLatents', options, CALL_OPTIONS);
     const shape = checkLatents(latents, this.#model.vaeConfig.z_chans);
     return this.#during(options, ['vae'], async ({ signal, loading }) => {
-      using held = await this.#model.networks.vae({ signal, loading });
-      using z = keep(this.device.tensor(latents.values, shape, 'f32'));
+      using held = await this.#model.networks.use(['vae'], { signal, loading });
+      using z = this.device.tensor(latents.values, shape, 'f32');
       const { frames, frameCount } = await deliver(held.networks.vae, z, 'uint8', this.config.runtime_config, signal);
-      return {
-        data: frames as Uint8Array,
-        frameCount,
-        width: LATENT_STRIDE * latents.width,
-        height: LATENT_STRIDE * latents.height,
-      };
+      const [height, width] = [LATENT_STRIDE * latents.height, LATENT_STRIDE * latents.width];
+      return { data: frames as Uint8Array, frameCount, width, height };
     });
   }
 
@@ -304,22 +303,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    * what comes before the frames of the run where both are to be one video. None where no clip is continued.
    */
   async *clipFrames(request: Request | Run<Request>): AsyncGenerator<Uint8Array, void, undefined> {
-    const { request: asked, settings, prefix } = await this.#read(this.#checked(request));
-    const { clip, pictures, before } = prefix;
-    if (clip === undefined || pictures === undefined) return;
-    if (before !== undefined) {
-      yield* before;
-      for (let i = 0; i < pictures.frameCount; i++) yield frameAt(pictures, i);
-      return;
-    }
-    const { width, height, fps } = settings;
-    const defaults = mediaDefaults(this.#model.asOriginal);
-    const { video, fit, scaler = defaults.scaler, signal } = asked as unknown as VideoToVideoRequest;
-    let left = clip.framesRead;
-    for await (const frame of videoFrames(video, { width, height, fps, fit, scaler, signal })) {
-      yield frame;
-      if (--left === 0) return;
-    }
+    yield* clipFrames(await this.#read(this.#checked(request)), this.#model.asOriginal);
   }
 
   /** One video, chunk by chunk. */
@@ -353,26 +337,6 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
       throw this.#explained(error);
     } finally {
       this.#running = false;
-    }
-  }
-
-  /** All chunks in one piece. */
-  async #joined(
-    stream: AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined>,
-  ): Promise<GeneratedVideo<FrameValues>> {
-    const parts: FrameValues[] = [];
-    let numFrames = 0;
-    for (;;) {
-      const next = await stream.next();
-      if (next.done !== true) {
-        parts.push(next.value.frames);
-        numFrames += next.value.frameCount;
-        continue;
-      }
-      const { width, height, fps, outputType } = next.value.settings;
-      const channels = this.#model.vaeConfig.z_chans;
-      const frames = outputType === 'latents' ? joinLatents(parts as Float32Array[], channels) : joinFrames(parts);
-      return { frames, numFrames, width, height, fps, facts: next.value };
     }
   }
 
@@ -453,13 +417,3 @@ export class Magi1VideoToVideoPipeline extends Magi1Base<VideoToVideoRequest> {
 export type TextToVideoOptions = PipelineOptions<TextToVideoRequest>;
 export type ImageToVideoOptions = PipelineOptions<ImageToVideoRequest>;
 export type VideoToVideoOptions = PipelineOptions<VideoToVideoRequest>;
-
-function optionFaults(options: object, own: readonly string[]): Wording[] {
-  if (typeof options !== 'object' || (options as unknown) === null)
-    return [worded`an object of options expected, got ${describe(options)}`];
-  return [...unknownNames(options, [...own, 'signal', 'onProgress']), ...callFaults(options)];
-}
-
-function refuse(call: string, faults: readonly Wording[]): void {
-  if (faults.length > 0) throw new RequestError(...faults.map((fault) => worded`${call}: ${fault}`));
-}

@@ -1,8 +1,9 @@
 // A request parsed once: checked in full before any work, completed from the checkpoint's config, planned, its picture or
 // clip read. What comes of it is a run, which is shared by everything that says what it will make or makes it.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
+import { unknownWords, untrainedSize } from '../config/trained.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
 import { largestMagnitude, magnitudeFault } from '../not-finite.ts';
 import { planSampling, samplingOptions, tokensPerChunk, withTextGuidance } from '../sampler/index.ts';
@@ -12,16 +13,14 @@ import { captionTokenKeys } from '../text/special-tokens.ts';
 import { ropeTables } from '../transformer/rope.ts';
 import { planTiles, tileExtent } from '../vae/tile-plan.ts';
 import { defaultTiles } from '../vae/tiling.ts';
-import { RequestError, describe, option, worded } from '../wording.ts';
+import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
 import { countPrompts, requestFaults, tokenOptions } from './check-options.ts';
-import { decoded, mediaDefaults } from './mode.ts';
-import type { Mode, Prefix } from './mode.ts';
-import type { ModelFolder } from './model-folder.ts';
+import { decoded, mediaDefaults, positivePrompts, resolveTexts } from './inputs.ts';
+import type { Mode, Prefix } from './inputs.ts';
+import type { ModelFolder } from './model-files.ts';
 import { limitFault, validRows } from './option-checks.ts';
 import type { ClipCounts, GenerationOptions, Settings, TextEmbeds } from './request.ts';
-import { positivePrompts, resolveTexts } from './texts.ts';
-import { unknownWords, untrainedSize } from './trained.ts';
 
 /** Runs of one batch. */
 const MAX_VIDEOS = 100_000;
@@ -125,12 +124,17 @@ function at<T>(value: T | readonly T[] | undefined, index: number): T | undefine
 
 /** Checks names, types and sizes and plans the run; one error names everything that is wrong. */
 export function checkRequest<Request extends GenerationOptions>(
-  request: Request,
+  given: Request,
   mode: Mode<Request>,
   source: ModelFolder,
 ): CheckedRequest<Request> {
-  if (typeof request !== 'object' || request === null)
-    throw new Magi1Error(`request: an object of options expected, got ${describe(request)}`);
+  if (typeof given !== 'object' || given === null)
+    throw new Magi1Error(`request: an object of options expected, got ${describeValue(given)}`);
+  if ('request' in given && 'sampling' in given)
+    throw new Magi1Error(
+      'request: this is a prepared run or a copy of one; give the run itself to the pipeline that prepared it, or its request with what you change: { ...run.request, seed: 2 }',
+    );
+  const request = copied(given);
   const { config, asOriginal } = source;
   const { fps, seed } = config.runtime_config;
   const faults = requestFaults(request, mode.name, config);
@@ -138,8 +142,23 @@ export function checkRequest<Request extends GenerationOptions>(
   faults.push(...batchFaults(videos, request, seed));
   if (faults.length > 0) throw new RequestError(...faults);
   const prefix = mode.prefix(request, decoded(mode.input(request)), fps, mediaDefaults(asOriginal));
-  // What a caller changes later does not count.
-  return completed(source, Object.freeze({ ...request }), prefix, videos, planRequest(request, prefix, source));
+  return completed(source, request, prefix, videos, planRequest(request, prefix, source));
+}
+
+/** Lists and plain objects inside one another, down to the mask of a prompt for a chunk. */
+const DEPTH = 4;
+
+/**
+ * Every option is read once: what a caller changes later, or what would be something else the next time, does not count.
+ * Objects of a class are taken as they are, arrays of numbers and functions among them.
+ */
+function copied<T>(value: T, depth = DEPTH): T {
+  if (typeof value !== 'object' || value === null || depth < 0) return value;
+  if (!Array.isArray(value) && ![Object.prototype, null].includes(Object.getPrototypeOf(value) as object | null))
+    return value;
+  const copy = (Array.isArray(value) ? Array.from(value as unknown[]) : { ...value }) as Record<string, unknown>;
+  for (const [name, part] of Object.entries(copy)) copy[name] = copied(part, depth - 1);
+  return Object.freeze(copy) as T;
 }
 
 /** The same with its picture or clip read, where that has not been done. */
@@ -269,8 +288,9 @@ function batchFaults(videos: number, { prompt, seed }: GenerationOptions, config
     return [
       worded`${option(Array.isArray(prompt) ? 'prompt' : 'promptEmbeds')} and ${option('numVideosPerPrompt')}: at most ${MAX_VIDEOS} videos expected, got ${videos}`,
     ];
+  if (videos === 0) return []; // something else is wrong
   const last = (seed ?? configSeed) + (videos - 1);
-  if (videos > 0 && !Number.isSafeInteger(last))
+  if (!Number.isSafeInteger(last))
     return [
       worded`${option('seed')}: the last of ${videos} videos would have ${last}, a whole number up to ${Number.MAX_SAFE_INTEGER} expected`,
     ];

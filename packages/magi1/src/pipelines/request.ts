@@ -1,5 +1,6 @@
 // What a caller may ask for, and what a run gives: types only. Names follow the documented pipelines in camelCase;
 // options.ts says what each option must be, docs/options.md what it does.
+import type { DType } from '@magi1/tensor';
 import type { SpecialTokenSwitches } from '../config/index.ts';
 import type { LoraInfo } from '../lora/index.ts';
 import type { MediaInput } from '../media/rgb-frames.ts';
@@ -9,6 +10,12 @@ import type { SamplingStep } from '../sampler/index.ts';
 import type { StepState } from '../sampler/sample.ts';
 import type { TextRows } from '../text/conditioning.ts';
 import type { ProgressListener } from './progress.ts';
+
+/** Text, image or video to video. */
+export type ModeName = 't2v' | 'i2v' | 'v2v';
+
+/** dtype of matrices on the device, as stored where left out. One dtype stands for transformer and text encoder. */
+export type WeightDTypes = DType | { readonly transformer?: DType; readonly textEncoder?: DType; readonly vae?: DType };
 
 /** T5 features [length, caption_channels], as `encodePrompt` gives them. */
 export interface TextEmbeds extends TextRows {

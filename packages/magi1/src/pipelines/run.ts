@@ -4,22 +4,24 @@ import type { Tensor } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { LoraChoice, LoraSet } from '../lora/index.ts';
+import { refuseNotFinite } from '../not-finite.ts';
 import { countChunkForwards, seededNoise } from '../sampler/index.ts';
 import type { SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import { sample } from '../sampler/sample.ts';
+import { cleanPromptInTurns } from '../text/clean/clean-caption.ts';
 import { conditionText } from '../text/conditioning.ts';
 import type { TextRows, Texts } from '../text/conditioning.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { VERSION } from '../version.ts';
 import { deliver, encodePrefix, upload } from './frames.ts';
-import { modelNotes } from './model-folder.ts';
-import type { OpenedModel } from './open-model.ts';
-import type { ModelFiles, StoredNetwork } from './model.ts';
+import { promptsOf } from './inputs.ts';
+import { modelNotes } from './model-files.ts';
+import type { ModelFiles, StoredNetwork } from './model-files.ts';
+import type { LoadingOptions, Networks, OpenedModel } from './opened-model.ts';
 import type { CheckedRequest } from './prepare.ts';
 import { CallProgress } from './progress.ts';
-import type { Call, Work } from './progress.ts';
-import type { Facts, FrameValues, GenerationOptions, VideoChunk } from './request.ts';
-import { encodePrompt, encodeTexts, promptsOf } from './texts.ts';
+import type { Call, StageProgress, Work } from './progress.ts';
+import type { EncodedPrompt, Facts, FrameValues, GenerationOptions, VideoChunk } from './request.ts';
 
 export interface RunInput<Request extends GenerationOptions> {
   readonly model: OpenedModel<Request>;
@@ -52,13 +54,9 @@ export async function* generateChunks<Request extends GenerationOptions>(
   device.mark('text');
   const text = progress.stage('text', prompts);
   const { maxSequenceLength } = settings;
-  const encoded = await encodeTexts(run.texts, maxSequenceLength, async (prompt) => {
-    const features = await encodePrompt(model, prompt, { maxSequenceLength, signal, loading });
-    text.advance(1, `${features.length} tokens`);
-    return features;
-  });
+  const encoded = await encodeTexts(model, run.texts, text, { maxSequenceLength, signal, loading });
   const textSeconds = text.seconds - (networks.loadingSeconds - loadedBefore);
-  using held = await networks.transformerAndVae({ signal, loading, run: true });
+  using held = await networks.use(['transformer', 'vae'], { signal, loading, run: true });
   const { transformer, vae } = held.networks;
   loading.finish();
   text.finish();
@@ -154,6 +152,84 @@ export async function* generateChunks<Request extends GenerationOptions>(
   } finally {
     prefix?.dispose();
   }
+}
+
+interface EncodePromptOptions extends LoadingOptions {
+  readonly maxSequenceLength: number;
+}
+
+/**
+ * Valid rows only.
+ * @throws NotFiniteError where the text encoder gives anything else than numbers
+ */
+export async function encodePrompt(
+  { networks, config, tokenizer }: Pick<ModelFiles, 'config' | 'tokenizer'> & { readonly networks: Networks },
+  prompt: string,
+  { maxSequenceLength: maxLength, signal, loading }: EncodePromptOptions,
+): Promise<EncodedPrompt> {
+  const { caption_channels: width } = config.model_config;
+  const cleaned = await cleanPromptInTurns(prompt, signal);
+  const { inputIds, attentionMask } = tokenizer.encodePadded(cleaned, maxLength);
+  const length = attentionMask.indexOf(0) < 0 ? maxLength : attentionMask.indexOf(0);
+  const truncated = length === maxLength && tokenizer.encode(cleaned).length > maxLength;
+  using held = await networks.use(['textEncoder'], { signal, loading });
+  const { textEncoder } = held.networks;
+  // Masked keys are seen by no row: padding need not be run.
+  const hidden = await textEncoder.encode(inputIds.slice(0, length), attentionMask.slice(0, length), { signal });
+  try {
+    const rows = (await hidden.toFloat32()).subarray(0, length * width);
+    refuseNotFinite(rows, { stage: 'text', what: 'the features of the prompt' });
+    return { rows, length, cleaned, truncated };
+  } finally {
+    hidden.dispose();
+  }
+}
+
+/** Encodes one after the other, features are taken as they are; and how the texts read in the facts of a run. */
+export async function encodeTexts(
+  model: Parameters<typeof encodePrompt>[0],
+  { caption, later, negative }: Texts<string | TextRows>,
+  progress: StageProgress,
+  options: EncodePromptOptions,
+): Promise<{
+  readonly texts: Texts<TextRows>;
+  readonly notes: readonly string[];
+  readonly facts: Pick<Facts, 'prompt' | 'cleanedPrompt' | 'chunkPrompts' | 'negativePrompt' | 'textTokens'>;
+}> {
+  const given = [
+    { what: 'prompt', text: caption },
+    ...later.map(({ chunk, text }) => ({ what: `prompt of chunk ${chunk}`, text })),
+    ...(negative === undefined ? [] : [{ what: 'negative prompt', text: negative }]),
+  ];
+  const rows: (TextRows & { readonly cleaned?: string })[] = [];
+  const notes: string[] = [];
+  for (const { what, text } of given) {
+    if (typeof text !== 'string') {
+      rows.push(text);
+      continue;
+    }
+    const encoded = await encodePrompt(model, text, options);
+    if (encoded.truncated) notes.push(`the ${what} was cut to ${options.maxSequenceLength} tokens`);
+    progress.advance(1, `${encoded.length} tokens`);
+    rows.push(encoded);
+  }
+  const [first, ...others] = rows as [(typeof rows)[0], ...typeof rows];
+  const promptOf = (text: string | TextRows | undefined) => (typeof text === 'string' ? text : null);
+  return {
+    texts: {
+      caption: first,
+      later: later.map(({ chunk }, i) => ({ chunk, text: others[i]! })),
+      negative: negative === undefined ? undefined : others.at(-1),
+    },
+    notes,
+    facts: {
+      prompt: promptOf(caption),
+      cleanedPrompt: first.cleaned ?? null,
+      chunkPrompts: later.map(({ chunk, text }) => ({ chunk, prompt: promptOf(text) })),
+      negativePrompt: promptOf(negative),
+      textTokens: first.length,
+    },
+  };
 }
 
 async function conditionTexts<Request extends GenerationOptions>(

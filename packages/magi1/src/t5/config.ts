@@ -13,6 +13,19 @@ export interface T5Config {
   readonly layer_norm_epsilon: number;
 }
 
+/** The text encoder that goes with the published models: T5 v1.1 XXL. Shipped as f32. */
+export const PUBLISHED_T5: T5Config = {
+  d_model: 4096,
+  d_kv: 64,
+  num_heads: 64,
+  d_ff: 10240,
+  num_layers: 24,
+  vocab_size: 32128,
+  relative_attention_num_buckets: 32,
+  relative_attention_max_distance: 128,
+  layer_norm_epsilon: 1e-6,
+};
+
 /** Reads and checks a T5 v1.1 config; `source` names the file in errors. */
 export function parseT5Config(json: unknown, source: string): T5Config {
   if (typeof json !== 'object' || json === null) throw new Magi1Error(`${source}: a T5 config must be a JSON object`);

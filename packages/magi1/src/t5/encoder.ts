@@ -44,32 +44,26 @@ export class T5Encoder extends Module {
     if (ids.length === 0 || ids.length !== mask.length) {
       throw new Magi1Error(`T5: ids and mask must have one length above 0, got ${ids.length} and ${mask.length}`);
     }
-    const context = await this.attentionContext(mask);
-    try {
-      let hidden = scope(() => this.shared.forward(this.params.device.tensor(ids, [ids.length], 'i32')));
-      for (const block of this.block) hidden = await runStage(hidden, (x) => block.forward(x, context), options);
-      return await runStage(hidden, (x) => this.final_layer_norm.forward(x), options);
-    } finally {
-      context.relativeBias.dispose();
-      context.keyMask.dispose();
-    }
+    const { device } = this.params;
+    using relativeBias = await this.relativeBias(mask.length);
+    using keyMask = device.tensor(mask, [mask.length], 'i32');
+    const context = { relativeBias, keyMask };
+    let hidden = scope(() => this.shared.forward(device.tensor(ids, [ids.length], 'i32')));
+    for (const block of this.block) hidden = await runStage(hidden, (x) => block.forward(x, context), options);
+    return await runStage(hidden, (x) => this.final_layer_norm.forward(x), options);
   }
 
-  /** The bias table and mask for one length; the caller disposes both. */
-  async attentionContext(mask: Int32Array): Promise<AttentionContext> {
+  /** The bias by distance for texts of one length, f32 [heads, 2 length - 1]; the caller disposes it. */
+  async relativeBias(length: number): Promise<Tensor> {
     const { num_heads, relative_attention_num_buckets, relative_attention_max_distance } = this.config;
     const table = relativeBiasTable(
       await this.#relativeBias.read(),
       num_heads,
-      mask.length,
+      length,
       relative_attention_num_buckets,
       relative_attention_max_distance,
     );
-    const { device } = this.params;
-    return scope(() => ({
-      relativeBias: device.tensor(table, [num_heads, 2 * mask.length - 1], 'f32'),
-      keyMask: device.tensor(mask, [mask.length], 'i32'),
-    }));
+    return this.params.device.tensor(table, [num_heads, 2 * length - 1], 'f32');
   }
 
   dispose(): void {

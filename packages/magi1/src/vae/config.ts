@@ -23,6 +23,27 @@ export interface VaeConfig {
   readonly conv_last_layer: boolean;
 }
 
+/** The VAE of the published models. Shipped as f32. */
+export const PUBLISHED_VAE: VaeConfig = {
+  video_size: 256,
+  video_length: 16,
+  patch_size: 8,
+  patch_length: 4,
+  embed_dim: 1024,
+  depth: 24,
+  num_heads: 16,
+  mlp_ratio: 4,
+  z_chans: 16,
+  in_chans: 3,
+  double_z: true,
+  qkv_bias: true,
+  ln_in_attn: true,
+  with_cls_token: true,
+  norm_code: false,
+  use_final_proj: false,
+  conv_last_layer: true,
+};
+
 /** Reads and checks a ViTVAE config.json; `source` names the file in errors. */
 export function parseVaeConfig(json: unknown, source: string): VaeConfig {
   const root = originalVaeConfig(json) as { _class_name?: unknown; ddconfig?: unknown } | null;

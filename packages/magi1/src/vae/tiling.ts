@@ -64,7 +64,7 @@ async function runTiles(
   try {
     for (let t = 0; t < plan.t.starts.length; t++) {
       const runTile = async (h: number, w: number): Promise<Tensor> => {
-        const cut = scope(() => cutTile(input, plan, t, h, w));
+        const cut = scope(() => cutTile(input, plan, [t, h, w]));
         try {
           return await run(cut);
         } finally {
@@ -174,12 +174,13 @@ function join(parts: readonly Tensor[], axis: number): Tensor {
   return parts.length === 1 ? parts[0]! : concat(parts, axis);
 }
 
-function cutTile(input: Tensor, plan: TilePlan, t: number, h: number, w: number): Tensor {
-  const cut = (x: Tensor, axis: number, axisPlan: AxisPlan, i: number) => {
-    const { start, length } = tileExtent(axisPlan, i, x.shape[axis]!);
-    return length === x.shape[axis] ? x : narrow(x, axis, start, length);
-  };
-  const tile = cut(cut(cut(input, T, plan.t, t), H, plan.h, h), W, plan.w, w);
+function cutTile(input: Tensor, plan: TilePlan, starts: readonly [number, number, number]): Tensor {
+  let tile = input;
+  for (const [i, axis] of [T, H, W].entries()) {
+    const size = tile.shape[axis]!;
+    const { start, length } = tileExtent([plan.t, plan.h, plan.w][i]!, starts[i]!, size);
+    if (length < size) tile = narrow(tile, axis, start, length);
+  }
   return tile === input ? keepView(input) : tile;
 }
 

@@ -38,12 +38,15 @@ const SMALLEST_GRAIN = 50_000;
 const LARGEST_GRAIN = 8_000_000;
 /** Grains per thread that a step is cut into if it is large enough, so that all end at about the same time. */
 const GRAINS_PER_THREAD = 8;
+/** Of one step: kernels count items in 32 bits with a sign. */
+const MOST_ITEMS = 2 ** 30 - 1;
 /** Most bytes of a streamed argument in a thread's scratch, unless one item alone has more. */
 const STREAM_BYTES = 2 * 2 ** 20;
 
 export function planStep(op: string, step: WasmStep, threads: number): StepPlan {
   const { items } = step;
-  if (!Number.isInteger(items) || items < 0 || items > 0x3fffffff) throw new OpError(op, `${items} work items`);
+  if (!Number.isInteger(items) || items < 0 || items > MOST_ITEMS)
+    throw new OpError(op, `${items} work items on wasm, a whole number up to ${MOST_ITEMS} expected`);
   let heapBytes = 0;
   const take = (bytes: number): number => {
     const at = heapBytes;

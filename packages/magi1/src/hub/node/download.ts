@@ -12,7 +12,7 @@ import { PUBLISHED_MODELS } from '../../config/published.ts';
 import type { PublishedModel } from '../../config/published.ts';
 import { exists, reasonOf } from '../../media/node/move.ts';
 import { reserve } from '../../media/node/reservation.ts';
-import { formatLimit, formatNeed } from '../../pipelines/format-bytes.ts';
+import { formatLimit, formatNeed } from '../../wording.ts';
 import { modelConfig, modelFiles } from '../model-files.ts';
 import { HubRepository } from '../repository.ts';
 import type { HubFile } from '../repository.ts';

@@ -1,6 +1,5 @@
 // Checks that every writer makes on what it is given.
-import { Magi1Error } from '@magi1/tensor';
-import { describe } from '../../wording.ts';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 import type { VideoMetadata } from '../mp4.ts';
 import type { VideoOptions } from '../types.ts';
 
@@ -32,7 +31,7 @@ export function splitFrames(
   const size = width * height * 3;
   // Others convert without a word when they are copied: floats from 0 to 1 would be a black video.
   if (!((frames as unknown) instanceof Uint8Array))
-    throw new Magi1Error(`${what}: frames as a Uint8Array expected, got ${describe(frames)}`);
+    throw new Magi1Error(`${what}: frames as a Uint8Array expected, got ${describeValue(frames)}`);
   if ((count as unknown) === undefined)
     throw new Magi1Error(`${what}: the number of frames is missing: write(frames, count)`);
   if (!Number.isInteger(count) || count < 0 || frames.length !== count * size) {

@@ -1,6 +1,5 @@
 // Chooses who writes an mp4, and who writes a path at all; only the one that is chosen is imported.
-import { Magi1Error } from '@magi1/tensor';
-import { describe } from '../../wording.ts';
+import { Magi1Error, describeValue } from '@magi1/tensor';
 import type { VideoOptions, VideoWriter } from '../types.ts';
 import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
@@ -39,12 +38,12 @@ async function openAs(kind: Output['kind'], options: VideoOptions, expected: str
 
 function reserved(options: VideoOptions): Output {
   if (((options as unknown) ?? undefined) === undefined)
-    throw new Magi1Error(`video writer: options expected, got ${describe(options)}`);
+    throw new Magi1Error(`video writer: options expected, got ${describeValue(options)}`);
   const { path, overwrite, signal } = options;
   signal?.throwIfAborted();
   if (path instanceof Output) return path;
   if (typeof path === 'string') return new Output(path, { overwrite });
-  throw new Magi1Error(`video writer: path: a name or a reserved output expected, got ${describe(path)}`);
+  throw new Magi1Error(`video writer: path: a name or a reserved output expected, got ${describeValue(path)}`);
 }
 
 async function startSink(output: Output, options: VideoOptions): Promise<{ sink: FrameSink; encoder: string }> {

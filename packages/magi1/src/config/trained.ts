@@ -1,9 +1,8 @@
 // trained.json beside a model's config: what a small model was trained on, so that messages can say what it knows.
 import { Magi1Error } from '@magi1/tensor';
-import { fieldFaults, isRecord, kindOf, list, optional, positive, whole } from '../config/fields.ts';
-import type { Described, Field, Fields } from '../config/fields.ts';
-import type { RuntimeConfig } from '../config/index.ts';
-import type { Settings } from './request.ts';
+import { fieldFaults, isRecord, kindOf, list, optional, positive, whole } from './fields.ts';
+import type { Described, Field, Fields } from './fields.ts';
+import type { RuntimeConfig } from './index.ts';
 
 const matching = (expected: string, pattern: RegExp): Field<string> => ({
   expected,
@@ -38,10 +37,13 @@ export function parseTrained(json: unknown, file: string): Trained {
   return json as never;
 }
 
+/** Of a run: pixels, frames that are made and given, and their rate. */
+type RunSizes = Readonly<Record<'height' | 'width' | 'frames' | 'prefixFrames' | 'fps', number>>;
+
 /** One note about a run of other sizes than the model has seen. */
 export function untrainedSize(
   trained: Trained,
-  { height, width, frames, prefixFrames, fps }: Pick<Settings, 'height' | 'width' | 'frames' | 'prefixFrames' | 'fps'>,
+  { height, width, frames, prefixFrames, fps }: RunSizes,
   { chunk_width, window_size }: Pick<RuntimeConfig, 'chunk_width' | 'window_size'>,
 ): string[] {
   const faults: string[] = [];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { byteCount } from '../cli/command.ts';
-import { formatBytes, formatLimit, formatNeed } from './format-bytes.ts';
+import { byteCount } from './cli/command.ts';
+import { formatBytes, formatLimit, formatNeed } from './wording.ts';
 
 const amounts = fc.oneof(
   fc.double({ min: 0.5, max: 2 ** 50, noNaN: true }),

@@ -1,14 +1,24 @@
-// What sets the three pipelines apart: the picture or clip they start from, and how much of it a run takes.
+// What a run starts from: its texts, put to chunks, and the picture or clip, which sets the three pipelines apart.
 import { Magi1Error } from '@magi1/tensor';
-import { loadImage, loadVideo } from '../media/index.ts';
+import { loadImage, loadVideo, videoFrames } from '../media/index.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { frameAt, takeFrames } from '../media/rgb-frames.ts';
 import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
 import type { Fit, Scaler, Size } from '../media/scale.ts';
 import type { LoadedFrames, VideoEnd } from '../media/types.ts';
+import type { TextRows, Texts } from '../text/conditioning.ts';
 import { RequestError, option, worded } from '../wording.ts';
-import type { ModeName } from './options.ts';
-import type { ClipCounts, GenerationOptions, ImageToVideoRequest, VideoToVideoRequest } from './request.ts';
+import type { OptionName, Wording } from '../wording.ts';
+import { validRows } from './option-checks.ts';
+import type {
+  ClipCounts,
+  GenerationOptions,
+  ImageToVideoRequest,
+  ModeName,
+  Settings,
+  TextEmbeds,
+  VideoToVideoRequest,
+} from './request.ts';
 
 /** What the original takes of a clip. */
 const DEFAULT_PREFIX_FRAMES = 32;
@@ -96,6 +106,28 @@ export const VIDEO_TO_VIDEO: Mode<VideoToVideoRequest> = {
   },
 };
 
+/** The frames of a clip up to the last one that is continued; none where no clip is. */
+export async function* clipFrames(
+  { request, settings, prefix }: { readonly request: object; readonly settings: Settings; readonly prefix: Prefix },
+  asOriginal: boolean,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const { clip, pictures, before } = prefix;
+  if (clip === undefined || pictures === undefined) return;
+  if (before !== undefined) {
+    yield* before;
+    for (let i = 0; i < pictures.frameCount; i++) yield frameAt(pictures, i);
+    return;
+  }
+  const { width, height, fps } = settings;
+  const defaults = mediaDefaults(asOriginal);
+  const { video, fit, scaler = defaults.scaler, signal } = request as VideoToVideoRequest;
+  let left = clip.framesRead;
+  for await (const frame of videoFrames(video, { width, height, fps, fit, scaler, signal })) {
+    yield frame;
+    if (--left === 0) return;
+  }
+}
+
 /** Decoded frames that were given, of whatever size. */
 export function decoded(input: MediaInput | undefined): RgbFrames | undefined {
   return typeof input === 'object' && 'data' in input ? input : undefined;
@@ -160,4 +192,97 @@ function shapeNotes(what: string, shape: Size | undefined, target: Size | undefi
 function notesOf(what: string, pictures: Pictures | undefined, fit: Fit | undefined): string[] {
   const { shape, notes = [] } = pictures ?? {};
   return [...notes.map((note) => `${what}: ${note}`), ...shapeNotes(what, shape, pictures, fit)];
+}
+
+/** All prompts that say what is to be seen, those of later chunks and of a whole batch included. */
+export function positivePrompts({ prompt, chunkPrompts = [] }: GenerationOptions): string[] {
+  const given = typeof prompt === 'string' ? [prompt] : (prompt ?? []);
+  return [...given, ...chunkPrompts.map((part) => part.prompt)].filter((text) => text !== undefined);
+}
+
+/**
+ * The texts of one run; lists stand for their first entry.
+ * @param firstFrames first frame of every chunk that comes out, then the number of frames
+ * @throws RequestError for a prompt of a chunk that is not there, or has a prompt already
+ */
+export function resolveTexts(
+  request: GenerationOptions,
+  firstFrames: readonly number[],
+  fps: number,
+): Texts<string | TextRows> & { readonly notes: readonly string[] } {
+  const given = request.prompt !== undefined || request.promptEmbeds !== undefined;
+  const later: { chunk: number; index: number; text: string | TextRows }[] = [];
+  const notes: string[] = [];
+  for (const [index, part] of (request.chunkPrompts ?? []).entries()) {
+    const chunk = part.chunk ?? chunkAt(part.second!, firstFrames, fps);
+    const name = option('chunkPrompts', index);
+    const asked = part.chunk === undefined ? `second ${part.second!}` : `chunk ${chunk}`;
+    const chunks = firstFrames.length - 1;
+    if (chunk >= chunks)
+      throw new RequestError(
+        worded`${name}: ${asked} is past the end of the video, which has ${chunks === 1 ? '1 chunk' : `${chunks} chunks`} and lasts ${seconds(firstFrames.at(-1)! / fps)} s`,
+      );
+    if (chunk === 0 && given) throw new RequestError(inFirstChunk(name, asked, request, firstFrames, fps));
+    const other = later.find((earlier) => earlier.chunk === chunk);
+    if (other !== undefined)
+      throw new RequestError(
+        worded`${option('chunkPrompts', other.index)} and ${name}: both start with chunk ${chunk}; chunks start at ${starts(firstFrames, fps)} s`,
+      );
+    later.push({ chunk, index, text: textOf(part.prompt, part.promptEmbeds) });
+    const start = seconds(firstFrames[chunk]! / fps);
+    if (part.second !== undefined && seconds(part.second) !== start)
+      notes.push(`the prompt for second ${part.second} acts from ${start} s on, where its chunk starts`);
+  }
+  later.sort((a, b) => a.chunk - b.chunk);
+  const caption = given ? textOf(single(request.prompt), single(request.promptEmbeds)) : later.shift()!.text;
+  const negative =
+    request.negativePrompt === undefined && request.negativePromptEmbeds === undefined
+      ? undefined
+      : textOf(single(request.negativePrompt), single(request.negativePromptEmbeds));
+  return { caption, later: later.map(({ chunk, text }) => ({ chunk, text })), negative, notes };
+}
+
+/** A second prompt for the first chunk would leave the first one without any. */
+function inFirstChunk(
+  name: OptionName,
+  asked: string,
+  { prompt }: GenerationOptions,
+  firstFrames: readonly number[],
+  fps: number,
+): Wording {
+  const first = option(prompt === undefined ? 'promptEmbeds' : 'prompt');
+  const remedy =
+    firstFrames.length > 2
+      ? `the first that another prompt can have starts at second ${seconds(firstFrames[1]! / fps)} (chunk 1)`
+      : `the video has no other; more frames are needed for a second prompt`;
+  return worded`${name}: ${asked} lies in the first chunk, which ${first} describes; ${remedy}`;
+}
+
+/** The one entry of a list of one. */
+function single<T>(value: T | readonly T[] | undefined): T | undefined {
+  return Array.isArray(value) ? (value as readonly T[])[0] : (value as T | undefined);
+}
+
+function textOf(prompt: string | undefined, embeds: TextEmbeds | undefined): string | TextRows {
+  return prompt ?? { rows: embeds!.rows, length: validRows(embeds!) };
+}
+
+function chunkAt(second: number, firstFrames: readonly number[], fps: number): number {
+  const frame = Math.floor(second * fps + 1e-6);
+  const after = firstFrames.findIndex((first) => first > frame);
+  return after < 0 ? firstFrames.length : after - 1;
+}
+
+const seconds = (value: number): string => String(Math.round(value * 1000) / 1000);
+
+const SHOWN_STARTS = 8;
+
+function starts(firstFrames: readonly number[], fps: number): string {
+  const all = firstFrames.slice(0, -1).map((frame) => seconds(frame / fps));
+  return all.length <= SHOWN_STARTS ? all.join(', ') : `${all.slice(0, SHOWN_STARTS).join(', ')}, ...`;
+}
+
+/** Texts of a run that the text encoder has to read. */
+export function promptsOf({ caption, later, negative }: Texts<string | TextRows>): number {
+  return [caption, negative, ...later.map(({ text }) => text)].filter((text) => typeof text === 'string').length;
 }
