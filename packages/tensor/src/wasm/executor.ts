@@ -1,6 +1,7 @@
 // The last of three, after plan.ts and prepared.ts: runs prepared steps over their work items, on this thread and on
 // workers when there are any.
 import { DeviceLostError, Magi1Error } from '../errors.ts';
+import { variantKey } from '../kernel.ts';
 import type { Variant } from '../kernel.ts';
 import { yieldToEventLoop } from '../queue.ts';
 import type { WasmFeatures, WasmKernel } from './kernel.ts';
@@ -35,7 +36,7 @@ export class Executor {
 
   /** Compiles once per name and variant. */
   kernel(kernel: WasmKernel, variant: Variant): Promise<CompiledKernel> {
-    const key = `${kernel.name} ${JSON.stringify(Object.entries(variant).sort())}`;
+    const key = variantKey(kernel.name, variant);
     let compiled = this.#kernels.get(key);
     if (compiled === undefined) {
       compiled = this.#compile(kernel, variant, key);

@@ -3,7 +3,8 @@ import type { Arena } from './arena.ts';
 import { PARAMS_BYTES } from './prelude.ts';
 import type { CompiledProgram } from './pipelines.ts';
 
-const MOST_CACHED = 4096;
+/** Groups that are surely kept: those used last. As many of those before them may be. */
+const SURELY_CACHED = 2048;
 
 /** What one binding shows of one buffer. `buffer` 'tables' is the table arena, whose slot is a dynamic offset. */
 export interface BoundRange {
@@ -16,8 +17,9 @@ export class Binder {
   readonly #gpu: GPUDevice;
   readonly #params: Arena;
   readonly #tables: Arena;
-  /** Insertion order is order of last use. */
-  readonly #groups = new Map<string, GPUBindGroup>();
+  /** Those used since the map was last full, and those used before. */
+  #groups = new Map<string, GPUBindGroup>();
+  #older = new Map<string, GPUBindGroup>();
 
   constructor(gpu: GPUDevice, params: Arena, tables: Arena) {
     this.#gpu = gpu;
@@ -32,19 +34,17 @@ export class Binder {
         buffer === 'tables' ? `|t${this.#tables.generation}:${byteLength}` : `|${buffer.id}:${byteStart}:${byteLength}`;
     }
     let group = this.#groups.get(key);
-    if (group === undefined) {
-      group = this.#create(program, ranges);
-      const oldest = this.#groups.size >= MOST_CACHED ? this.#groups.keys().next().value : undefined;
-      if (oldest !== undefined) this.#groups.delete(oldest);
-    } else {
-      this.#groups.delete(key);
-    }
+    if (group !== undefined) return group;
+    if (this.#groups.size >= SURELY_CACHED)
+      [this.#older, this.#groups] = [this.#groups, new Map<string, GPUBindGroup>()];
+    group = this.#older.get(key) ?? this.#create(program, ranges);
     this.#groups.set(key, group);
     return group;
   }
 
   clear(): void {
     this.#groups.clear();
+    this.#older.clear();
   }
 
   #create(program: CompiledProgram, ranges: readonly BoundRange[]): GPUBindGroup {

@@ -1,10 +1,11 @@
 // Compiled programs, cached by name + variant, and the bind group layouts they share.
 import { Magi1Error } from '../errors.ts';
+import { variantKey } from '../kernel.ts';
 import type { Variant } from '../kernel.ts';
 import { STAGE_COMPUTE } from './adapter.ts';
 import type { FailureLog } from './failures.ts';
 import type { AnyProgram } from './kernel.ts';
-import { expandProgram, numberLines, PARAMS_BYTES, programKey } from './prelude.ts';
+import { expandProgram, numberLines, PARAMS_BYTES } from './prelude.ts';
 import type { ExpandedProgram } from './prelude.ts';
 
 interface Layout {
@@ -24,6 +25,7 @@ export class PipelineCache {
   readonly #gpu: GPUDevice;
   readonly #failures: FailureLog;
   readonly #compiled = new Map<string, CompiledProgram>();
+  /** By `variantKey`: another order of a variant's names is expanded again, to the same program. */
   readonly #expanded = new Map<string, { program: AnyProgram; expanded: ExpandedProgram }>();
   readonly #layouts = new Map<string, Layout>();
 
@@ -33,7 +35,7 @@ export class PipelineCache {
   }
 
   expand(program: AnyProgram, variant: Variant): ExpandedProgram {
-    const key = programKey(program, variant);
+    const key = variantKey(program.name, variant);
     const known = this.#expanded.get(key);
     if (known === undefined) {
       const expanded = expandProgram(program, variant);

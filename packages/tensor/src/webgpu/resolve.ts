@@ -113,15 +113,18 @@ export class Resolver {
   #tensorRange(op: string, program: string, binding: BindingDeclaration, value: Tensor | TensorWindow): BoundRange {
     const { tensor, byteStart, byteLength } =
       value instanceof Tensor ? { tensor: value, byteStart: 0, byteLength: value.byteLength } : value;
-    const what = () => `binding ${binding.name} of program ${program} (${describeSpec(tensor)})`;
-    if (tensor.device !== this.#parts.device) throw new OpError(op, `${what()} is on another device`);
+    if (tensor.device !== this.#parts.device)
+      throw new OpError(op, `${described(binding, program, tensor)} is on another device`);
     const buffer = tensor.buffer as GpuBuffer;
     const most = this.#parts.capabilities.maxBindingBytes;
     const wanted = boundBytes(op, program, binding.name, value, most);
     const start = tensor.byteOffset + byteStart;
     if (start % this.#parts.offsetAlignment !== 0) {
       if (binding.access !== 'read')
-        throw new OpError(op, `${what()} is written at byte ${start}: outputs must be whole tensors`);
+        throw new OpError(
+          op,
+          `${described(binding, program, tensor)} is written at byte ${start}: outputs must be whole tensors`,
+        );
       return { buffer: this.#parts.alignedCopy(buffer, start, byteLength), byteStart: 0, byteLength: wanted };
     }
     // The guard of tests belongs to the binding: otherwise WebGPU itself would keep stray writes away from it.
@@ -130,6 +133,9 @@ export class Resolver {
     return length > 0 ? { buffer, byteStart: start, byteLength: length } : { buffer, byteStart: 0, byteLength: 16 };
   }
 }
+
+const described = ({ name }: BindingDeclaration, program: string, tensor: Tensor): string =>
+  `binding ${name} of program ${program} (${describeSpec(tensor)})`;
 
 /** Slots of tables come in powers of two, so that tables of many lengths share bind groups. */
 function tableRange(op: string, program: string, binding: BindingDeclaration, table: HostTable): DispatchRange {

@@ -46,14 +46,13 @@ export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<R
 ): KernelsOf<T> {
   const program = wgslProgram(op);
   const kernel = vectorKernel(op);
-  const read = (inputs: object, variant: V): Record<string, Tensor> =>
-    Object.fromEntries(inputsOf(op, variant).map((name) => [name, (inputs as Record<string, Tensor>)[name]!]));
   return {
-    webgpu({ inputs, y, params }, capabilities) {
+    webgpu({ inputs: given, y, params }, capabilities) {
+      const inputs = given as Readonly<Record<string, Tensor>>;
       const variant = op.variant(params);
       // Buffers are padded to whole quads, so the last one may be partly unused.
       const operands: Record<string, Operand> = {};
-      for (const [name, tensor] of Object.entries(read(inputs, variant))) operands[name] = [tensor, 16];
+      for (const name of inputsOf(op, variant)) operands[name] = [inputs[name]!, 16];
       operands['output'] = [y, 16];
       return rowRanges(op.name, Math.ceil(y.size / 4), operands, capabilities).map((range) => ({
         program,
@@ -63,15 +62,17 @@ export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<R
         workgroups: gridOf(op.name, range.count, capabilities),
       }));
     },
-    wasm({ inputs, y, params }) {
+    wasm({ inputs: given, y, params }) {
+      const inputs = given as Readonly<Record<string, Tensor>>;
       const variant = op.variant(params);
+      const args: Record<string, Tensor | number> = { output: y, ...op.scalarValues?.(params) };
       // Arguments of inputs that the variant does not read get some address.
-      const pointers = Object.fromEntries(op.inputs.map((name) => [name, y]));
+      for (const name of op.inputs) args[name] = op.reads?.(variant, name) === false ? y : inputs[name]!;
       return [
         {
           kernel,
           variant,
-          args: { ...pointers, ...read(inputs, variant), output: y, ...op.scalarValues?.(params) },
+          args,
           items: Math.ceil(y.size / 4),
           itemCost: 4 * op.cost,
         },
@@ -81,7 +82,7 @@ export function elementwise<T extends AnyOpTypes, V extends Variant = Readonly<R
 }
 
 function inputsOf<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>, variant: V): readonly string[] {
-  return op.inputs.filter((name) => op.reads?.(variant, name) ?? true);
+  return op.reads === undefined ? op.inputs : op.inputs.filter((name) => op.reads!(variant, name));
 }
 
 function wgslProgram<T extends AnyOpTypes, V extends Variant>(op: Elementwise<T, V>): WgslProgram<V> {

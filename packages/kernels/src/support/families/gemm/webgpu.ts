@@ -1,8 +1,7 @@
 // Chooses a gemm program for an adapter and a size, and splits operands that are larger than one binding.
 import { bytesOf } from '@magi1/tensor';
-import type { WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
+import type { Tensor, TensorWindow, WebGpuCapabilities, WebGpuDispatch } from '@magi1/tensor';
 import { rowRanges } from '../../wgsl/row-ranges.ts';
-import type { Operand } from '../../wgsl/row-ranges.ts';
 import { foldWorkgroups, softwareLanes } from '../../wgsl/dispatch.ts';
 import { COLUMNS_PER_LANE, subgroupGemm } from './subgroup.ts';
 import { DEPTH_VECTORS, SIDE, tileGemm } from './workgroup.ts';
@@ -11,21 +10,20 @@ import type { Gemm } from './call.ts';
 export function gemmDispatches(gemm: Gemm, capabilities: WebGpuCapabilities): WebGpuDispatch[] {
   const { op, a, b, layout, bias, y, rows, columns, depth } = gemm;
   // Columns cannot be cut off from b where they are columns.
-  const cut: Record<string, Operand> = layout === 'rows' ? { b: [b, bytesOf(b.dtype, depth)] } : {};
-  const parts = rowRanges(op, columns, cut, capabilities);
+  const cut = layout === 'rows' && b.byteLength > capabilities.maxBindingBytes;
+  const parts = cut
+    ? rowRanges(op, columns, { b: [b, bytesOf(b.dtype, depth)] }, capabilities)
+    : [{ start: 0, count: columns, bindings: { b } }];
   return rowRanges(op, rows, { a: [a, 4 * depth], y: [y, 4 * columns] }, capabilities).flatMap((range) =>
     parts.map((part): WebGpuDispatch => {
       const { program, variant, extra, tileRows, tileColumns } = choose(gemm, range.count, part.count, capabilities);
       const tiles = Math.ceil(range.count / tileRows) * Math.ceil(part.count / tileColumns);
+      const bindings: Record<string, Tensor | TensorWindow> = { ...range.bindings, b: part.bindings.b };
+      if (bias !== undefined) bindings['bias'] = bias;
       return {
         program,
         variant,
-        bindings: {
-          ...range.bindings,
-          b,
-          ...part.bindings,
-          ...(bias === undefined ? {} : { bias }),
-        },
+        bindings,
         params: { rows: range.count, columns: part.count, depth, first_column: part.start, stride: columns, ...extra },
         workgroups: foldWorkgroups(op, tiles, capabilities),
       };

@@ -108,23 +108,24 @@ export function rowNormDispatches(call: RowNormCall, capabilities: WebGpuCapabil
     operands['h'] = [h, rowBytes];
     operands['gate'] = [gate, (start, end) => [firstOf(start) * rowBytes, Math.ceil(end / rowsPerGate) * rowBytes]];
   }
-  return rowRanges(op, x.size / features, operands, capabilities).map((range) => ({
-    program,
-    variant,
-    bindings: {
-      ...range.bindings,
-      ...(weight && { weight }),
-      ...(bias && { bias }),
-    },
-    params: {
-      rows: range.count,
-      lanes,
-      features,
-      steps,
-      first_row: range.start - (gate ? (bytesBefore(range.bindings['gate']!) / rowBytes) * rowsPerGate : 0),
-      rows_per_gate: rowsPerGate,
-      eps,
-    },
-    workgroups: rowWorkgroups(op, range.count, layout, capabilities),
-  }));
+  return rowRanges(op, x.size / features, operands, capabilities).map((range) => {
+    const bindings = { ...range.bindings };
+    if (weight) bindings['weight'] = weight;
+    if (bias) bindings['bias'] = bias;
+    return {
+      program,
+      variant,
+      bindings,
+      params: {
+        rows: range.count,
+        lanes,
+        features,
+        steps,
+        first_row: range.start - (gate ? (bytesBefore(bindings['gate']!) / rowBytes) * rowsPerGate : 0),
+        rows_per_gate: rowsPerGate,
+        eps,
+      },
+      workgroups: rowWorkgroups(op, range.count, layout, capabilities),
+    };
+  });
 }

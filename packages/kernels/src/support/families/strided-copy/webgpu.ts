@@ -13,6 +13,7 @@ type CopyVariant = { readonly loops: number; readonly wide: boolean };
 const RUN = { software: 16, hardware: 4 };
 /** Loops by number, the innermost is 0. */
 const numbers = Array.from({ length: MOST_LOOPS }, (_, i) => i);
+const parameters = numbers.map((i) => ({ length: `length${i}`, source: `source${i}`, target: `target${i}` }));
 
 const outerLoop = (i: number): string => /* wgsl */ `
   next = rest / params.length${i};
@@ -105,26 +106,23 @@ function dispatch(
   const loops = [...outer, { ...inner, length: inner.length / unit }].reverse();
   const runs = Math.ceil(loops[0]!.length / RUN[capabilities.software ? 'software' : 'hardware']);
   const invocations = loops.slice(1).reduce((n, { length }) => n * length, runs);
+  const params: Record<string, number> = {
+    invocations,
+    runs,
+    source_offset: source.offset / unit,
+    target_offset: target.offset / unit,
+  };
+  parameters.forEach((names, i) => {
+    const loop = loops[i];
+    params[names.length] = loop?.length ?? 0;
+    params[names.source] = loop?.source ?? 0;
+    params[names.target] = loop?.target ?? 0;
+  });
   return {
     program,
     variant: { loops: loops.length, wide },
     bindings: { source_: source.binding, target_: target.binding },
-    params: {
-      invocations,
-      runs,
-      source_offset: source.offset / unit,
-      target_offset: target.offset / unit,
-      ...Object.fromEntries(
-        numbers.flatMap((i) => {
-          const loop = loops[i];
-          return [
-            [`length${i}`, loop?.length ?? 0],
-            [`source${i}`, loop?.source ?? 0],
-            [`target${i}`, loop?.target ?? 0],
-          ];
-        }),
-      ),
-    },
+    params,
     workgroups: gridOf(op, invocations, capabilities),
   };
 }
