@@ -32,7 +32,10 @@ export async function compareRuns(
   devices: readonly BenchDevice[],
   { pairs, say }: { readonly pairs: number; readonly say: (text: string) => void },
 ): Promise<void> {
-  const [here, there] = roots.map((root) => builtFile(root, 'magi1', 'cli/main.js')) as [string, string];
+  const [here, there] = roots.map((root) => join(builtFile(root, 'magi1', ''), '..', 'bin', 'magi1.js')) as [
+    string,
+    string,
+  ];
   const programs: [name: string, args: readonly string[]][] = [['magi1 --help', ['--help']]];
   for (const { label, options } of devices) programs.push([`pocket video, ${label}`, generateArgs(options)]);
   const rows: Row[] = [];

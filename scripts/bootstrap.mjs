@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bundle } from './bundle.mjs';
 import { foreground, ROOT, say, Stop } from './processes.mjs';
 
 export const CACHE = join(ROOT, '.cache');
@@ -166,7 +167,7 @@ export async function ensureInstalled() {
 }
 
 /**
- * Compiles a TypeScript project and what it refers to, unless no source changed.
+ * Compiles a TypeScript project and what it refers to, and bundles the command line, unless no source changed.
  * @param {string} project e.g. `packages/magi1`, or `.` for all
  */
 export async function ensureBuilt(project) {
@@ -175,7 +176,9 @@ export async function ensureBuilt(project) {
   const sources = folders
     .flatMap((folder) => filesBelow(join(ROOT, folder)))
     .filter((file) => /(\.ts|tsconfig[^/\\]*\.json|package\.json)$/.test(file));
-  const configs = ['tsconfig.json', 'tsconfig.base.json', 'pnpm-lock.yaml'].map((name) => join(ROOT, name));
+  const configs = ['tsconfig.json', 'tsconfig.base.json', 'pnpm-lock.yaml', 'scripts/bundle.mjs'].map((name) =>
+    join(ROOT, name),
+  );
   const name = `build-${project.replace(/\W/g, '_')}`;
   const print = fingerprint([...sources, ...configs], 'times');
   const entry = join(ROOT, 'packages', 'magi1', 'dist', 'index.js');
@@ -186,6 +189,12 @@ export async function ensureBuilt(project) {
     const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
     const status = await foreground(process.execPath, [tsc, '-b', project], { toStderr: true });
     if (status !== 0) throw new Stop('Building failed; the compiler says why above.');
+    try {
+      await bundle();
+    } catch (error) {
+      // No binary of the bundler for this platform, say. The program is the same without.
+      say(`The command line will start more slowly, as it is not bundled: ${/** @type {Error} */ (error).message}`);
+    }
     writeStamp(name, print);
   });
 }

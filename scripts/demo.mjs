@@ -3,14 +3,16 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { CLI, prepare, runCli } from './magi1.mjs';
+import { prepare, runCli } from './magi1.mjs';
 import { ROOT } from './processes.mjs';
 
 const PROMPT = 'A red circle moves to the right on a black background';
 const OUTPUT = join(ROOT, 'out', 'demo.mp4');
 
-/** @param {string} name a compiled file of the command line program */
-const compiled = (name) => import(pathToFileURL(join(dirname(CLI), name)).href);
+/** A compiled file of the command line program. All are used from here, so that no second copy is loaded. @param {string} name */
+const cli = (name) => join(ROOT, 'packages', 'magi1', 'dist', 'cli', name);
+/** @param {string} name */
+const compiled = (name) => import(pathToFileURL(cli(name)).href);
 
 /** @param {readonly string[]} args */
 export async function main(args) {
@@ -21,7 +23,7 @@ export async function main(args) {
   try {
     given = parseCommand(generate, args).values;
   } catch {
-    return runCli(['generate', ...args]); // which says what is wrong
+    return runCli(['generate', ...args], cli('main.js')); // which says what is wrong
   }
   const own = Object.hasOwn(given, 'prompt') ? [] : ['--prompt', PROMPT];
   if (!Object.hasOwn(given, 'output') && !Object.hasOwn(given, 'help')) {
@@ -29,5 +31,5 @@ export async function main(args) {
     own.push('--output', OUTPUT);
     if (!Object.hasOwn(given, 'overwrite')) own.push('--overwrite');
   }
-  return runCli(['generate', ...own, ...args]);
+  return runCli(['generate', ...own, ...args], cli('main.js'));
 }

@@ -1,17 +1,15 @@
 // npm run -s magi1 -- ARGS: the command line program, from anywhere in the clone. It runs in this very process, so that
 // exit status, Ctrl-C and pipes are its own; relative paths resolve from where the user stands.
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureBuilt, ensureInstalled } from './bootstrap.mjs';
-import { ROOT, Stop } from './processes.mjs';
+import { ROOT } from './processes.mjs';
 
-export const CLI = join(ROOT, 'packages', 'magi1', 'dist', 'cli', 'main.js');
+export const CLI = join(ROOT, 'packages', 'magi1', 'bin', 'magi1.js');
 
 export async function prepare() {
   await ensureInstalled();
   await ensureBuilt('packages/magi1');
-  if (!existsSync(CLI)) throw new Stop(`${CLI} is missing after the build.`);
 }
 
 /** @param {readonly string[]} args */
@@ -20,9 +18,9 @@ export async function main(args) {
   return runCli(args);
 }
 
-/** Runs the program, which sets the exit status itself. @param {readonly string[]} args */
-export async function runCli(args) {
+/** Runs the program, which sets the exit status itself. @param {readonly string[]} args @param {string} program */
+export async function runCli(args, program = CLI) {
   process.chdir(process.env.INIT_CWD ?? process.cwd()); // npm starts scripts in the root and keeps this
-  process.argv = [process.execPath, CLI, ...args];
-  await import(pathToFileURL(CLI).href);
+  process.argv = [process.execPath, program, ...args];
+  await import(pathToFileURL(program).href);
 }

@@ -6,6 +6,7 @@ const commands = {
   demo: () => import('./demo.mjs'),
   test: () => import('./test.mjs'),
   check: () => import('./check.mjs'),
+  bundle: () => import('./bundle.mjs'),
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),

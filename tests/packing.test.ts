@@ -1,10 +1,11 @@
 // `npm pack` in each package gives what a project of its own can install, import and type-check.
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
@@ -36,7 +37,7 @@ beforeAll(async () => {
     const manifest = JSON.parse(await readFile(join(modules, '@magi1', name, 'package.json'), 'utf8')) as Manifest;
     manifests.push(manifest);
     for (const dependency of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })) {
-      if (dependency.startsWith('@magi1/')) continue;
+      if (dependency.startsWith('@magi1/') || existsSync(join(modules, dependency))) continue;
       await mkdir(dirname(join(modules, dependency)), { recursive: true });
       await symlink(join(from, 'node_modules', dependency), join(modules, dependency));
     }
@@ -104,4 +105,60 @@ test('run, the command line among them', async () => {
     cwd: project,
   });
   expect(stdout).toContain(core.stdout.trim());
+});
+
+const core = (...path: string[]) => join(project, 'node_modules', '@magi1', 'core', ...path);
+
+test('run the command from its bundle, which is what the modules are', { timeout: 120_000 }, async () => {
+  const hook = pathToFileURL(join(ROOT, 'tests', 'support', 'loaded-modules.mjs')).href;
+  const size = ['--height', '64', '--width', '64', '--num-frames', '24'];
+  const outcomes = [];
+  for (const program of [core('bin', 'magi1.js'), core('dist', 'cli', 'main.js')]) {
+    const magi1 = async (...args: string[]) =>
+      (await run(process.execPath, [program, ...args], { cwd: project })).stdout;
+    const list = join(project, 'loaded.txt');
+    const env = { ...process.env, NODE_OPTIONS: `--import ${hook}`, LOADED_MODULES: list };
+    const video = ['generate', '--prompt', 'a red ball', '--seed', '3', '--device', 'wasm', ...size];
+    await run(process.execPath, [program, ...video, '--output', 'frames', '--overwrite'], { cwd: project, env });
+    const loaded = (await readFile(list, 'utf8')).split('\n');
+    const frames = await readdir(join(project, 'frames'));
+    const pictures = await Promise.all(
+      frames.filter((name) => name.endsWith('.png')).map((name) => readFile(join(project, 'frames', name), 'base64')),
+    );
+    await rm(join(project, 'frames'), { recursive: true });
+    await rm(list);
+    const help = await Promise.all([magi1('--help'), magi1('generate', '--help')]);
+    const info = await Promise.all([magi1('info', '--json'), magi1('info', '--model', core('pocket'), '--json')]);
+    outcomes.push({ loaded, said: { help, info, pictures } });
+  }
+  const [bundled, modules] = outcomes;
+  expect(bundled!.said.pictures).toHaveLength(24);
+  expect(bundled!.said).toEqual(modules!.said);
+  const compiled = /@magi1\/(?!core\/(bin|dist\/bundle)\/)/;
+  expect(bundled!.loaded.filter((url) => compiled.test(url)).map((url) => basename(url))).toEqual(['pocket.js']);
+  expect(modules!.loaded.filter((url) => url.includes('/dist/bundle/'))).toEqual([]);
+});
+
+test('have a bundle of today that imports what the package declares, finds no file by its own place and names no other', async () => {
+  const bundle = await readdir(core('dist', 'bundle'));
+  const code = (await Promise.all(bundle.map((name) => readFile(core('dist', 'bundle', name), 'utf8')))).join('\n');
+  const imported = [
+    ...code.matchAll(/^(?:import|export)\b[^;]*?["']([^"']+)["'];$|\bimport\(["']([^"']+)["']\)/gm),
+  ].map(([, from, lazily]) => from ?? lazily!);
+  const files = imported.filter((name) => name.startsWith('./')).map((name) => name.slice(2));
+  expect(bundle.sort()).toEqual([...new Set(['main.js', ...files])].sort());
+  // The backend imports Dawn by a name that bundlers do not see.
+  const packages = [
+    'webgpu',
+    ...imported.filter((name) => !/^(\.|node:)/.test(name)).map((name) => name.split('/')[0]!),
+  ];
+  const declared = (manifest: Manifest) => ({ ...manifest.dependencies, ...manifest.optionalDependencies });
+  const ours = declared(manifests.find(({ name }) => name === '@magi1/core')!);
+  for (const name of packages) {
+    expect(ours[name], name).toBeDefined();
+    for (const manifest of manifests) expect(declared(manifest)[name] ?? ours[name], name).toBe(ours[name]);
+  }
+  expect(imported.filter((name) => name.startsWith('..'))).toEqual(['../pocket.js']);
+  expect(code.match(/.{0,14}\bimport\.meta.{0,4}/g)).toEqual(['createRequire(import.meta.url']);
+  expect(code).not.toContain(ROOT);
 });

@@ -274,14 +274,12 @@ export function plannedSize({ settings, sampling }: Planned, loras: Loras = NO_L
   return { ...sizes(settings, loras), plan: sampling, texts };
 }
 
-function sizes(settings: CheckedRequest['settings'], loras: Loras) {
-  const { height, width, prefixFrames, outputType, cacheDType, specialTokens } = settings;
+function sizes({ height, width, prefixFrames, outputType, specialTokens }: CheckedRequest['settings'], loras: Loras) {
   return {
     height,
     width,
     prefixFrames,
     outputType,
-    cacheDType,
     switches: specialTokens,
     loras: loras.ranks,
     loraBytes: loras.deviceBytes,

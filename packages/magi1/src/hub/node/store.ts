@@ -44,9 +44,9 @@ async function inFolder(path: string): Promise<string> {
   return path;
 }
 
-/** A small file, at once or not at all. */
+/** A small file, at once or not at all. Under the store's lock: what a run that was killed left is written over. */
 export async function writeWhole(path: string, text: string): Promise<void> {
-  const growing = `${await inFolder(path)}.${process.pid}.incomplete`;
+  const growing = `${await inFolder(path)}.incomplete`;
   await writeFile(growing, text);
   await rename(growing, path);
 }
