@@ -139,7 +139,7 @@ test('run the command from its bundle, which is what the modules are', { timeout
   expect(modules!.loaded.filter((url) => url.includes('/dist/bundle/'))).toEqual([]);
 });
 
-test('have a bundle of today that imports what the package declares, finds no file by its own place and names no other', async () => {
+test('hold one bundle, which imports what the package declares and names no file but the pocket model', async () => {
   const bundle = await readdir(core('dist', 'bundle'));
   const code = (await Promise.all(bundle.map((name) => readFile(core('dist', 'bundle', name), 'utf8')))).join('\n');
   const imported = [

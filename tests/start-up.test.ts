@@ -1,10 +1,10 @@
 // What a program loads before it works: each module costs about half a millisecond of processor time, so what one branch
 // alone needs is imported there.
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { REPOSITORY, runNode } from './support/cli.ts';
+import { PROGRAM, REPOSITORY, runNode } from './support/cli.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
 
 const folder = temporaryFolder();
@@ -78,4 +78,31 @@ describe('the bundle', () => {
     expect(contents(loaded).filter((file) => needless.test(file))).toEqual([]);
     expect(loaded.filter((url) => /fzstd|pngjs|cli-progress|sharp|zod/.test(url))).toEqual([]);
   });
+});
+
+test('the command takes the bundle unless a package was compiled after it', async () => {
+  const packages = join(temporaryFolder(), 'packages');
+  const write = (path: string, text: string, time: number) => {
+    const file = join(packages, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+    utimesSync(file, time, time);
+  };
+  write('magi1/package.json', '{ "type": "module" }', 1);
+  write('magi1/dist/cli/main.js', "console.log('modules')", 1);
+  cpSync(PROGRAM, join(packages, 'magi1', 'bin', 'magi1.js'));
+  const taken = async () => {
+    const { stdout, stderr } = await runNode([join(packages, 'magi1', 'bin', 'magi1.js')]);
+    return stdout.trim() + stderr;
+  };
+  expect(await taken()).toBe('modules');
+  write('magi1/dist/bundle/main.js', "console.log('bundle')", 1000);
+  expect(await taken()).toBe('bundle'); // as in an installed package
+  for (const name of ['tensor', 'kernels', 'loaders', 'magi1']) write(`${name}/dist/.tsbuildinfo`, '', 900);
+  expect(await taken()).toBe('bundle');
+  for (const name of ['tensor', 'kernels', 'loaders', 'magi1']) {
+    write(`${name}/dist/.tsbuildinfo`, '', 1001);
+    expect(await taken(), name).toBe('modules');
+    write(`${name}/dist/.tsbuildinfo`, '', 900);
+  }
 });
