@@ -47,7 +47,7 @@ export async function conformanceSuite(
       const why = pending.find(({ path }) => path === found.path)?.why;
       const title = why === undefined ? found.path : `${found.path} is pending: ${why}`;
       test(title, { timeout: 600_000 }, async () => {
-        const result = await runCase(found, device);
+        const result = await runCase(found, { device });
         if (why === undefined) expect(result.status, explain(result)).toBe('pass');
         else expect(result.status, 'it passes: take it off tests/pending.json').toBe('fail');
       });

@@ -132,8 +132,10 @@ export const NOT_RUN: readonly NotRun[] = [
   },
   ...[
     'generate --lora style.safetensors:0.7',
+    'generate --profile trace.json',
     'generate --config-file config.json --prompt ... --output ...',
     'magi1 verify PATH',
+    'magi1 verify PATH --only dit/ --cache-dtype f16',
     'npm run -s magi1 -- verify PATH [--device D] [--adapter NAME] [--only TEXT] [--json]',
   ].map((command): NotRun => ({
     command,

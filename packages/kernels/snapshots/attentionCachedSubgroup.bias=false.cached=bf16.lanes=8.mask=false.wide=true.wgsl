@@ -52,16 +52,18 @@ fn ring_row(key: u32) -> u32 {
 
 fn decode_word(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word << 16u, word & 0xffff0000u)); }
 fn decode4(v: vec2u) -> vec4f { return vec4f(decode_word(v.x), decode_word(v.y)); }
+fn cached_k(i: u32) -> vec4f { return decode4(cachedK[i]); }
+fn cached_v(i: u32) -> vec4f { return decode4(cachedV[i]); }
 fn key_start(key: u32, kv_head: u32) -> u32 {
   return (select(own_row(key), ring_row(key), is_cached(key)) * params.kv_heads + kv_head) * params.units;
 }
 fn key_element(key: u32, start: u32, d: u32) -> f32 {
-  if (is_cached(key)) { return decode4(cachedK[start + d / 4u])[d % 4u]; }
+  if (is_cached(key)) { return cached_k(start + d / 4u)[d % 4u]; }
   return k[4u * start + d];
 }
-fn value_unit(key: u32, kv_head: u32, unit: u32) -> vec4f {
+fn value_unit(key: u32, kv_head: u32, unit: u32) -> Unit {
   let at = key_start(key, kv_head) + unit;
-  if (is_cached(key)) { return decode4(cachedV[at]); }
+  if (is_cached(key)) { return cached_v(at); }
   return v[at];
 }
 // Scores, then weights, of a lane's queries; a lane touches its own only.

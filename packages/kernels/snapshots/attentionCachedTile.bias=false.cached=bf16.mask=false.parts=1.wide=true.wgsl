@@ -62,12 +62,20 @@ fn ring_row(key: u32) -> u32 {
 
 fn decode_word(word: u32) -> vec2f { return bitcast<vec2f>(vec2u(word << 16u, word & 0xffff0000u)); }
 fn decode4(v: vec2u) -> vec4f { return vec4f(decode_word(v.x), decode_word(v.y)); }
+fn cached_k(i: u32) -> vec4f { return decode4(cachedK[i]); }
+fn cached_v(i: u32) -> vec4f { return decode4(cachedV[i]); }
 fn load_key_k(key: u32, kv_head: u32, i: u32) -> vec4f {
-  if (is_cached(key)) { return decode4(cachedK[(ring_row(key) * params.kv_heads + kv_head) * params.units + i]); }
+  if (is_cached(key)) {
+    let start = (ring_row(key) * params.kv_heads + kv_head) * params.units;
+    return cached_k(start + i);
+  }
   return load_k((own_row(key) * params.kv_heads + kv_head) * params.units, i);
 }
 fn load_key_v(key: u32, kv_head: u32, i: u32) -> vec4f {
-  if (is_cached(key)) { return decode4(cachedV[(ring_row(key) * params.kv_heads + kv_head) * params.units + i]); }
+  if (is_cached(key)) {
+    let start = (ring_row(key) * params.kv_heads + kv_head) * params.units;
+    return cached_v(start + i);
+  }
   return load_v((own_row(key) * params.kv_heads + kv_head) * params.units, i);
 }
 

@@ -146,6 +146,16 @@ export const cases: readonly AttentionCase[] = [
     ),
   ),
   attentionCase(
+    'cached.odd',
+    { queries: 9, keys: 5, heads: 2, kvHeads: 1, headDim: 11 },
+    { cached: { dtype: 'f16', ring: 12, first: 7, rows: 10 } },
+  ),
+  attentionCase(
+    'cached.odd.f32',
+    { queries: 9, keys: 5, heads: 2, kvHeads: 1, headDim: 11 },
+    { cached: { dtype: 'f32', ring: 12, first: 7, rows: 10 } },
+  ),
+  attentionCase(
     'cached.part',
     { queries: 7, keys: 3, heads: 2, headDim: 16 },
     { cached: { dtype: 'bf16', ring: 10, first: 9, rows: 4 } },

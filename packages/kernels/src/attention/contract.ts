@@ -121,7 +121,6 @@ function checkCached(inputs: Inputs, cached: RingRange | undefined, check: Check
     throw check.error('cached keys come without keyMask and relativeBias');
   }
   const { headDim, kvHeads } = attentionSizes(inputs);
-  if (headDim % 4 !== 0) throw check.error(`cached keys need a head_dim divisible by 4, got ${headDim}`);
   check.rank('cachedK', 3);
   const ring = cachedK.shape[0]!;
   check.dtype('cachedK', ...CACHE_DTYPES);

@@ -6,10 +6,9 @@ import type { WgslProgram } from '@magi1/tensor';
 import { WORKGROUP_INDEX } from '../support/wgsl/dispatch.ts';
 import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
-import { decodeFour } from '../support/wgsl/decode.ts';
 import { LOWEST } from './contract.ts';
 import type { CacheDType } from './contract.ts';
-import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings } from './wgsl.ts';
+import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings, cachedUnits } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export interface SubgroupAttentionVariant extends AttentionVariant {
@@ -54,7 +53,7 @@ function source(variant: SubgroupAttentionVariant): string {
 alias Unit = ${wide ? 'vec4f' : 'f32'};
 ${valueType(true)}
 ${EXP}
-${WORKGROUP_INDEX}${cached === undefined ? '' : cachedReads(cached)}
+${WORKGROUP_INDEX}${cached === undefined ? '' : cachedReads(cached, wide)}
 // Scores, then weights, of a lane's queries; a lane touches its own only.
 var<workgroup> kept: array<vec4f, ${KEPT_KEYS * lanes}>;
 
@@ -126,18 +125,18 @@ fn main(@builtin(workgroup_id) id: vec3u, @builtin(num_workgroups) count: vec3u,
 }
 
 /** An element of a key's row, and a unit of its values. */
-const cachedReads = (dtype: CacheDType): string => `${CACHE_ROWS}
-${decodeFour(dtype).code}
+const cachedReads = (dtype: CacheDType, wide: boolean): string => `${CACHE_ROWS}
+${cachedUnits(dtype, wide)}
 fn key_start(key: u32, kv_head: u32) -> u32 {
   return (select(own_row(key), ring_row(key), is_cached(key)) * params.kv_heads + kv_head) * params.units;
 }
 fn key_element(key: u32, start: u32, d: u32) -> f32 {
-  if (is_cached(key)) { return decode4(cachedK[start + d / 4u])[d % 4u]; }
-  return k[4u * start + d];
+  if (is_cached(key)) { return ${wide ? 'cached_k(start + d / 4u)[d % 4u]' : 'cached_k(start + d)'}; }
+  return k[${wide ? '4u * start' : 'start'} + d];
 }
-fn value_unit(key: u32, kv_head: u32, unit: u32) -> vec4f {
+fn value_unit(key: u32, kv_head: u32, unit: u32) -> Unit {
   let at = key_start(key, kv_head) + unit;
-  if (is_cached(key)) { return decode4(cachedV[at]); }
+  if (is_cached(key)) { return cached_v(at); }
   return v[at];
 }`;
 

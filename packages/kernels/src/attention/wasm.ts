@@ -78,7 +78,7 @@ function packFunction(k: KernelBuilder, headDim: number, { rowBytes }: Layout) {
   });
 }
 
-/** Copies rows of head_dim elements, a multiple of 4, of a key axis that begins in a ring of a cache to f32 rows. */
+/** Copies rows of head_dim elements of a key axis that begins in a ring of a cache to f32 rows; what pads them means nothing. */
 function gatherFunction(k: KernelBuilder, headDim: number, dtype: CacheDType, { rowBytes }: Layout) {
   const elementBytes = bytesOf(dtype, 1);
   const params = {

@@ -1,6 +1,6 @@
 // What both WGSL attention programs share.
 import type { BindingDeclaration } from '@magi1/tensor';
-import { decodeFour } from '../support/wgsl/decode.ts';
+import { decodeFour, decodeOne, decodeWord } from '../support/wgsl/decode.ts';
 import type { CacheDType } from './contract.ts';
 
 export interface AttentionVariant {
@@ -8,7 +8,7 @@ export interface AttentionVariant {
   readonly wide: boolean;
   readonly mask: boolean;
   readonly bias: boolean;
-  /** How cached keys and values are stored, where there are any: rows are wide then. */
+  /** How cached keys and values are stored, where there are any. */
   readonly cached?: CacheDType;
   readonly [name: string]: string | number | boolean;
 }
@@ -61,8 +61,27 @@ export function attentionBindings(variant: AttentionVariant, wideScores: boolean
     ...(cached === undefined
       ? []
       : ['cachedK', 'cachedV'].map((name) => {
-          return { name, type: `array<${decodeFour(cached).type}>`, access: 'read' } as const;
+          const { type } = wide ? decodeFour(cached) : decodeOne(cached, name);
+          return { name, type: `array<${type}>`, access: 'read' } as const;
         })),
     { name: 'y', type: rows, access: 'read_write' },
   ];
+}
+
+/** `cached_k` and `cached_v`: a unit of the cache, a vector or an element. */
+export function cachedUnits(dtype: CacheDType, wide: boolean): string {
+  const unit = (name: string, value: string) =>
+    `fn cached_${name}(i: u32) -> ${wide ? 'vec4f' : 'f32'} { return ${value}; }`;
+  if (wide) {
+    return `${decodeFour(dtype).code}
+${unit('k', 'decode4(cachedK[i])')}
+${unit('v', 'decode4(cachedV[i])')}`;
+  }
+  const element = (binding: string): string => {
+    if (dtype === 'f32') return `${binding}[i]`;
+    return `decode_word(${binding}[i / 2u])[i % 2u]`;
+  };
+  return `${decodeWord(dtype)}
+${unit('k', element('cachedK'))}
+${unit('v', element('cachedV'))}`;
 }

@@ -7,8 +7,7 @@ import { range } from '../support/wgsl/range.ts';
 import { EXP, valueType } from '../support/wgsl/functions.ts';
 import { LOWEST } from './contract.ts';
 import type { CacheDType } from './contract.ts';
-import { decodeFour } from '../support/wgsl/decode.ts';
-import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings } from './wgsl.ts';
+import { ATTENTION_PARAMS, CACHE_ROWS, NAN_BITS, RING_PARAMS, attentionBindings, cachedUnits } from './wgsl.ts';
 import type { AttentionVariant } from './wgsl.ts';
 
 export const TILE_QUERIES = 64;
@@ -66,7 +65,7 @@ var<workgroup> shares: array<f32, ${SIDE * SIDE}>;
 var<workgroup> fade: array<f32, ${TILE_QUERIES}>;
 
 // Vector \`i\` of the row that starts at unit \`start\`; the part of it past the row's end is zero.
-${['q', 'k', 'v'].map((name) => loader(name, wide)).join('\n')}${cached === undefined ? '' : cachedLoaders(cached)}
+${['q', 'k', 'v'].map((name) => loader(name, wide)).join('\n')}${cached === undefined ? '' : cachedLoaders(cached, wide)}
 
 @compute @workgroup_size(${SIDE}, ${SIDE})
 fn main(
@@ -199,17 +198,24 @@ fn load_${name}(start: u32, i: u32) -> vec4f {
 }
 
 /** Vector `i` of the row of a key, wherever it lies. */
-function cachedLoaders(dtype: CacheDType): string {
-  const { code } = decodeFour(dtype);
-  const loaders = (['k', 'v'] as const).map(
-    (name) => `
+function cachedLoaders(dtype: CacheDType, wide: boolean): string {
+  const loaders = ['k', 'v'].map((name) => {
+    const start = '(ring_row(key) * params.kv_heads + kv_head) * params.units';
+    const elements = range(4).map(
+      (c) =>
+        `select(0.0, cached_${name}(start + min(4u * i + ${c}u, params.units - 1u)), 4u * i + ${c}u < params.units)`,
+    );
+    return `
 fn load_key_${name}(key: u32, kv_head: u32, i: u32) -> vec4f {
-  if (is_cached(key)) { return decode4(cached${name.toUpperCase()}[(ring_row(key) * params.kv_heads + kv_head) * params.units + i]); }
+  if (is_cached(key)) {
+    let start = ${start};
+    return ${wide ? `cached_${name}(start + i)` : `vec4f(${elements.join(', ')})`};
+  }
   return load_${name}((own_row(key) * params.kv_heads + kv_head) * params.units, i);
-}`,
-  );
+}`;
+  });
   return `${CACHE_ROWS}
-${code}${loaders.join('')}`;
+${cachedUnits(dtype, wide)}${loaders.join('')}`;
 }
 
 function keyLoad(name: 'k' | 'v', cached: CacheDType | undefined, key: string, i: string): string {

@@ -1,8 +1,8 @@
 // magi1 verify: every golden below a folder, on one device, one line each.
+import type { CacheDType } from '@magi1/kernels';
 import { Device } from '@magi1/tensor';
-
 import type { CaseResult, VerifyResult } from '../verify/run.ts';
-import { DEVICE_OPTIONS, text } from './command.ts';
+import { DEVICE_OPTIONS, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { deviceOptions } from './model-options.ts';
 import { catchInterrupt } from './interrupt.ts';
@@ -15,6 +15,10 @@ export const verify: Command = {
   positionals: 1,
   options: {
     ...DEVICE_OPTIONS,
+    'cache-dtype': {
+      value: 'DTYPE',
+      help: 'of the key-value cache: f32 (default), f16 or bf16, to see what that changes',
+    },
     only: { value: 'TEXT', help: 'only cases whose path contains TEXT' },
     json: { help: 'as JSON, when all is done' },
   },
@@ -24,6 +28,7 @@ export const verify: Command = {
 async function run(values: Values, [path]: readonly string[]): Promise<number> {
   const only = text(values, 'only');
   const json = values.json === true;
+  const cacheDType = choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16']);
   const { verify: verifyGoldens } = await import('../verify/run.ts');
   const device = await Device.open(deviceOptions(values));
   try {
@@ -31,6 +36,7 @@ async function run(values: Values, [path]: readonly string[]): Promise<number> {
     process.stderr.write(`${printable(`${device.backend}: ${device.info.name} (${device.info.reason})`)}\n`);
     const result = await verifyGoldens(path!, device, {
       signal: interrupt.signal,
+      cacheDType,
       only: only === undefined ? undefined : (name) => name.includes(only),
       onCase: json ? undefined : (found) => process.stdout.write(`${printable(caseLine(found))}\n`),
     });

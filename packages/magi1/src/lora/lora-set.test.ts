@@ -1,5 +1,6 @@
 // LoRA on the transformer: run-time, fused and merged by hand agree; unfusing gives the checkpoint's bits back.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { relativeL2 } from '../../../../tests/support/distance.ts';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSafetensors, writeSafetensors } from '@magi1/loaders';
@@ -201,15 +202,6 @@ async function forward(dit: VideoDiT): Promise<Float32Array> {
   for (const { latent } of chunks) latent.dispose();
   text.dispose();
   return Float32Array.from(values);
-}
-
-function relativeL2(actual: Float32Array, expected: Float32Array): number {
-  let [difference, norm] = [0, 0];
-  for (const [i, value] of expected.entries()) {
-    difference += (actual[i]! - value) ** 2;
-    norm += value ** 2;
-  }
-  return Math.sqrt(difference / norm);
 }
 
 async function bits(dit: VideoDiT): Promise<Map<string, string>> {

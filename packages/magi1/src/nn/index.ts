@@ -30,7 +30,7 @@ export { observe } from './observe.ts';
 export type { Observer } from './observe.ts';
 export { HostValues, Module, Params } from './params.ts';
 export type { ParamSpec, ParamSpecs } from './params.ts';
-export { overTiles, rowTiles } from './tiles.ts';
+export { forTiles, lengthOf, overTiles, rowTiles } from './tiles.ts';
 export type { RowRange } from './tiles.ts';
 export { keepView, runStage } from './stage.ts';
 export type { RunOptions } from './stage.ts';

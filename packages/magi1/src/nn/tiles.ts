@@ -1,6 +1,6 @@
 // Rows taken through layers some at a time, so that what lies between the layers stays small.
 import { copyRows } from '@magi1/kernels';
-import { scope } from '@magi1/tensor';
+import { MetaDevice, scope } from '@magi1/tensor';
 import type { Device, Shape, Tensor } from '@magi1/tensor';
 
 /** Rows start..end-1. */
@@ -12,6 +12,32 @@ export function rowTiles([first, end]: RowRange, most: number): RowRange[] {
   const size = Math.ceil((end - first) / count);
   return Array.from({ length: count }, (_, i) => [first + i * size, Math.min(first + (i + 1) * size, end)]);
 }
+
+/**
+ * Does something for every tile in turn. In a dry run, whose answer must not take longer for more tiles, once for all of a
+ * kind: those that take the same.
+ */
+export function forTiles<Tile>(
+  device: Device,
+  tiles: readonly Tile[],
+  kindOf: (tile: Tile) => string,
+  body: (tile: Tile) => void,
+): void {
+  if (!(device instanceof MetaDevice)) {
+    for (const tile of tiles) body(tile);
+    return;
+  }
+  const kinds = new Map<string, [first: Tile, count: number]>();
+  for (const tile of tiles) {
+    const kind = kindOf(tile);
+    const [first, count] = kinds.get(kind) ?? [tile, 0];
+    kinds.set(kind, [first, count + 1]);
+  }
+  for (const [tile, count] of kinds.values()) device.inTurn(count, () => body(tile));
+}
+
+/** How many rows. */
+export const lengthOf = ([start, end]: RowRange): number => end - start;
 
 /**
  * Results of `rows` rows, put together from those of tiles in order: `part` gives one tensor [tile's rows, ...] for each of
@@ -26,10 +52,11 @@ export function overTiles(
   if (tiles.length === 1) return scope(() => part(tiles[0]!));
   const [first, end] = [tiles[0]![0], tiles.at(-1)![1]];
   const whole = shapes.map((shape) => device.empty([end - first, ...shape], 'f32'));
-  for (const tile of tiles) {
+  const kindOf = (tile: RowRange) => `${lengthOf(tile)}`;
+  forTiles(device, tiles, kindOf, (tile) => {
     scope(() => {
       part(tile).forEach((rows, i) => copyRows(whole[i]!, rows, tile[0] - first));
     });
-  }
+  });
   return whole;
 }

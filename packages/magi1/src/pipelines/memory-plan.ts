@@ -1,5 +1,6 @@
 // What a run needs on the device: the parts of it that take most are run on the meta device, whose tensors have no bytes.
 import { framesToUint8 } from '@magi1/kernels';
+import type { CacheDType } from '@magi1/kernels';
 import { MetaDevice, describeSpec, scope } from '@magi1/tensor';
 import type { DType, Device, Tensor } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
@@ -64,6 +65,7 @@ export interface RunSize {
   readonly width: number;
   readonly prefixFrames: number;
   readonly outputType: OutputType;
+  readonly cacheDType: CacheDType;
   readonly texts: TextSizes;
   readonly switches: SpecialTokenSwitches;
   /** By linear layer of the transformer: the largest rank of the LoRAs that act on it without being fused. */
@@ -135,7 +137,7 @@ async function planVideo(
   device: MetaDevice,
 ): Promise<Record<Stage | 'keyValueCache', number>> {
   const { runtime_config: runtime, model_config: model } = shapes.config;
-  const { plan, height, width, prefixFrames } = run;
+  const { plan, height, width, prefixFrames, cacheDType } = run;
   const transformer = dryTransformer(shapes, run, device);
   const vae = new DryVae(metaParams(device, shapes.vae), shapes.vaeConfig);
   const weights = device.memory().inUse;
@@ -152,14 +154,15 @@ async function planVideo(
     ends('encoding', weights);
   }
   const [latentHeight, latentWidth] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
-  const cacheShape = kvCacheShape({ model: transformer, plan, height: latentHeight, width: latentWidth });
+  const sizes = { height: latentHeight, width: latentWidth, cacheDType };
+  const cacheShape = kvCacheShape({ model: transformer, plan, ...sizes });
   const layerCache = KvCache.byteLength({ ...cacheShape, layers: 1 });
   const before = weights + layerCache * transformer.model.num_layers;
   const text = conditioning(run, model);
   for (const step of widestSteps(plan, text)) {
     const others = await heldBesides(transformer, run, text, step);
     const shown = { ...text, caption: text.caption.slice(firstSeen(step)) };
-    const input = { text: shown, noise: () => new Float32Array(), height: latentHeight, width: latentWidth, prefix };
+    const input = { text: shown, noise: () => new Float32Array(), ...sizes, prefix };
     for await (const { latent } of sample({ model: transformer, plan: rehearsal(plan, step), ...input })) {
       using finished = latent;
       ends('denoising', before);

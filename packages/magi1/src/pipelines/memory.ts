@@ -274,12 +274,14 @@ export function plannedSize({ settings, sampling }: Planned, loras: Loras = NO_L
   return { ...sizes(settings, loras), plan: sampling, texts };
 }
 
-function sizes({ height, width, prefixFrames, outputType, specialTokens }: CheckedRequest['settings'], loras: Loras) {
+function sizes(settings: CheckedRequest['settings'], loras: Loras) {
+  const { height, width, prefixFrames, outputType, cacheDType, specialTokens } = settings;
   return {
     height,
     width,
     prefixFrames,
     outputType,
+    cacheDType,
     switches: specialTokens,
     loras: loras.ranks,
     loraBytes: loras.deviceBytes,

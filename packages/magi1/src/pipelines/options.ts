@@ -1,4 +1,5 @@
 // Every option of a request, said once: what it must be, how the command line has it, and what docs/options.md says.
+import type { CacheDType } from '@magi1/kernels';
 import type { SpecialTokenSwitches } from '../config/environment.ts';
 import {
   MAX_SCALE,
@@ -32,6 +33,7 @@ const FIT = oneOf('stretch', 'pad', 'crop');
 const SCALER = oneOf('accurate', 'original');
 const END = oneOf('end', 'start');
 const OUTPUT_TYPE = oneOf('uint8', 'float', 'latents');
+const CACHE_DTYPE = oneOf(...(['f32', 'f16', 'bf16'] satisfies CacheDType[]));
 const TOKENS: readonly string[] = [
   'static',
   'dynamic',
@@ -292,6 +294,17 @@ export const OPTIONS = {
     documented: '`output_type`',
     does: `\`'uint8'\`: RGB levels (default). \`'float'\`: RGB from 0 to 1, float32. \`'latents'\`: what the sampler gives,
       \`[C, latent frames, height / 8, width / 8]\`, not decoded.`,
+  },
+  cacheDType: {
+    check: CACHE_DTYPE.check,
+    flag: {
+      name: 'cache-dtype',
+      reads: CACHE_DTYPE.choices,
+      value: 'DTYPE',
+      help: 'of kept keys and values: f32 (default), or f16 or bf16 in half the memory',
+    },
+    does: `How the keys and values of finished chunks are kept: \`'f32'\` (default), \`'f16'\` or \`'bf16'\`, which take
+      half the memory. Keys and values of the chunks at work stay f32. docs/memory.md has sizes and errors.`,
   },
   useHqToken: token(
     'hq',

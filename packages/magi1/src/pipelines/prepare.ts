@@ -268,6 +268,7 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
       guidanceScale: request.guidanceScale ?? null,
       maxSequenceLength: request.maxSequenceLength ?? model.caption_max_length,
       outputType: request.outputType ?? 'uint8',
+      cacheDType: request.cacheDType ?? 'f32',
       specialTokens,
     },
   };

@@ -1,5 +1,6 @@
 // What a caller may ask for, and what a run gives: types only. Names follow the documented pipelines in camelCase;
 // options.ts says what each option must be, docs/options.md what it does.
+import type { CacheDType } from '@magi1/kernels';
 import type { DType } from '@magi1/tensor';
 import type { SpecialTokenSwitches } from '../config/index.ts';
 import type { LoraInfo } from '../lora/index.ts';
@@ -59,6 +60,7 @@ export interface GenerationOptions {
   /** Initial noise instead of the seed's: [videos, C, latent frames, height / 8, width / 8], prefix included. */
   readonly latents?: Float32Array | undefined;
   readonly outputType?: OutputType | undefined;
+  readonly cacheDType?: CacheDType | undefined;
   /** Tokens that a text is cut to, caption_max_length (800) at most. */
   readonly maxSequenceLength?: number | undefined;
   /** Switches of special tokens over those of the environment. */
@@ -141,6 +143,7 @@ export interface Settings {
   readonly guidanceScale: number | null;
   readonly maxSequenceLength: number;
   readonly outputType: OutputType;
+  readonly cacheDType: CacheDType;
   readonly specialTokens: SpecialTokenSwitches;
 }
 

@@ -90,6 +90,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
         width: latentWidth,
         noise: noiseOf(model, run, latentHeight * latentWidth),
         prefix,
+        cacheDType: settings.cacheDType,
         prevChunksScale: environment.prevChunksScale,
         remedies,
         onStep: async (step, state) => {

@@ -1,4 +1,5 @@
 // The key-value cache holds what the plan reads, in the fewest slots, whatever the window and the key ranges.
+import type { CacheDType } from '@magi1/kernels';
 import { Device } from '@magi1/tensor';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +9,9 @@ import { randomTransformer, SMALL_MODEL } from '../transformer/testing.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { seededNoise } from './noise.ts';
 import { samplingOptions } from './options.ts';
-import { sample } from './sample.ts';
+import { kvCacheShape, sample } from './sample.ts';
+import { KvCache } from '../transformer/kv-cache.ts';
+import { relativeL2 } from '../../../../tests/support/distance.ts';
 import { planSampling, type SamplingOptions, type SamplingPlan } from './schedule.ts';
 
 const CHUNK_WIDTH = 2;
@@ -113,7 +116,7 @@ describe('sample', () => {
   const width = SMALL_MODEL.caption_channels;
   const text = (seed: number, length: number) => ({ rows: seededNoise(seed, length * width), length });
 
-  async function latentsOf(plan: SamplingPlan): Promise<Float32Array[]> {
+  async function latentsOf(plan: SamplingPlan, cacheDType?: CacheDType): Promise<Float32Array[]> {
     const { chunks, prefixLatentFrames } = plan.options;
     const latents = (seed: number, frames: number) => seededNoise(seed, channels * frames * side * side);
     using prefix =
@@ -137,6 +140,7 @@ describe('sample', () => {
       width: side,
       noise,
       prefix,
+      cacheDType,
     })) {
       using finished = latent;
       out.push(await finished.toFloat32());
@@ -157,6 +161,29 @@ describe('sample', () => {
         examples: [[{ ...SEEN, chunks: 7 }], [{ ...SEEN, chunks: 8, prefixLatentFrames: 5, cfgNumber: 1 }]],
       },
     );
+  });
+
+  it('may be kept in 16 bits: half the memory, and latents as near as its digits let them', async () => {
+    const plan = planSampling({ ...SEEN, chunks: 7 });
+    const runOf = async (dtype: CacheDType) => {
+      device.resetPeak();
+      const latents = await latentsOf(plan, dtype);
+      return { latents: latents.flatMap((values) => [...values]), peak: device.memory().peak };
+    };
+    const f32 = await runOf('f32');
+    const shape = kvCacheShape({ model, plan, height: side, width: side });
+    for (const [dtype, most] of [
+      ['f16', 1e-5],
+      ['bf16', 1e-4],
+    ] as const) {
+      const { latents, peak } = await runOf(dtype);
+      const error = relativeL2(latents, f32.latents);
+      expect(error).toBeLessThan(most);
+      expect(error).toBeGreaterThan(0); // it was rounded
+      const bytes = KvCache.byteLength({ ...shape, dtype });
+      expect(bytes).toBe(KvCache.byteLength(shape) / 2);
+      expect(peak).toBeLessThan(f32.peak);
+    }
   });
 });
 

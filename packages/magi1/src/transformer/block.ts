@@ -4,11 +4,11 @@ import { copyRows, gatedResidual, geluErf, narrow, silu, swiglu, tanh } from '@m
 import { scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import type { ModelConfig } from '../config/index.ts';
-import { LayerNorm, Linear, Module } from '../nn/index.ts';
+import { LayerNorm, Linear, Module, forTiles, lengthOf } from '../nn/index.ts';
 import type { Params } from '../nn/index.ts';
 import { SelfAttention } from './attention.ts';
 import { outputRows, outputTiles } from './block-context.ts';
-import type { BlockContext, TokenRange } from './block-context.ts';
+import type { BlockContext, OutputTile, TokenRange } from './block-context.ts';
 import { conditioningWidth } from './embedders.ts';
 
 export class TransformerBlock extends Module {
@@ -46,21 +46,20 @@ export class TransformerBlock extends Module {
     const sources = attention.sources(normed, context);
     const rows = outputRows(h, context);
     const y = context.overwrite ? rows.reshape(rows.shape) : h.device.empty(rows.shape, 'f32');
-    for (const tile of outputTiles(context)) {
+    const kindOf = ({ rows, chunks }: OutputTile) => `${chunks[0]} ${lengthOf(rows)}`;
+    forTiles(h.device, outputTiles(context), kindOf, (tile) => {
       scope(() => {
         const x = h.slice(...tile.rows);
+        const tokens = lengthOf(tile.rows);
         const [attentionGate, mlpGate] = gates.map((gate) => gate.slice(...tile.chunks));
         const attended = scope(() => {
           const branch = scope(() => attention.attend(normed(tile.rows), sources, tile, context));
-          return self_attn_post_norm.forward(x, branch, attentionGate!, x.shape[0]!);
+          return self_attn_post_norm.forward(x, branch, attentionGate!, tokens);
         });
-        copyRows(
-          y,
-          mlp_post_norm.forward(attended, mlp.forward(attended), mlpGate!, x.shape[0]!),
-          tile.rows[0] - context.skipped,
-        );
+        const rows = mlp_post_norm.forward(attended, mlp.forward(attended), mlpGate!, tokens);
+        copyRows(y, rows, tile.rows[0] - context.skipped);
       });
-    }
+    });
     attention.store(sources, context);
     return y;
   }

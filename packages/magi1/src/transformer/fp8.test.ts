@@ -15,6 +15,7 @@ import type { Fp8Linear } from '../nn/index.ts';
 import { seededNoise } from '../sampler/index.ts';
 import { VideoDiT, transformerNetwork } from './video-dit.ts';
 import { testAdapters, testDevices } from '../../../../tests/support/devices.ts';
+import { relativeL2 } from '../../../../tests/support/distance.ts';
 import { decodeF8, encodeF8, onePassModel, quantizedWeights } from '../../../../tests/support/fp8-model.ts';
 
 const REQUEST = {
@@ -36,15 +37,6 @@ const devices = [
   { name: 'reference', open: () => Device.open({ backend: 'reference' }) },
   ...testDevices().filter(({ name }) => name === 'wasm' || name === adapters[0]),
 ];
-
-function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  let [difference, norm] = [0, 0];
-  for (let i = 0; i < expected.length; i++) {
-    difference += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Math.sqrt(difference / norm);
-}
 
 const noise = (seed: number, scale: number, ...shape: [number, number]): HostTensor => ({
   dtype: 'f32',

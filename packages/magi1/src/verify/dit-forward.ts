@@ -183,7 +183,7 @@ class Replay {
         tokensPerChunk: this.info.tokens_per_chunk,
         groups: num_query_groups,
         headDim: kv_channels,
-        dtype: 'f32',
+        dtype: this.#context.cacheDType ?? 'f32',
       });
       this.#caches.set(sequence, cache);
     }

@@ -99,7 +99,7 @@ export interface SamplingRun {
 /** Runs the sampler from the golden noise and compares chunks, latents in between and the first velocity. */
 export async function samplingChecks(
   { model, plan, text, manifest, goldens, prefix, gate }: SamplingRun,
-  { device, signal }: VerifyContext,
+  { device, signal, cacheDType }: VerifyContext,
   onChunk?: (latent: Tensor, order: number) => Promise<void>,
 ): Promise<Check[]> {
   const noise = golden(goldens, 'noise');
@@ -120,6 +120,7 @@ export async function samplingChecks(
       width,
       noise: (chunk) => goldenFrames(noise, chunk * frames, (chunk + 1) * frames).data,
       prefix: prefixTensor,
+      cacheDType,
       ...(scale === undefined ? {} : { prevChunksScale: scale }),
       onStep(step, state) {
         for (const { chunk, clean } of step.chunks) {

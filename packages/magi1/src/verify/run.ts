@@ -2,7 +2,7 @@
 import { Magi1Error } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { kits } from './kits.ts';
-import type { Check, FileTree, VerifyCase } from './types.ts';
+import type { Check, FileTree, VerifyCase, VerifyContext } from './types.ts';
 
 export interface CaseResult {
   readonly path: string;
@@ -32,6 +32,7 @@ export interface VerifyOptions {
   /** Only cases for which this holds are run (by path); the rest is left out of the counts. */
   readonly only?: ((path: string) => boolean) | undefined;
   readonly onCase?: ((result: CaseResult) => void) | undefined;
+  readonly cacheDType?: VerifyContext['cacheDType'];
 }
 
 export interface Goldens {
@@ -61,7 +62,7 @@ export async function verify(root: string, device: Device, options: VerifyOption
   };
   for (const found of cases.filter(({ path }) => wanted(path))) {
     options.signal?.throwIfAborted();
-    report(await runCase(found, device, options.signal));
+    report(await runCase(found, { device, signal: options.signal, cacheDType: options.cacheDType }));
   }
   for (const path of unaccounted.filter(wanted)) {
     const facts = { kind: 'unknown', what: 'no case and referenced by none', maxAbs: null, relL2: null, tolerance: '' };
@@ -78,12 +79,13 @@ export async function verify(root: string, device: Device, options: VerifyOption
 }
 
 /** Runs one case; whatever goes wrong in it is its result. */
-export async function runCase(found: VerifyCase, device: Device, signal?: AbortSignal): Promise<CaseResult> {
+export async function runCase(found: VerifyCase, context: VerifyContext): Promise<CaseResult> {
+  const { device, signal } = context;
   const start = performance.now();
   const before = new Set(device.liveTensors());
   let checks: readonly Check[];
   try {
-    checks = await found.run({ device, signal });
+    checks = await found.run(context);
     if (checks.length === 0)
       checks = [{ what: 'comparisons', pass: false, tolerance: '', detail: 'nothing was compared' }];
   } catch (error) {

@@ -1,4 +1,5 @@
 // What a conformance kit contributes to `magi1 verify`: cases found in a folder, each with its comparisons.
+import type { CacheDType } from '@magi1/kernels';
 import type { Device } from '@magi1/tensor';
 
 /** One comparison with a golden value. */
@@ -17,6 +18,8 @@ export interface Check {
 export interface VerifyContext {
   readonly device: Device;
   readonly signal?: AbortSignal | undefined;
+  /** How the transformer's key-value cache is kept; f32 when left out, as the goldens' is. */
+  readonly cacheDType?: CacheDType | undefined;
 }
 
 export interface VerifyCase {

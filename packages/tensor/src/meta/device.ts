@@ -51,6 +51,7 @@ export class MetaDevice extends Device {
   readonly #rules: Rules;
   #counts = NOTHING;
   #times = 1;
+  #turns = 1;
   /** Buffers that stand for more than one. */
   readonly #repeated = new Map<DeviceBuffer, number>();
 
@@ -91,6 +92,17 @@ export class MetaDevice extends Device {
     }
   }
 
+  /** What `body` records counts as if it were done `count` times, each freed before the next: counts, but not the peak. */
+  inTurn<T>(count: number, body: () => T): T {
+    const before = this.#turns;
+    this.#turns *= count;
+    try {
+      return body();
+    } finally {
+      this.#turns = before;
+    }
+  }
+
   get counts(): MetaCounts {
     return this.#counts;
   }
@@ -125,7 +137,7 @@ export class MetaDevice extends Device {
     this.profiler?.call(op, call);
     this.#rules.execute(op, call, flops);
     const { ops, uploaded, ...before } = this.#counts;
-    const times = this.#times;
+    const times = this.#times * this.#turns;
     this.#counts = {
       ops: ops + times,
       flops: before.flops + times * flops,

@@ -22,6 +22,18 @@ fn decode_word(word: u32) -> vec4f {
 }
 `;
 
+/** `decode_word`, from a word to the values in it, of a dtype that has several. */
+export function decodeWord(dtype: DType): string {
+  switch (dtype) {
+    case 'f32':
+      return '';
+    case 'f8e4m3fn':
+      return DECODE_F8;
+    default:
+      return dtype === 'f16' ? DECODE_F16 : DECODE_BF16;
+  }
+}
+
 /** Store type of four values in a row, and `decode4` from it to vec4f. */
 export function decodeFour(dtype: DType): { readonly type: string; readonly code: string } {
   switch (dtype) {
