@@ -529,3 +529,56 @@ it('streams to a file without growing with its length', { timeout: 300_000 }, as
   expect(peaks[1]!.alive / peaks[0]!.alive).toBeLessThan(1.05);
   expect(peaks[1]!.rss / peaks[0]!.rss).toBeLessThan(1.05);
 });
+
+describe('plan', () => {
+  const plan = (...args: string[]) => runCli(['plan', '--device', BACKEND, ...args]);
+
+  it('says whether a model that is not there fits: the last line has the peak, the status the verdict', async () => {
+    const size = ['--width', '256', '--height', '256', '--num-frames', '24', '--no-time'];
+    const large = await plan('--model', '4.5B_distill', '--memory-budget', '40GiB', ...size);
+    expect(large.stderr).toBe('');
+    expect(large.stdout).toMatch(/^verdict fits\npeak: [\d.]+ GiB planned, 40\.00 GiB available \(the budget\)\n$/m);
+    expect(large.stdout).not.toMatch(/^time/m);
+    expect(large.status).toBe(0);
+    const { status, stdout } = await plan('--model', '4.5B_distill', '--memory-budget', '8GiB', '--json', ...size);
+    expect(status).toBe(3);
+    const { peak, fit, time } = JSON.parse(stdout) as {
+      peak: object;
+      fit: { need: { staged: number } };
+      time?: object;
+    };
+    expect(peak).toEqual({ planned: fit.need.staged, available: 8 * 2 ** 30, fits: false });
+    expect(time).toBeUndefined();
+  });
+
+  it('takes a config file, and tells the time on this device', async () => {
+    const config = join(TINY_MODEL, 'config.json');
+    const { status, stdout } = await plan('--model', config, '--height', '32', '--width', '32', '--num-frames', '24');
+    expect(stdout).toMatch(/^time {4}about .*: text .*, denoising .*, decoding /m);
+    expect(stdout).toContain('WebAssembly');
+    expect(status).toBe(0);
+  });
+
+  it.each([
+    [['--model', '7B'], /^magi1: --model: .*4\.5B_base, .*24B_distill_quant, pocket expected, got "7B"$/m],
+    [[], /^magi1: --model is missing$/m],
+    [['--model', 'pocket', '--prefix-frames', '8'], /^magi1: --prefix-frames belongs to --mode v2v, not t2v$/m],
+    [['--model', 'pocket', '--adapter', 'x'], /^magi1: --adapter chooses a WebGPU adapter, but --device is wasm$/m],
+    [['--model', 'pocket', '--dtype', 'f8'], /^magi1: --dtype: one of f32, f16, bf16 expected, got "f8"$/m],
+  ])('refuses %j', async (args, message) => {
+    const { status, stdout, stderr } = await plan(...args);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe('');
+    expect(status).toBe(2);
+  });
+
+  it('stops at the first signal', async () => {
+    const { status, stdout, stderr } = await runCli(['plan', '--device', BACKEND, '--model', '24B_base'], {
+      onStderr: (text, child) => {
+        if (text.includes('trying ops')) child.kill('SIGINT');
+      },
+    });
+    expect({ status, stdout }).toEqual({ status: 130, stdout: '' });
+    expect(stderr).toMatch(/^trying ops on .*\nstopped\n$/);
+  });
+});

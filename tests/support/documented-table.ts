@@ -103,9 +103,23 @@ export const NOT_RUN: readonly NotRun[] = [
   },
   { command: 'npm run -s plan', why: 'runs 24 videos', instead: { files: ['scripts/plan-table.mjs'] } },
   {
-    command: 'magi1 info --model DIR --width W --height H --num-frames N',
+    command: 'magi1 info --model DIR',
     why: 'says how a command is built',
-    instead: { run: 'magi1 info --model packages/magi1/pocket --width 64 --height 48 --num-frames 24' },
+    instead: { run: 'magi1 info --model packages/magi1/pocket' },
+  },
+  { command: 'magi1 plan', why: 'names the command', instead: { run: 'magi1 plan --help' } },
+  {
+    command: 'magi1 plan --model 4.5B_distill --width 256 --height 256 --num-frames 24 --memory-budget 24GiB',
+    why: 'tries ops for seconds',
+    instead: {
+      run: 'magi1 plan --model 4.5B_distill --width 256 --height 256 --num-frames 24 --memory-budget 24GiB --device wasm --no-time',
+      stdout: /^peak: .* GiB planned, 24.00 GiB available \(the budget\)$/m,
+    },
+  },
+  {
+    command: 'npm run -s magi1 -- plan --model 4.5B_distill',
+    why: 'its status says whether this machine is large enough',
+    instead: { run: 'npm run -s magi1 -- plan --model 4.5B_distill --no-time --device wasm', statuses: [0, 3] },
   },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {

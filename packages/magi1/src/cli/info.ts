@@ -1,21 +1,17 @@
 // magi1 info: what this machine offers, and what a model folder holds.
 import { createRequire } from 'node:module';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
-import type { DType } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
 import { formatBytes } from '../wording.ts';
 import type { ModelSummary } from '../pipelines/inspect.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, MEMORY_OPTIONS, UsageError, camelCase, choice, wholeNumber } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { unusedDrivers } from './drivers.ts';
 import type { UnusedDriver } from './drivers.ts';
-import { REQUEST_OPTIONS } from './generate-request.ts';
 import { deviceOptions, modelOption } from './model-options.ts';
+import { PLANNED_OPTIONS, plannedOptions } from './planned-options.ts';
 import { printable, printableLines } from './printable.ts';
-
-/** What of a request decides its memory. */
-const SIZE_OPTIONS = ['height', 'width', 'num-frames', 'prefix-frames'];
 
 export const info: Command = {
   name: 'info',
@@ -25,9 +21,7 @@ export const info: Command = {
   options: {
     model: { value: 'DIR', help: 'model folder to look at; default the bundled pocket model' },
     'config-file': { value: 'FILE', help: 'the same by a config of the original' },
-    ...Object.fromEntries(SIZE_OPTIONS.map((name) => [name, REQUEST_OPTIONS[name]!])),
-    mode: { value: 'MODE', help: 't2v, i2v or v2v; default t2v' },
-    height: { value: 'PIXELS', help: "multiple of 16; what is left out is the config's" },
+    ...PLANNED_OPTIONS,
     ...DEVICE_OPTIONS,
     ...MEMORY_OPTIONS,
     json: { help: 'as JSON' },
@@ -107,21 +101,11 @@ function webgpuVersion(): string | null {
 
 async function readModel(values: Values, device: Device): Promise<ModelSummary> {
   const { model, configFile } = modelOption(values);
-  const mode = choice(values, 'mode', ['t2v', 'i2v', 'v2v']) ?? 't2v';
-  if (values['prefix-frames'] !== undefined && mode !== 'v2v')
-    throw new UsageError(`--prefix-frames belongs to --mode v2v, not ${mode}`);
+  const options = plannedOptions(values);
   const { readConfigFile, readModelFolder } = await import('../pipelines/model-files.ts');
   const { inspectModel } = await import('../pipelines/inspect.ts');
   const folder = model === undefined ? await readConfigFile(configFile) : await readModelFolder(model);
-  const number = (name: string) => {
-    const value = wholeNumber(values, name);
-    return value === undefined ? [] : [[camelCase(name), value] as const];
-  };
-  return inspectModel(folder, device, {
-    dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
-    mode,
-    request: Object.fromEntries(SIZE_OPTIONS.flatMap(number)),
-  });
+  return inspectModel(folder, device, options);
 }
 
 async function describeAdapters(): Promise<AdapterFacts[]> {
@@ -176,7 +160,7 @@ function modelLines({ config, name, trained, missing, parts, settings, fit, larg
     }),
     `  run: ${width}x${height}, ${frames} frames, ${numInferenceSteps} steps`,
     ...memoryLines(fit),
-    `  ${fit.residency === undefined ? 'does not fit' : fit.residency === 'all' ? 'fits' : 'fits, with the text encoder freed after the text'}; ` +
+    `  ${fit.residency === undefined ? 'does not fit (magi1 plan says what would)' : fit.residency === 'all' ? 'fits' : 'fits, with the text encoder freed after the text'}; ` +
       (largest === null
         ? 'no size fits'
         : `the largest size with as many frames: ${largest.width}x${largest.height}${largest.most ? ' or more' : ''}`),

@@ -10,6 +10,7 @@ import { printable, printableLines } from './printable.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import('./generate.ts')).generate,
   info: async () => (await import('./info.ts')).info,
+  plan: async () => (await import('./plan.ts')).plan,
   verify: async () => (await import('./verify.ts')).verify,
   download: async () => (await import('./download.ts')).download,
 };

@@ -20,7 +20,7 @@ export async function showProgress(stream: NodeJS.WriteStream = process.stderr):
   return stream.isTTY ? bars(stream) : lines(stream);
 }
 
-/** `0.04 s`, `3.2 s`, `45 s`, `3 min 20 s`, `1 h 5 min`. */
+/** `0.04 s`, `3.2 s`, `45 s`, `3 min 20 s`, `1 h 5 min`, `3 d 2 h`. */
 export function formatSeconds(seconds: number): string {
   if (seconds < 0.995) return seconds === 0 ? '0 s' : seconds < 0.005 ? 'under 0.01 s' : `${seconds.toFixed(2)} s`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
@@ -30,7 +30,9 @@ export function formatSeconds(seconds: number): string {
 function wholeSeconds(whole: number): string {
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  const hours = Math.floor(whole / 3600);
+  if (hours >= 48) return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  return `${hours} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
 const percent = ({ fraction }: ShownProgress): number => Math.floor(100 * fraction);

@@ -69,19 +69,58 @@ export async function inspectModel(
   options: InspectOptions = {},
 ): Promise<ModelSummary> {
   checkCall('inspectModel', options, ['dtype', 'mode', 'request']);
-  const { dtype, mode = 't2v', request = {} } = options;
+  const { dtype } = options;
   if (!((device as unknown) instanceof Device))
     throw new Magi1Error(`inspectModel: an open device expected, got ${describeValue(device)}`);
-  const { config, folders } = folder;
+  const planned = plannedRun(folder, options);
+  const { shapes, missing, entries } = await modelShapes(folder, dtype);
+  const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache);
+  const run = plannedSize(planned);
+  const names = { textEncoder: 'text encoder', transformer: 'transformer', vae: 'vae' } as const;
+  return {
+    config: folder.configFile,
+    name: folder.config.model_config.model_name,
+    trained: folder.trained,
+    missing,
+    parts: (['textEncoder', 'transformer', 'vae'] as const).map((part) => ({
+      name: names[part],
+      path: folder.folders[part].name,
+      ...summary(shapes[part], entries?.[part]),
+    })),
+    settings: planned.settings,
+    fit: await planner.fit(run),
+    largest: await planner.largestSize(run),
+    notes: modelNotes(folder),
+  };
+}
+
+/** @throws RequestError that names everything that is wrong with what is asked about */
+export function plannedRun(
+  folder: ModelFolder,
+  { dtype, mode = 't2v', request = {} }: InspectOptions,
+): ReturnType<typeof planRequest> {
   const faults = [
     ...dtypeFaults(dtype),
     ...(MODES.includes(mode) ? [] : [expected('mode', `one of ${MODES.join(', ')}`, mode)]),
     ...(isObject(request)
-      ? valueFaults(request, mode, config)
+      ? valueFaults(request, mode, folder.config)
       : [expected('request', 'an object of options', request)]),
   ];
   if (faults.length > 0) throw new RequestError(...faults);
-  const { settings, sampling } = planRequest(request, prefixOf(mode, request, folder), folder);
+  return planRequest(request, prefixOf(mode, request, folder), folder);
+}
+
+type Entries = ReadonlyMap<string, { readonly dtype: string }>;
+
+/** Of its files, or, where any is missing, of its config alone. */
+export async function modelShapes(
+  folder: ModelFolder,
+  dtype: WeightDTypes | undefined,
+): Promise<{
+  readonly shapes: ModelShapes;
+  readonly missing: string | null;
+  readonly entries: Readonly<Record<'textEncoder' | 'transformer' | 'vae', Entries>> | undefined;
+}> {
   let missing = folder.missing.length === 0 ? null : folder.missing.join('; ');
   const files =
     missing === null
@@ -92,28 +131,13 @@ export async function inspectModel(
         })
       : undefined;
   await files?.close();
-  const shapes: ModelShapes = files ?? shapesOf(config, weightDTypes(dtype));
-  const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache);
-  const run = plannedSize({ settings, sampling });
-  const names = { textEncoder: 'text encoder', transformer: 'transformer', vae: 'vae' } as const;
-  return {
-    config: folder.configFile,
-    name: config.model_config.model_name,
-    trained: folder.trained,
-    missing,
-    parts: (['textEncoder', 'transformer', 'vae'] as const).map((part) => ({
-      name: names[part],
-      path: folders[part].name,
-      ...summary(shapes[part], files?.[part].entries),
-    })),
-    settings,
-    fit: await planner.fit(run),
-    largest: await planner.largestSize(run),
-    notes: modelNotes(folder),
-  };
+  if (files === undefined) return { shapes: shapesOf(folder.config, weightDTypes(dtype)), missing, entries: undefined };
+  const { textEncoder, transformer, vae } = files;
+  const entries = { textEncoder: textEncoder.entries, transformer: transformer.entries, vae: vae.entries };
+  return { shapes: files, missing, entries };
 }
 
-function summary(weights: WeightTypes, entries?: ReadonlyMap<string, { readonly dtype: string }>) {
+function summary(weights: WeightTypes, entries?: Entries) {
   const dtypes: Record<string, number> = {};
   let parameters = 0;
   for (const [name, spec] of weights.specs) {

@@ -16,6 +16,7 @@ import type { TextConditioning, Texts } from '../text/conditioning.ts';
 import { SPECIAL_TOKEN_ARRAYS, specialTokenTable } from '../text/special-tokens.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import { VideoDiT } from '../transformer/video-dit.ts';
+import type { DitConfig } from '../transformer/video-dit.ts';
 import type { VaeConfig } from '../vae/config.ts';
 import { ViTVae } from '../vae/vit-vae.ts';
 import { decodeVideo, encodePrefix } from './frames.ts';
@@ -126,7 +127,7 @@ async function planText({ textEncoder, t5Config }: ModelShapes, tokens: number, 
   return device.memory().peak - inUse;
 }
 
-const metaParams = (device: MetaDevice, weights: WeightTypes): Params =>
+export const metaParams = (device: MetaDevice, weights: WeightTypes): Params =>
   Params.meta(device, (name, spec) => weights.dtypeOf(name, spec));
 
 type Stage = 'encoding' | 'denoising' | 'decoding';
@@ -181,7 +182,13 @@ async function planVideo(
 /** Layers that are run: the first, one that stands for those in between, which are alike, and the last. */
 const LAYERS = 3;
 
-function dryTransformer({ config, transformer }: ModelShapes, { loras }: RunSize, device: MetaDevice): VideoDiT {
+/** @param Network what is made of it: another class than VideoDiT may count */
+export function dryTransformer(
+  { config, transformer }: ModelShapes,
+  { loras }: Pick<RunSize, 'loras'>,
+  device: MetaDevice,
+  Network: new (params: Params, config: DitConfig) => VideoDiT = VideoDiT,
+): VideoDiT {
   const { num_layers: all } = config.model_config;
   const num_layers = Math.min(all, LAYERS);
   const ofLayer = /^(videodit_blocks\.layers)\.(\d+)\./;
@@ -193,7 +200,7 @@ function dryTransformer({ config, transformer }: ModelShapes, { loras }: RunSize
       (_, path, i) => `${path}.${Number(i) === all - 1 ? num_layers - 1 : Math.min(Number(i), 1)}.`,
     );
   const params = Params.meta(device, (name, spec) => transformer.dtypeOf(inFull(name), spec));
-  const network = new VideoDiT(params, { ...config, model_config: { ...config.model_config, num_layers } });
+  const network = new Network(params, { ...config, model_config: { ...config.model_config, num_layers } });
   const ranks = new Map<string, number>();
   for (const [layer, rank] of loras) ranks.set(inDry(layer), Math.max(ranks.get(inDry(layer)) ?? 0, rank));
   for (const [layer, rank] of ranks) {
@@ -244,7 +251,7 @@ function take(device: Device, bytes: number): void {
 }
 
 /** Texts of the run's sizes, all zeros. */
-function conditioning({ texts, switches, plan }: RunSize, model: Magi1Config['model_config']): TextConditioning {
+export function conditioning({ texts, switches, plan }: RunSize, model: Magi1Config['model_config']): TextConditioning {
   const { caption_channels: width, caption_max_length: captionMaxLength } = model;
   const zeros = new Float32Array(captionMaxLength * width);
   const rows = (length: number) => ({ rows: zeros.subarray(0, length * width), length });

@@ -1,6 +1,6 @@
 // Whether a run fits: what it needs beside what there is, and what would fit where it does not.
 import type { Tokenizer } from '@magi1/loaders';
-import { OpError, TensorTooLargeError, elementCount, machineMemory } from '@magi1/tensor';
+import { OpError, TensorTooLargeError, elementCount, machineMemory, yieldToEventLoop } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { LoraChoice } from '../lora/lora-set.ts';
@@ -73,12 +73,14 @@ export class MemoryPlanner {
   readonly #device: Device;
   /** Whether the text encoder is always freed. */
   readonly #staged: boolean;
+  readonly #signal: AbortSignal | undefined;
   readonly #needs = new Map<string, Promise<MemoryNeed>>();
 
-  constructor(shapes: ModelShapes, device: Device, staged: boolean) {
+  constructor(shapes: ModelShapes, device: Device, staged: boolean, signal?: AbortSignal) {
     this.#shapes = shapes;
     this.#device = device;
     this.#staged = staged;
+    this.#signal = signal;
   }
 
   /** @throws TensorTooLargeError, OpError where the device cannot hold a single tensor of it, whatever its memory */
@@ -87,10 +89,16 @@ export class MemoryPlanner {
     const key = JSON.stringify([plan.options, plan.maxCachedChunks, [...loras], rest]);
     let need = this.#needs.get(key);
     if (need === undefined) {
-      need = planMemory(this.#shapes, run, this.#device);
+      need = this.#plan(run);
       this.#needs.set(key, need);
     }
     return need;
+  }
+
+  async #plan(run: RunSize): Promise<MemoryNeed> {
+    await yieldToEventLoop(); // a dry run waits for nothing: signals are served here
+    this.#signal?.throwIfAborted();
+    return planMemory(this.#shapes, run, this.#device);
   }
 
   async fit(run: RunSize, capacity = capacityOf(this.#device)): Promise<Fit> {
@@ -157,13 +165,13 @@ export class MemoryPlanner {
     if (smaller !== null && smaller.height * smaller.width < run.height * run.width)
       found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
     const chunks = await this.#mostChunks(run, capacity);
-    if (chunks > 0) found.push(worded`${option('numFrames')} ${this.#framesOf(run, chunks)}`);
+    if (chunks > 0) found.push(worded`${option('numFrames')} ${this.framesOf(run, chunks)}`);
     if (found.length > 0) return found;
     const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
     return both === null
       ? []
       : [
-          worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.#framesOf(run, 1)}`,
+          worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.framesOf(run, 1)}`,
         ];
   }
 
@@ -175,7 +183,7 @@ export class MemoryPlanner {
   }
 
   /** The most frames to ask for that make so many chunks: what a prefix takes of the first one is not asked for. */
-  #framesOf({ plan }: RunSize, chunks: number): number {
+  framesOf({ plan }: RunSize, chunks: number): number {
     const { chunk_width, temporal_downsample_factor } = this.#shapes.config.runtime_config;
     const latents = (plan.chunkOffset + chunks) * chunk_width - plan.options.prefixLatentFrames;
     return latents * temporal_downsample_factor;
@@ -231,7 +239,7 @@ const MOST_PIXELS = 4096;
 const chunksOf = ({ plan }: RunSize): number => plan.options.chunks - plan.chunkOffset;
 
 /** The same run of another size. */
-function resized(run: RunSize, { height, width, chunks }: OtherSize): RunSize {
+export function resized(run: RunSize, { height, width, chunks }: OtherSize): RunSize {
   const { plan } = run;
   if (chunks === chunksOf(run)) return { ...run, height, width };
   return { ...run, height, width, plan: planSampling({ ...plan.options, chunks: plan.chunkOffset + chunks }) };

@@ -70,10 +70,10 @@ export class MetaDevice extends Device {
   }
 
   /** Imitates a device with its threads, or its capabilities and limits. */
-  static like(device: Device): MetaDevice {
+  static like<T extends MetaDevice>(this: new (options: MetaDeviceOptions) => T, device: Device): T {
     const { threads, maxBufferSize } = device.info.limits;
     const { capabilities } = device as { capabilities?: WebGpuCapabilities };
-    return new MetaDevice({
+    return new this({
       as: device.backend,
       ...(threads !== undefined && { threads }),
       ...(capabilities !== undefined && { capabilities }),

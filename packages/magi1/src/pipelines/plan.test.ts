@@ -1,0 +1,89 @@
+// Plans before there are weights: that the counted work is what a run records, that all that is told fits together, and
+// that it can be stopped.
+import { describe, expect, it } from 'vitest';
+import { Device } from '@magi1/tensor';
+import { PUBLISHED_MODELS } from '../config/published.ts';
+import { POCKET_MODEL } from '../pocket.ts';
+import { modelShapes, plannedRun } from './inspect.ts';
+import { plannedSize } from './memory.ts';
+import { readModelFolder } from './model-files.ts';
+import { Magi1Pipeline } from './pipeline.ts';
+import { planModel, publishedFolder } from './plan.ts';
+import { countWork } from './work.ts';
+
+const GIB = 2 ** 30;
+
+async function planOf(model: string, memoryBudget: number, request = {}, signal?: AbortSignal) {
+  await using device = await Device.open({ backend: 'wasm', memoryBudget });
+  const published = PUBLISHED_MODELS.find((name) => name === model);
+  const folder = await readModelFolder(published === undefined ? POCKET_MODEL : publishedFolder(published));
+  const planned = plannedRun(folder, { request });
+  return await planModel(folder, device, planned, { dtype: undefined, time: model === 'pocket', signal });
+}
+
+describe('the counted work', () => {
+  it.each([
+    ['one chunk, less than the window', { height: 32, width: 48, numFrames: 24 }],
+    ['six chunks, more than the window', { height: 32, width: 32, numFrames: 144 }],
+  ])('is what a run records: %s', async (_, size) => {
+    await using device = await Device.open({ backend: 'wasm', threads: 1 });
+    const folder = await readModelFolder(POCKET_MODEL);
+    const { caption_channels, caption_max_length } = folder.config.model_config;
+    const embeds = new Float32Array(caption_max_length * caption_channels).fill(0.01);
+    const pipe = await Magi1Pipeline.fromPretrained(POCKET_MODEL, { device });
+    const promptEmbeds = { rows: embeds, length: caption_max_length };
+    const { ops } = await device.profile(() => pipe.generate({ promptEmbeds, ...size }));
+    await pipe.dispose();
+
+    const run = plannedSize(plannedRun(folder, { request: size }));
+    const { shapes } = await modelShapes(folder, undefined);
+    const work = await countWork(shapes, { ...run, texts: { ...run.texts, encoded: 0 } }, device);
+    const counted = [...work.values()];
+    for (const what of ['flops', 'bytes'] as const)
+      expect(counted.reduce((sum, each) => sum + each[what], 0)).toBe(ops.reduce((sum, each) => sum + each[what], 0));
+    expect(counted.reduce((sum, { calls }) => sum + calls, 0)).toBe(ops.length);
+  });
+});
+
+describe('a plan', () => {
+  it.each(['4.5B_base', '4.5B_distill_quant', '24B_base'])('of %s needs its config alone', async (model) => {
+    const { missing, others, fit, largest, settings } = await planOf(model, 40 * GIB, { numFrames: 24 });
+    expect(missing).toContain('runtime_config.load');
+    expect(fit.need!.weights.transformer / GIB).toBeGreaterThan(model.startsWith('24B') ? 20 : 4);
+    for (const { total, staged, fits } of others) {
+      expect(fits).toEqual({ total: total! <= 40 * GIB, staged: staged! <= 40 * GIB });
+      expect(staged).toBeLessThan(total!);
+    }
+    const own = others.filter(({ dtype, width }) => dtype === null && width === settings.width);
+    expect(own).toHaveLength(1);
+    expect(own[0]).toMatchObject({ total: fit.need!.total, staged: fit.need!.staged, frames: 24 });
+    expect(largest === null).toBe(model === '24B_base');
+  });
+
+  it('tells the time of each stage by the device', async () => {
+    const { time, missing, fit, capacity } = await planOf('pocket', GIB, { height: 48, width: 48, numFrames: 24 });
+    expect(missing).toBeNull();
+    expect(fit.residency).toBe('all');
+    expect(capacity).toMatchObject({ bytes: GIB, limitedBy: 'budget' });
+    expect(time!.device).toMatch(/WebAssembly/);
+    expect(time!.stages.map(({ stage }) => stage)).toEqual(['text', 'denoising', 'decoding']);
+    for (const { seconds, flops } of time!.stages) {
+      expect(seconds).toBeGreaterThan(0);
+      expect(flops / seconds).toBeLessThan(1e13);
+    }
+    expect(time!.seconds).toBeCloseTo(time!.stages.reduce((sum, { seconds }) => sum + seconds, 0));
+  });
+
+  it('tells no time where the device has no room to try an op', async () => {
+    const { time, fit } = await planOf('pocket', 20_000, { height: 48, width: 48, numFrames: 24 });
+    expect(fit.residency).toBeUndefined();
+    expect(time).toBeUndefined();
+  });
+
+  it('is stopped between two dry runs', async () => {
+    const stop = new AbortController();
+    const plan = planOf('24B_base', GIB, {}, stop.signal);
+    setTimeout(() => stop.abort(), 50);
+    await expect(plan).rejects.toThrow(/abort/i);
+  });
+});

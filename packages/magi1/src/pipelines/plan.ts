@@ -1,0 +1,133 @@
+// Whether a run of a model fits on a device and how long it would take, and what would fit otherwise; its weights need not
+// be there.
+import { NotFoundError, blobSource } from '@magi1/loaders';
+import type { Folder } from '@magi1/loaders';
+import type { Device, DType } from '@magi1/tensor';
+import { publishedConfig } from '../config/published.ts';
+import type { PublishedModel } from '../config/published.ts';
+import { modelShapes } from './inspect.ts';
+import type { plannedRun } from './inspect.ts';
+import type { RunSize } from './memory-plan.ts';
+import { MemoryPlanner, capacityOf, plannedSize, resized } from './memory.ts';
+import type { Capacity, Fit, OtherSize } from './memory.ts';
+import type { ModelFolder } from './model-files.ts';
+import type { Settings } from './request.ts';
+import { estimateTime } from './time-estimate.ts';
+import type { TimeEstimate } from './time-estimate.ts';
+
+/** A run beside the one that was asked about. */
+export interface OtherRun {
+  readonly width: number;
+  readonly height: number;
+  readonly frames: number;
+  /** Of the weights of transformer and text encoder; null: as they are stored. */
+  readonly dtype: DType | null;
+  /** Bytes with all three networks loaded, and with the text encoder freed; null where a single tensor is too large. */
+  readonly total: number | null;
+  readonly staged: number | null;
+  /** Whether each of them fits. */
+  readonly fits: { readonly total: boolean; readonly staged: boolean };
+}
+
+export interface ModelPlan {
+  /** What is not there, where anything is missing: then the config speaks, with the published text encoder and VAE. */
+  readonly missing: string | null;
+  readonly settings: Settings;
+  readonly fit: Fit;
+  readonly capacity: Capacity;
+  /** The largest size of its shape, with as many chunks, that fits. */
+  readonly largest: OtherSize | null;
+  readonly others: readonly OtherRun[];
+  /** Undefined where it was not asked for, the run cannot be, or the device has no room to try its ops. */
+  readonly time: TimeEstimate | undefined;
+}
+
+export interface PlanOptions {
+  /** Of the weights of transformer and text encoder; as stored when left out. */
+  readonly dtype: DType | undefined;
+  /** Whether the device is measured. */
+  readonly time: boolean;
+  /** The memory is planned, ops will be tried. */
+  readonly onTrials?: (() => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @param planned of the run that is asked about, by `plannedRun` */
+export async function planModel(
+  folder: ModelFolder,
+  device: Device,
+  planned: ReturnType<typeof plannedRun>,
+  { dtype, time, onTrials, signal }: PlanOptions,
+): Promise<ModelPlan> {
+  const run = plannedSize(planned);
+  const capacity = capacityOf(device);
+  const plannerOf = async (wanted: DType | undefined) => {
+    const { shapes, missing } = await modelShapes(folder, wanted);
+    const bytes = shapes.transformer.deviceBytes + shapes.textEncoder.deviceBytes;
+    const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache, signal);
+    return { dtype: wanted ?? null, shapes, missing, bytes, planner };
+  };
+  const asked = await plannerOf(dtype);
+  const kinds = [asked];
+  for (const other of dtype === undefined ? (['bf16'] as const) : ([undefined, 'bf16'] as const)) {
+    const kind = await plannerOf(other);
+    if (kinds.every(({ bytes }) => bytes !== kind.bytes)) kinds.push(kind);
+  }
+  const others: OtherRun[] = [];
+  for (const { width, height, chunks } of otherSizes(run, folder))
+    for (const { dtype: kind, planner } of kinds) {
+      const fit = await planner.fit(resized(run, { width, height, chunks }), capacity);
+      const { need, residency } = fit;
+      others.push({
+        ...{ width, height, frames: planner.framesOf(run, chunks), dtype: kind },
+        ...{ total: need?.total ?? null, staged: need?.staged ?? null },
+        fits: { total: residency === 'all', staged: residency !== undefined },
+      });
+    }
+  const fit = await asked.planner.fit(run, capacity);
+  const largest = await asked.planner.largestSize(run, capacity);
+  const timed = time && fit.need !== undefined;
+  if (timed) onTrials?.();
+  return {
+    missing: asked.missing,
+    settings: planned.settings,
+    fit,
+    capacity,
+    largest,
+    others,
+    time: timed ? await estimateTime(asked.shapes, run, device, { available: capacity.bytes, signal }) : undefined,
+  };
+}
+
+/** A few squares, the config's own size and the one that was asked about, each with one chunk and with as many as asked. */
+function otherSizes(run: RunSize, { config }: ModelFolder): OtherSize[] {
+  const { video_size_h, video_size_w } = config.runtime_config;
+  const areaOf = ({ height, width }: { readonly height: number; readonly width: number }) => height * width;
+  const own = { height: video_size_h, width: video_size_w };
+  const asked = { height: run.height, width: run.width };
+  const most = Math.max(areaOf(own), areaOf(asked));
+  const squares = [256, 512, 768].map((side) => ({ height: side, width: side })).filter((size) => areaOf(size) < most);
+  const sizes = new Map([...squares, own, asked].map((size) => [`${size.width}x${size.height}`, size]));
+  const chunks = run.plan.options.chunks - run.plan.chunkOffset;
+  return [...sizes.values()]
+    .sort((a, b) => areaOf(a) - areaOf(b))
+    .flatMap((size) => [...new Set([1, chunks])].map((count) => ({ ...size, chunks: count })));
+}
+
+/** The config of a published model, as if nothing but it had been downloaded. */
+export function publishedFolder(model: PublishedModel): Folder {
+  const absent = (name: string): Folder => ({
+    name,
+    list: () => Promise.reject(new NotFoundError(`${name}: there is no such folder`)),
+    open: (path) => Promise.reject(new NotFoundError(`${name}/${path}: there is no such file`)),
+    at: (path) => absent(`${name}/${path}`),
+  });
+  const rest = absent(model);
+  const config = new Blob([JSON.stringify(publishedConfig(model))]);
+  return {
+    ...rest,
+    list: () => Promise.resolve(['config.json']),
+    open: (path) =>
+      path === 'config.json' ? Promise.resolve(blobSource(config, `${model}/${path}`)) : rest.open(path),
+  };
+}
