@@ -88,8 +88,8 @@ describe('generate', () => {
     expect(linear.length).toBeGreaterThan(0);
     expect(linear.every(({ dur }) => dur > 0)).toBe(true);
     const again = await runCli([...generate(out('profiled-2')), '--profile', trace]);
-    expect(again).toMatchObject({ status: 2 });
-    expect(again.stderr).toContain(`--profile: ${trace} exists; --overwrite replaces it`);
+    expect(again).toMatchObject({ status: 1 });
+    expect(again.stderr).toContain(`profile ${trace}: it exists; choose another name, or overwrite it (--overwrite)`);
   });
 
   it('writes a folder of PNGs', async () => {
@@ -346,6 +346,48 @@ describe('bad input ends with one line and a status that is not 0', () => {
     ['no output folder', () => generate(join(folder, 'none', 'x.mp4')), 1, /does not exist; create it first/],
     ['another format', () => generate(out('x.gif')), 1, /\.gif is not written/],
     ['no picture', () => generate(out('x.mp4'), '--contact-sheet', out('x.jpg')), 1, /a name ending in \.png expected/],
+    [
+      'no folder for a trace',
+      () => generate(out('x.mp4'), '--profile', out('none/t')),
+      1,
+      /profile .* create it first/,
+    ],
+    ['a folder as trace', () => generate(out('x.mp4'), '--profile', folder), 1, /is not a regular file/],
+    [
+      'a trace with no name',
+      () => generate(out('x.mp4'), '--profile', ''),
+      2,
+      /--profile: FILE\.json expected, got an/,
+    ],
+    ['no name', () => generate(''), 2, /--output: PATH expected, got an empty name/],
+    ['no value', () => generate('--profile'), 2, /--output: PATH expected, got the option --profile/],
+    [
+      'no value at the end',
+      () => generate(out('x.mp4'), '--profile'),
+      2,
+      /--profile: FILE\.json expected, got nothing/,
+    ],
+    [
+      'too many threads',
+      () => generate(out('x.mp4'), '--threads=999'),
+      2,
+      /--threads: .* from 1 to 256 expected, got 999/,
+    ],
+    ...(
+      [
+        [out('x.mp4'), out('x.mp4'), []],
+        [out('x.mp4'), out('x.mp4.json'), []],
+        [out('x.mp4'), out('x.mp4.unfinished'), []],
+        [out('x'), out('x'), []],
+        [out('x'), out('x.json'), []],
+        [out('y'), out('x.png'), ['--contact-sheet', out('x.png')]],
+      ] as const
+    ).map(([output, trace, more]): (typeof bad)[number] => [
+      `a trace ${trace} beside ${output} ${more.join(' ')}`,
+      () => generate(output, '--profile', trace, ...more),
+      1,
+      /--profile and --(output|contact-sheet): two names apart expected, got/,
+    ]),
     ['a taken name', () => generate(out('taken.mp4')), 1, /it exists and is not a regular file/],
     [
       'an odd size',
@@ -455,7 +497,7 @@ describe('info', () => {
     [['--mode', 'v2v', '--prefix-frames', '999999'], 1, '--prefix-frames: at most 100000 expected, got 999999'],
     [['--prefix-frames', '32'], 2, '--prefix-frames belongs to --mode v2v, not t2v'],
     [['--height', '0'], 1, '--height: a whole number above 0 expected, got 0'],
-    [['--model', ''], 1, 'a path expected, got ""'],
+    [['--model', ''], 2, '--model: DIR expected, got an empty name'],
   ];
   it.each(typed)('refuses what generate refuses: %j', async (args, status, message) => {
     const run = await runCli(['info', '--device', 'reference', ...args]);

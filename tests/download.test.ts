@@ -381,6 +381,46 @@ describe('refusals', () => {
     expect(filesBelow(home)).toEqual([]);
   });
 
+  it('of a link to the next page that is no URL, with the address that gave it', async () => {
+    await start(undefined, { linksTo: 'http://[bad' });
+    await expect(load()).rejects.toThrow(
+      new RegExp(
+        `^${hub.endpoint}/api/models/sand-ai/MAGI-1/tree/\\w+: the hub's link to the next page, "http://\\[bad`,
+      ),
+    );
+  });
+
+  it.each([
+    ['/api/models/sand-ai/MAGI-1/revision/main', 'the server redirects without an end (redirect count exceeded)'],
+    ['ftp://127.0.0.1/', 'no connection (URL scheme must be a HTTP(S) scheme)'],
+  ])('of a redirect that leads nowhere, at once: %s', async (location, message) => {
+    await start(() => ({ status: 302, headers: { location } }));
+    const onRetry = vi.fn();
+    await expect(load({ onRetry })).rejects.toThrow(message);
+    expect(onRetry).not.toHaveBeenCalled();
+  });
+
+  it.each(['http://user:pw@127.0.0.1:1', 'user:pw@hub', 'http://user:p%40w@hub'])(
+    'of an endpoint with a password, which is not shown: %s',
+    async (endpoint) => {
+      await start();
+      vi.stubEnv('HF_ENDPOINT', endpoint);
+      for (const options of [{}, { endpoint }]) {
+        const error: unknown = await load(options).catch((reason: unknown) => reason);
+        expect(String(error)).toMatch(
+          /(HF_ENDPOINT|endpoint): a URL without a user and a password expected, got one of/,
+        );
+        expect(String(error)).not.toMatch(/user:|p%40w|pw/);
+      }
+      const { httpFolder } = await import('@magi1/loaders');
+      const folder = httpFolder(endpoint, { files: new Map([['a', 1]]) });
+      const read = folder.open('a').then((file) => file.read(0, 1));
+      const error = await read.catch((reason: unknown) => reason as Error);
+      expect(String(error)).not.toMatch(/user:|p%40w|pw@/);
+      expect(hub.seen).toEqual([]);
+    },
+  );
+
   it('of paths that lead out of the folder', async () => {
     const evil = new Map([...FILES, ['ckpt/vae/../../../evil', someBytes(10, 1)], [`${T5}\\..\\x`, someBytes(10, 1)]]);
     evil.set(`${WEIGHTS}/model.safetensors.index.json`, Buffer.from('{"weight_map":{"a":"../../../../evil"}}'));

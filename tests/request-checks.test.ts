@@ -290,6 +290,7 @@ describe('the names of options', () => {
     [['--num-frames', '0'], 1, '--num-frames: a whole number above 0 expected, got 0'],
     [['--num_frames=100000000'], 1, '--num-frames: at most 100000 expected, got 100000000'],
     [['--steps', '50'], 1, '--steps: 50 does not divide by the window'],
+    [['--height', '16', '--width', '16'], 1, '--height and --width: at least 32 pixels expected, got 16 and 16'],
     [['--height', '100'], 1, '--height: a multiple of 16 expected'],
     [['--num-frames', '3'], 1, '--num-frames: a whole number from 4 up expected, got 3'],
     [['--max-sequence-length', '801'], 1, '--max-sequence-length: a whole number from 1 to 800'],

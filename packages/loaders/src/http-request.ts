@@ -179,15 +179,20 @@ export async function request(
   };
 }
 
-/** Faults that another attempt meets again: certificates and addresses. */
-const LASTING = /CERT|SELF_SIGNED|UNABLE_TO|_TLS_|SSL|INVALID_URL|bad port|unknown scheme/;
+/** Faults that another attempt meets again: certificates, addresses, and redirects that lead nowhere. */
+const LASTING = /CERT|SELF_SIGNED|UNABLE_TO|_TLS_|SSL|INVALID_URL|bad port|scheme|redirect|cross origin|credentials/;
+
+export const withoutPassword = (url: string): string => url.replace(/^(\w+:\/\/)?[^/?#]*@/, '$1');
 
 function transportError(name: string, cause: unknown): Error {
   if (cause instanceof HttpCut) return cause;
   const inner = (cause as { cause?: unknown }).cause;
   const { code } = (inner ?? cause) as { code?: unknown };
   const what = typeof code === 'string' ? code : ((inner ?? cause) as Error).message;
-  if (LASTING.test(what)) return new FileFormatError(`${name}: no connection (${what})`, { cause });
+  if (/credentials/.test(what))
+    return new FileFormatError(`${withoutPassword(name)}: an address without a user and a password expected`);
+  const fault = what.includes('redirect count') ? 'the server redirects without an end' : 'no connection';
+  if (LASTING.test(what)) return new FileFormatError(`${name}: ${fault} (${what})`, { cause });
   return new HttpCut(`the connection failed (${what})`, undefined, cause);
 }
 

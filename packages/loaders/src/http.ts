@@ -3,7 +3,7 @@ import { FileFormatError } from '@magi1/tensor';
 import { NotFoundError, checkRange, destination } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
 import type { Folder, FolderOptions } from './folder.ts';
-import { HttpCut, HttpError, Retries, request } from './http-request.ts';
+import { HttpCut, HttpError, Retries, request, withoutPassword } from './http-request.ts';
 import type { HttpAnswer, HttpOptions } from './http-request.ts';
 
 /** A file on a server. */
@@ -131,7 +131,7 @@ export interface HttpFolderOptions extends HttpOptions {
 /** Files below a URL as a Folder; each is asked for when it is read. */
 export function httpFolder(
   where: string | URL,
-  { name = String(where).replace(/\/+$/, ''), files, ...options }: HttpFolderOptions,
+  { name = withoutPassword(String(where).replace(/\/+$/, '')), files, ...options }: HttpFolderOptions,
 ): Folder {
   const base = String(where).replace(/\/*$/, '/');
   return below([]);

@@ -75,6 +75,7 @@ export function parseCommand(command: Command, args: readonly string[]): { value
       allowPositionals: true,
     });
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(
       `${(error as Error).message.split('. ')[0]!} (magi1 ${command.name} --help lists the options)`,
     );
@@ -82,6 +83,9 @@ export function parseCommand(command: Command, args: readonly string[]): { value
   const values: Record<string, string | true | readonly string[] | undefined> = {};
   for (const [name, given] of Object.entries(parsed.values)) {
     if (given === undefined) continue;
+    const { value = '' } = options[name]!;
+    if (NAMED.test(value) && given.some((one) => String(one).trim() === ''))
+      throw new UsageError(`--${name}: ${value} expected, got an empty name`);
     if (options[name]?.repeats === true) {
       values[name] = given as string[];
       continue;
@@ -100,15 +104,31 @@ export function parseCommand(command: Command, args: readonly string[]): { value
   return { values, positionals };
 }
 
-/** `--seed -3` -> `--seed=-3`: there are no short options, so one dash begins a value. */
+/** Placeholders of what has a name, a file or a device. */
+const NAMED = /^(PATH|FILE|DIR|NAME)/;
+
+/**
+ * `--seed -3` -> `--seed=-3`: there are no short options, so one dash begins a value.
+ * @throws UsageError where an option that takes a value has none
+ */
 function joinValues(args: readonly string[], options: Readonly<Record<string, OptionSpec>>): string[] {
   const joined: string[] = [];
-  for (const arg of args) {
-    const option = joined.at(-1);
-    const name = option?.startsWith('--') === true ? option.slice(2) : '';
-    const takesValue = Object.hasOwn(options, name) && options[name]!.value !== undefined;
-    if (takesValue && /^-(?!-)/.test(arg)) joined[joined.length - 1] = `${option}=${arg}`;
-    else joined.push(arg);
+  for (let i = 0; i < args.length; i++) {
+    const option = args[i]!;
+    if (option === '--') return [...joined, ...args.slice(i)];
+    const name = option.startsWith('--') ? option.slice(2) : '';
+    const value = Object.hasOwn(options, name) ? options[name]!.value : undefined;
+    if (value === undefined) {
+      joined.push(option);
+      continue;
+    }
+    const next = args[++i];
+    if (next === undefined) throw new UsageError(`${option}: ${value} expected, got nothing`);
+    if (next.startsWith('--'))
+      throw new UsageError(
+        `${option}: ${value} expected, got the option ${next} (a value that begins with two dashes: ${option}=${next})`,
+      );
+    joined.push(`${option}=${next}`);
   }
   return joined;
 }
@@ -212,6 +232,7 @@ export function byteCount(values: Values, name: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/.exec(value.toLowerCase());
   const unit = match === null ? undefined : UNITS.get(match[2]!);
   const bytes = Math.floor(Number(match?.[1]) * (unit ?? NaN));
-  if (!(bytes > 0)) throw new UsageError(`--${name}: bytes expected, as in 12GiB or 500MB, got "${value}"`);
+  if (!(bytes > 0 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new UsageError(`--${name}: bytes expected, as in 12GiB or 500MB, got "${value}"`);
   return bytes;
 }

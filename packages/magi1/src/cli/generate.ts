@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { DType } from '@magi1/tensor';
 import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '../media/index.ts';
-import type { Output, VideoFile, VideoWriter } from '../media/index.ts';
+import type { Output, OutputOptions, VideoFile, VideoWriter } from '../media/index.ts';
 import { formatBytes } from '../wording.ts';
 import type { ModeName } from '../pipelines/request.ts';
 import type { Magi1Base } from '../pipelines/pipeline.ts';
@@ -18,7 +18,7 @@ import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { deviceOptions, loraOptions, modelOption } from './model-options.ts';
 import type { ModelOption } from './model-options.ts';
-import { profileFile, profiled } from './profile.ts';
+import { profiled, writeTrace } from './profile.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { printable } from './printable.ts';
 import { SheetFrames } from './sheet-frames.ts';
@@ -66,7 +66,6 @@ async function run(values: Values): Promise<number> {
   const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
-  const trace = profileFile(values);
   const { mode, request: wanted, inputs } = readRequest(values);
 
   const display = await showProgress();
@@ -85,8 +84,14 @@ async function run(values: Values): Promise<number> {
   const read = Object.values(inputs);
   output = await chooseOutput(values, read);
   using reserved = output;
-  using sheetFile = await chooseSheet(values, read);
-  for (const note of [...output.notes, ...(sheetFile?.notes ?? [])]) say(note);
+  using sheetFile = await chooseSingle(values, 'contact-sheet', {
+    single: 'contactSheet',
+    inputs: read,
+    others: [output],
+  });
+  const others = sheetFile === undefined ? [output] : [output, sheetFile];
+  using traceFile = await chooseSingle(values, 'profile', { single: 'profile', inputs: read, others });
+  for (const { notes } of [...others, ...(traceFile === undefined ? [] : [traceFile])]) notes.forEach(say);
 
   let writer: VideoWriter | undefined;
   let pipe: Magi1Base<GenerationOptions> | undefined;
@@ -124,12 +129,13 @@ async function run(values: Values): Promise<number> {
     };
     if (led > 0) await writeClip(pipe, run, write);
     const chunks = pipe.stream(run, { signal: writer.failed });
-    const { result: facts, table } = await profiled(pipe.device, trace, () =>
+    const { result: facts, profile } = await profiled(pipe.device, traceFile !== undefined, () =>
       writeFrames(chunks, (chunk) => write({ ...chunk, firstFrame: led + chunk.firstFrame })),
     );
     const file = await writer.finish({ ...origin, ...facts });
     display.stop();
     if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
+    const table = profile === undefined ? '' : await writeTrace(traceFile!, profile);
     printResult(file, facts, writer.encoder, { openingSeconds, led });
     process.stdout.write(table);
     return 0;
@@ -175,10 +181,10 @@ function chooseOutput(values: Values, inputs: readonly string[]): Promise<Output
   return path === undefined ? reserveUnusedName('magi1', inputs) : reserveOutput(path, { overwrite, inputs });
 }
 
-async function chooseSheet(values: Values, inputs: readonly string[]): Promise<Output | undefined> {
-  const path = text(values, 'contact-sheet');
+async function chooseSingle(values: Values, name: string, options: OutputOptions): Promise<Output | undefined> {
+  const path = text(values, name);
   const overwrite = values.overwrite === true;
-  return path === undefined ? undefined : reserveOutput(path, { overwrite, inputs, picture: true });
+  return path === undefined ? undefined : reserveOutput(path, { overwrite, ...options });
 }
 
 type Piece = Pick<VideoChunk, 'frames' | 'firstFrame' | 'frameCount'>;

@@ -19,7 +19,8 @@ export function deviceOptions(values: Values): DeviceOptions {
     throw new UsageError(`--adapter chooses a WebGPU adapter, but --device is ${backend}`);
   if (threads !== undefined && (backend === 'webgpu' || backend === 'reference'))
     throw new UsageError(`--threads is for the wasm device, but --device is ${backend}`);
-  if (threads !== undefined && threads < 1) throw new UsageError(`--threads: 1 or more expected, got ${threads}`);
+  if (threads !== undefined && (threads < 1 || threads > 256))
+    throw new UsageError(`--threads: a whole number from 1 to 256 expected, got ${threads}`);
   return {
     backend,
     ...(adapter === undefined ? {} : { adapter }),

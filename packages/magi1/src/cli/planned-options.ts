@@ -1,4 +1,5 @@
 // The options of commands that look at a run without making it.
+import type { CacheDType } from '@magi1/kernels';
 import type { DType } from '@magi1/tensor';
 import type { InspectOptions } from '../pipelines/inspect.ts';
 import { UsageError, camelCase, choice, wholeNumber } from './command.ts';
@@ -9,7 +10,7 @@ import { REQUEST_OPTIONS } from './generate-request.ts';
 const SIZES = ['height', 'width', 'num-frames', 'prefix-frames'];
 
 export const PLANNED_OPTIONS: Readonly<Record<string, OptionSpec>> = {
-  ...Object.fromEntries(SIZES.map((name) => [name, REQUEST_OPTIONS[name]!])),
+  ...Object.fromEntries([...SIZES, 'cache-dtype'].map((name) => [name, REQUEST_OPTIONS[name]!])),
   mode: { value: 'MODE', help: 't2v, i2v or v2v; default t2v' },
   height: { value: 'PIXELS', help: "multiple of 16; what is left out is the config's" },
 };
@@ -25,6 +26,9 @@ export function plannedOptions(values: Values): InspectOptions & { readonly dtyp
   return {
     dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
     mode,
-    request: Object.fromEntries(SIZES.flatMap(number)),
+    request: {
+      ...Object.fromEntries(SIZES.flatMap(number)),
+      cacheDType: choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16']),
+    },
   };
 }

@@ -28,6 +28,18 @@ const ENDPOINT = 'https://huggingface.co';
 const MAX_ANSWER = 64 << 20;
 const MAX_PAGES = 1000;
 
+/** @throws Magi1Error unless it is the address of a server; a password in it is not shown */
+export function checkEndpoint(what: string, endpoint: string): void {
+  // All up to the last @ of what names the server.
+  const secret = /^(?:[a-z]+:)?(?:\/\/)?[^/?#]*@/i;
+  if (secret.test(endpoint))
+    throw new Magi1Error(
+      `${what}: a URL without a user and a password expected, got one of ${endpoint.replace(secret, '')}; give a token in HF_TOKEN`,
+    );
+  if (!/^https?:\/\/[^/]/.test(endpoint) || !URL.canParse(endpoint))
+    throw new Magi1Error(`${what}: a URL as in https://huggingface.co expected, got "${endpoint}"`);
+}
+
 export class HubRepository {
   /** `owner/name` */
   readonly name: string;
@@ -67,6 +79,7 @@ export class HubRepository {
       throw new Magi1Error(`repository "${name}": a name as in sand-ai/MAGI-1 expected`);
     if (!/^(?!.*\.\.)[\w.-]+(\/[\w.-]+)*$/.test(revision))
       throw new Magi1Error(`revision "${revision}": a branch, a tag or a commit expected`);
+    checkEndpoint('endpoint', endpoint);
     const http = { ...options, headers: { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) } };
     const hub = endpoint.replace(/\/+$/, '');
     const ask = async (path: string) => {
@@ -101,7 +114,7 @@ export class HubRepository {
         const file = readEntry(entry, name);
         if (file !== undefined) files.set(file.path, file);
       }
-      query = nextQuery(answer.headers.get('link'), hub);
+      query = nextQuery(answer.headers.get('link'), hub, tree);
     }
     return new HubRepository({ name, revision, commit }, files, hub, http);
   }
@@ -114,9 +127,12 @@ export class HubRepository {
 }
 
 /** The page after this one. Of the link only the query counts: mirrors pass on links to the hub that they mirror. */
-function nextQuery(link: string | null, hub: string): string | undefined {
+function nextQuery(link: string | null, hub: string, page: string): string | undefined {
   const next = /<([^>]*)>\s*;[^,]*\brel="?next"?/.exec(link ?? '')?.[1];
-  return next === undefined ? undefined : new URL(next, hub).search;
+  if (next === undefined) return undefined;
+  if (!URL.canParse(next, hub))
+    throw new FileFormatError(`${hub}${page}: the hub's link to the next page, "${next}", is no URL`);
+  return new URL(next, hub).search;
 }
 
 /** Undefined for folders, and for paths that could leave the folder that they are put into. */

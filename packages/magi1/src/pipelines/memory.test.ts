@@ -127,6 +127,26 @@ describe('limits that no budget raises', () => {
   });
 });
 
+it('a cache of 16 bits is named where it makes a run fit, and is part of what a model is said to need', async () => {
+  await using device = await Device.open({ backend: 'reference' });
+  const source = await readModelFolder(POCKET_MODEL);
+  const size = { ...SIZE, numFrames: 96 };
+  const staged = async (cacheDType: 'f32' | 'f16') =>
+    (await inspectModel(source, device, { request: { ...size, cacheDType } })).fit.need!.staged;
+  const narrow = await staged('f16');
+  expect(narrow).toBeLessThan(await staged('f32'));
+  const refused = (memoryBudget: number) =>
+    expect(
+      Magi1Pipeline.fromPretrained(POCKET_MODEL, {
+        device: { backend: 'reference', memoryBudget },
+        request: { prompt: 'a red circle', ...size },
+      }),
+    ).rejects;
+  await refused(narrow).toThrow(/or cacheDType f16, which fits/);
+  await refused(Math.floor(narrow / 2)).toThrow(/which fits$/);
+  await refused(Math.floor(narrow / 2)).not.toThrow(/cacheDType/);
+});
+
 describe('without a budget', () => {
   it("the machine's memory is one, on devices that live in it", async () => {
     await using device = await Device.open({ backend: 'reference' });

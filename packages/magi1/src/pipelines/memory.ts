@@ -166,6 +166,8 @@ export class MemoryPlanner {
       found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
     const chunks = await this.#mostChunks(run, capacity);
     if (chunks > 0) found.push(worded`${option('numFrames')} ${this.framesOf(run, chunks)}`);
+    if (run.cacheDType === 'f32' && (await this.fit({ ...run, cacheDType: 'f16' }, capacity)).residency !== undefined)
+      found.push(worded`${option('cacheDType')} f16`);
     if (found.length > 0) return found;
     const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
     return both === null

@@ -237,7 +237,14 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
   };
   const tokens = attempt(() => tokensPerChunk(height, width, runtime.chunk_width, model));
   const side = LATENT_STRIDE * model.patch_size;
-  if (tokens !== undefined) attempt(() => ropeTables([], height / side, width / side, new Float32Array(1)));
+  try {
+    if (tokens !== undefined) ropeTables([], height / side, width / side, new Float32Array(1));
+  } catch (error) {
+    if (!(error instanceof Magi1Error)) throw error;
+    faults.push(
+      worded`${option('height')} and ${option('width')}: at least ${2 * side} pixels expected, got ${height} and ${width}: a side of one patch (${side} pixels) is only possible when the area is 256 patches`,
+    );
+  }
   if (Math.floor(runtime.fps / 2) < runtime.temporal_downsample_factor)
     faults.push(
       worded`fps: ${2 * runtime.temporal_downsample_factor} or more expected, got ${runtime.fps}: the VAE works in tiles of half a second, which must hold a latent frame`,

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';
+import { checkEndpoint } from '../repository.ts';
 
 export interface HubSettings {
   readonly endpoint: string | undefined;
@@ -33,8 +34,7 @@ export function hubSettings(variables: Variables = process.env): HubSettings {
   if (plain !== undefined && !/^[\x21-\x7e]*$/.test(plain))
     throw new Magi1Error('HF_TOKEN: holds characters that no token has');
   const endpoint = get('HF_ENDPOINT');
-  if (endpoint !== undefined && !/^https?:\/\/[^/]/.test(endpoint))
-    throw new Magi1Error(`HF_ENDPOINT: a URL as in https://huggingface.co expected, got "${endpoint}"`);
+  if (endpoint !== undefined) checkEndpoint('HF_ENDPOINT', endpoint);
   return {
     endpoint,
     token: plain || undefined,

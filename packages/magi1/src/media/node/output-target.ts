@@ -1,13 +1,15 @@
 // What an output path means, and the checks on it before any work.
 import { lstatSync, mkdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';
 import { outputKind, OutputTakenError } from '../output-kind.ts';
 import type { OutputKind } from '../output-kind.ts';
 import { codeOf, exists, namesIn, reasonOf, statOf } from './move.ts';
 
 export interface Target {
-  readonly kind: OutputKind | 'picture';
+  readonly kind: OutputKind | 'single';
+  /** What users call it: `output`, or the kind of single file. */
+  readonly option: 'output' | SingleFile;
   /** For messages: `output clip.mp4`. */
   readonly what: string;
   /** Absolute, as it was named. */
@@ -28,9 +30,14 @@ export interface OutputOptions {
   readonly overwrite?: boolean | undefined;
   /** Files that are read: an output that would replace one is refused. */
   readonly inputs?: readonly string[] | undefined;
-  /** A single picture, a name ending in .png. */
-  readonly picture?: boolean;
+  /** A single file that goes with a video. */
+  readonly single?: SingleFile;
+  /** What the same run writes elsewhere: an output that would be mixed with one of them is refused. */
+  readonly others?: readonly { checkApart(target: Target): void }[] | undefined;
 }
+
+/** A picture, a name ending in .png; or a trace of where the time went. */
+export type SingleFile = 'contactSheet' | 'profile';
 
 /** What the names beside an output add to it at most: `.partial-999.json`. */
 const LONGEST_ENDING = 16;
@@ -40,13 +47,15 @@ export const framesIn = (folder: string): string[] => namesIn(folder).filter((na
 
 /** @throws Magi1Error naming the path, unless it can be written. Leaves nothing behind. */
 export function checkTarget(path: string, options: OutputOptions = {}): Target {
-  const { picture = false } = options;
-  const what = `${picture ? 'contact sheet' : 'output'} ${path}`;
+  const { single, others = [] } = options;
+  const what = `${single === undefined ? 'output' : single === 'profile' ? single : 'contact sheet'} ${path}`;
   if (path.includes('\0')) throw new Magi1Error(`${what}: a name without NUL characters expected`);
-  if (picture && !/\.png$/i.test(path)) throw new Magi1Error(`${what}: a name ending in .png expected`);
-  const kind = picture ? 'picture' : outputKind(path);
+  if (single === 'contactSheet' && !/\.png$/i.test(path))
+    throw new Magi1Error(`${what}: a name ending in .png expected`);
+  const kind = single === undefined ? outputKind(path) : 'single';
   try {
-    const target = locate(path, kind, what, options.overwrite ?? true);
+    const target = { ...locate(path, kind, what, options.overwrite ?? true), option: single ?? ('output' as const) };
+    for (const other of others) other.checkApart(target);
     checkInputs(target, options.inputs ?? []);
     checkExisting(target);
     return target;
@@ -56,7 +65,19 @@ export function checkTarget(path: string, options: OutputOptions = {}): Target {
   }
 }
 
-function locate(path: string, kind: Target['kind'], what: string, overwrite: boolean): Target {
+/** Whether two outputs of one run would be mixed: one file, or one in the place of the other's sidecar or work. */
+export function overlap(a: Target, b: Target): boolean {
+  const places = ({ real, work, sidecar, kind }: Target) => [real, work, ...(kind === 'single' ? [] : [sidecar])];
+  const within = (path: string, { work, real, kind }: Target): boolean =>
+    path.startsWith(work + sep) || (kind === 'png' && dirname(path) === real && FRAME.test(basename(path)));
+  return (
+    places(a).some((path) => places(b).includes(path)) ||
+    places(a).some((path) => within(path, b)) ||
+    places(b).some((path) => within(path, a))
+  );
+}
+
+function locate(path: string, kind: Target['kind'], what: string, overwrite: boolean): Omit<Target, 'option'> {
   const absolute = resolve(path);
   const name = basename(absolute);
   const parent = dirname(absolute);
@@ -73,7 +94,7 @@ function locate(path: string, kind: Target['kind'], what: string, overwrite: boo
   const inside = kind === 'png' && statOf(real)?.isDirectory() === true;
   const sidecarFolder = inside && /(^|[\\/])\.{1,2}[\\/]*$/.test(path) ? absolute : parent;
   const sidecar = join(sidecarFolder, `${name}.json`);
-  for (const used of new Set([...(inside ? [real] : []), ...(kind === 'picture' ? [] : [sidecarFolder])]))
+  for (const used of new Set([...(inside ? [real] : []), ...(kind === 'single' ? [] : [sidecarFolder])]))
     requireWritable(used, what);
   return {
     ...{ kind, what, overwrite, real, sidecar },
@@ -137,7 +158,7 @@ function checkExisting({ kind, what, real, sidecar, overwrite, earlier }: Target
     throw new Magi1Error(`${what}: it exists and is not a regular file; name another file`);
   if (there !== undefined && kind === 'png' && !there.isDirectory())
     throw new Magi1Error(`${what}: a file of that name exists; name a folder, or a file ending in .mp4`);
-  const facts = kind !== 'picture' && exists(sidecar);
+  const facts = kind !== 'single' && exists(sidecar);
   if (facts && readSidecar(sidecar) === undefined)
     throw new OutputTakenError(
       `${what}: facts of the run are written to ${sidecar}, which exists and is of no earlier run; move it away, or choose another name`,

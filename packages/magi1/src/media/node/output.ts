@@ -5,8 +5,9 @@ import { rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Magi1Error } from '@magi1/tensor';
 import { EARLIER_FACTS, FACTS, keepBeside, LAST_FACTS, NEXT_FACTS, takeOver, writeFacts } from './early-end.ts';
+import { RequestError, option, worded } from '../../wording.ts';
 import { exists, moveOver, moveToFree, reasonOf } from './move.ts';
-import { checkTarget, framesIn } from './output-target.ts';
+import { checkTarget, framesIn, overlap } from './output-target.ts';
 import type { OutputOptions, Target } from './output-target.ts';
 import { replaceFrames } from './replace-frames.ts';
 import { reserve, SPARE } from './reservation.ts';
@@ -49,6 +50,14 @@ export class Output implements Disposable {
     this.growing = join(this.#target.work, basename(this.#target.real));
     if (open.size === 0) process.on('exit', keepAll);
     open.add(this);
+  }
+
+  /** @throws RequestError where another output of the same run would be mixed with this one */
+  checkApart(other: Target): void {
+    if (!overlap(this.#target, other)) return;
+    throw new RequestError(
+      worded`${option(other.option)} and ${option(this.#target.option)}: two names apart expected, got ${other.path} beside ${this.path}: both would be written to the same place`,
+    );
   }
 
   /** Facts of the run for the sidecar, which says `complete: false` until the output is. */
@@ -97,7 +106,7 @@ export class Output implements Disposable {
       writeFacts(now!, { ...common, complete: false, ...described });
       if (complete) writeFacts(last!, { ...common, complete, ...described });
     }
-    if (kind !== 'picture' && exists(sidecar)) moveOver(sidecar, earlier!);
+    if (kind !== 'single' && exists(sidecar)) moveOver(sidecar, earlier!);
     try {
       if (described !== undefined) moveOver(now!, sidecar);
       this.#place();
@@ -114,7 +123,7 @@ export class Output implements Disposable {
     if (kind === 'png' && exists(real)) replaceFrames(work, this.growing, real, earlier);
     else if (kind !== 'png' && overwrite) moveOver(this.growing, real);
     else if (!moveToFree(this.growing, real))
-      throw new Magi1Error(`${this.what}: it has come up in the meantime and is not replaced`);
+      throw new Magi1Error('it has come up in the meantime and is not replaced');
   }
 
   /** Keeps the frames that are finished and ends the reservation. Returns where they are; undefined if nowhere. */

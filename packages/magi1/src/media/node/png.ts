@@ -6,8 +6,8 @@ import { PNG } from 'pngjs';
 import type { VideoOptions } from '../types.ts';
 import type { FrameSink } from './frame-sink.ts';
 import { splitFrames } from './frames.ts';
-import { reasonOf } from './move.ts';
 import { Output } from './output.ts';
+import { publishFile } from './single-file.ts';
 
 /** rgb [height, width, 3] as a PNG file. */
 export function encodePng(rgb: Uint8Array, width: number, height: number): Uint8Array {
@@ -84,14 +84,5 @@ export async function writeContactSheet(
     }
   }
   const png = encodePng(sheet, sheetWidth, sheetHeight);
-  const output = typeof path === 'string' ? new Output(path, { picture: true }) : path;
-  try {
-    await writeFile(output.growing, png);
-    if ((await stat(output.growing)).size !== png.length) throw new Magi1Error('not all of it is on the disk');
-    output.publish();
-  } catch (error) {
-    throw new Magi1Error(`${what}: ${reasonOf(error)}; it is not written`, { cause: error });
-  } finally {
-    output.release();
-  }
+  await publishFile(typeof path === 'string' ? new Output(path, { single: 'contactSheet' }) : path, png);
 }
