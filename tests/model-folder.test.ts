@@ -210,7 +210,7 @@ it('a config of other depth than its files is refused at once, in few words', as
 it('an empty path is refused', async () => {
   await expect(Magi1Pipeline.fromPretrained('', { device })).rejects.toThrow(/a path expected, got ""/);
   await expect(readModelFolder('')).rejects.toThrow(/^a path expected, got ""$/);
-  await expect(readConfigFile({} as never)).rejects.toThrow(/^a path expected, got an object$/);
+  await expect(readConfigFile({} as never)).rejects.toThrow(/^a path, URL or Folder .* expected, got an object$/);
   await expect(readModelFolder(POCKET_MODEL, null as never)).rejects.toThrow(/options: an object expected, got null/);
   const environment = { specialTokenPath: {} } as never;
   await expect(readModelFolder(POCKET_MODEL, { environment })).rejects.toThrow(
@@ -218,6 +218,6 @@ it('an empty path is refused', async () => {
   );
   mkdirSync(join(temporaryFolder(), 'x'));
   await expect(Magi1Pipeline.fromPretrained({} as Folder, { device })).rejects.toThrow(
-    /a path expected, got an object/,
+    /a path, URL or Folder .* expected, got an object/,
   );
 });

@@ -1,5 +1,6 @@
 // Calls of a pipeline beside and after one another: networks are loaded once, runs are left alone, disposal is said.
-import { writeSafetensors } from '@magi1/loaders';
+import { nodeFolder, writeSafetensors } from '@magi1/loaders';
+import type { Folder } from '@magi1/loaders';
 import { Device, Magi1Pipeline, POCKET_MODEL, RequestError, readEnvironment } from '@magi1/core';
 import { seededNoise } from '@magi1/core/model';
 import type { EncodedPrompt, Latents, Progress, TextToVideoOptions, TextToVideoRequest } from '@magi1/core';
@@ -311,9 +312,14 @@ describe('bad input is refused before any work', () => {
         [() => pipe.decodeLatents(latents, { onProgress: 1 } as never), /onProgress: a function expected/],
         [() => pipe.encodeFrames(undefined as never), /encodeFrames: decoded frames expected, got nothing/],
         [() => pipe.setLoras(undefined as never), /setLoras: an object of names to weights expected, got nothing/],
-        [() => pipe.loadLora(null as never), /a path expected, got null/],
+        [() => pipe.loadLora(null as never), /a path, URL or Folder .* expected, got null/],
+        [() => pipe.loadLora('x', [] as never), /loadLora: an object of options expected, got an array/],
+        [() => pipe.encodePrompt('a', [] as never), /encodePrompt: an object of options expected, got an array/],
+        [() => pipe.setLoras([] as never), /setLoras: an object of names to weights expected, got an array/],
+        [() => pipe.setLoras(new Map() as never), /setLoras: an object of names to weights expected, got a Map/],
+        [() => pipe.fuseLora(new Date(0) as never), /fuseLora: an object of options expected, got a Date/],
         [() => pipe.loadLora('x', null as never), /loadLora: an object of options expected, got null/],
-        [() => pipe.unloadLora(1n as never), /no LoRA is called a bigint/],
+        [() => pipe.unloadLora(1n as never), /the name of a LoRA expected, got a bigint/],
         [() => pipe.fuseLora(null as never), /fuseLora: an object of options expected, got null/],
         [() => pipe.fuseLora({ names: 'a' } as never), /fuseLora: names: a list expected, got "a"/],
         [
@@ -321,15 +327,55 @@ describe('bad input is refused before any work', () => {
           /stream: signal: an AbortSignal expected, got an object/,
         ],
         [() => pipe.stream(RUN, null as never).next(), /stream: an object of options expected, got null/],
+        [() => pipe.stream(RUN, [] as never).next(), /stream: an object of options expected, got an array/],
+        [() => pipe.unloadLora([] as never), /the name of a LoRA expected, got an array/],
         [() => pipe(undefined as never), /request: an object of options expected, got nothing/],
       ];
       for (const [call, message] of bad) await expect(Promise.resolve().then(call)).rejects.toThrow(message);
+      const requests: [call: () => unknown, message: RegExp, options: string[]][] = [
+        ...[undefined, null, 5, [], new Map(), new Date(0)].map((request): (typeof requests)[number] => [
+          () => pipe.plan(request as never),
+          /^request: an object of options expected, got /,
+          [],
+        ]),
+        [
+          () => pipe.plan({ ...RUN, specialTokens: [] as never }),
+          /^specialTokens: .* got an array$/,
+          ['specialTokens'],
+        ],
+        [
+          () => pipe.plan({ ...RUN, attentionKwargs: [] as never }),
+          /^attentionKwargs: .* got an array$/,
+          ['attentionKwargs'],
+        ],
+        [
+          () => pipe({ ...RUN, numVideosPerPrompt: 2 }),
+          /^numVideosPerPrompt: 2 videos are asked for; .* from batch\(\)$/,
+          ['numVideosPerPrompt'],
+        ],
+        [
+          () => pipe({ ...RUN, prompt: ['a', 'b'], numVideosPerPrompt: 2 }),
+          /^prompt and numVideosPerPrompt: 4 videos are asked for/,
+          ['prompt', 'numVideosPerPrompt'],
+        ],
+      ];
+      for (const [call, message, options] of requests) {
+        const error = await Promise.resolve()
+          .then(call)
+          .catch((reason: unknown) => reason);
+        expect(error).toBeInstanceOf(RequestError);
+        expect(error).toMatchObject({ message: expect.stringMatching(message) as unknown, options });
+      }
       expect(device.memory()).toMatchObject({ tensors: 0, peak: 0 });
     });
   });
 
   const options: [options: unknown, message: RegExp][] = [
     [null, /options: an object expected, got null/],
+    [[], /options: an object expected, got an array/],
+    [new Map(), /options: an object expected, got a Map/],
+    [{ dtype: [] }, /dtype: f32, f16 or bf16 expected, got an array/],
+    [{ request: [] }, /request: an object of options expected, got an array/],
     [{ memoryBudget: 5 }, /unknown option memoryBudget \(known: device, dtype, loras, environment, request/],
     [{ device: null }, /device: an open device, or an object .* expected, got null/],
     [{ device: 'wasm' }, /device: an open device, .* got "wasm"/],
@@ -342,7 +388,7 @@ describe('bad input is refused before any work', () => {
     [{ dtype: { transformer: {} } }, /dtype: transformer: f32, f16 or bf16 expected, got an object/],
     [{ dtype: { unet: 'f16' } }, /dtype: unknown option unet/],
     [{ loras: 'x' }, /loras: a list expected/],
-    [{ loras: [{ path: 'x' }] }, /loras\[0\]: source: a path or bytes expected, got nothing/],
+    [{ loras: [{ path: 'x' }] }, /loras\[0\]: source: a path, URL, Folder or bytes expected, got nothing/],
     [{ loras: [{ source: 'x', scale: 2 }] }, /loras\[0\]: unknown option scale/],
   ];
   it.each(options)('by fromPretrained: %j', async (given, message) => {
@@ -351,8 +397,21 @@ describe('bad input is refused before any work', () => {
   });
 
   it('by fromPretrained without a folder', async () => {
-    for (const folder of [undefined, 5, ''])
-      await expect(Magi1Pipeline.fromPretrained(folder as never)).rejects.toThrow(/a path expected, got/);
+    await expect(Magi1Pipeline.fromPretrained('')).rejects.toThrow(/a path expected, got ""/);
+    for (const folder of [undefined, 5, [], { name: 'x' }])
+      await expect(Magi1Pipeline.fromPretrained(folder as never)).rejects.toThrow(
+        /^a path, URL or Folder \(name, list, open, at\) expected, got /,
+      );
+  });
+
+  it('by fromPretrained with a Folder that gives something else', async () => {
+    const folder: Folder = { ...nodeFolder(POCKET_MODEL), name: 'mine' };
+    await expect(Magi1Pipeline.fromPretrained({ ...folder, list: () => 5 as never })).rejects.toThrow(
+      /^mine: list\(\) of a Folder must give a list of names, got 5$/,
+    );
+    await expect(Magi1Pipeline.fromPretrained({ ...folder, open: () => 5 as never })).rejects.toThrow(
+      /^mine: open\("config\.json"\) of a Folder must give a ByteSource, got 5$/,
+    );
   });
 
   it('where special tokens are switched on and the model has none', async () => {

@@ -5,7 +5,7 @@ import type { HostTensor } from '@magi1/tensor';
 import type { ByteSource } from './bytes.ts';
 import { hostDType } from './file-dtype.ts';
 import type { ReadOptions } from './file-dtype.ts';
-import { locate, readBytes } from './folder.ts';
+import { listNames, locate, openIn, readBytes } from './folder.ts';
 import type { Folder, FolderOptions } from './folder.ts';
 import { parseJsonBytes, showJson } from './json.ts';
 import { openSafetensors } from './safetensors.ts';
@@ -191,7 +191,7 @@ export async function openCheckpoint(
   const sources: ByteSource[] = [];
   try {
     for (const [shard, stored] of chosen) {
-      const source = await folder.open(stored, options);
+      const source = await openIn(folder, stored, options);
       sources.push(source);
       const opened = FORMATS.torch.any.test(stored)
         ? (await import('./torch.ts')).openTorch(source, options)
@@ -228,7 +228,7 @@ interface FoundFiles {
 }
 
 async function findFiles(folder: Folder, options: CheckpointOptions): Promise<FoundFiles> {
-  const names = await folder.list(options);
+  const names = await listNames(folder, options);
   const file = options.file ?? chooseFile(folder.name, names, options.prefer);
   if (!file.endsWith('.index.json')) return { file, chosen: new Map([[file, file]]), weightMap: undefined };
   const weightMap = await readIndex(folder, file, options);

@@ -1,5 +1,5 @@
 // A folder of files, wherever it is: everything that reads a model goes through one.
-import { FileFormatError } from '@magi1/tensor';
+import { FileFormatError, Magi1Error, describeValue } from '@magi1/tensor';
 import { NotFoundError, STEP, checkRange, destination, reason } from './bytes.ts';
 import type { ByteSource } from './bytes.ts';
 import { localPath, requireNode } from './node.ts';
@@ -140,6 +140,8 @@ export interface Located {
  */
 export async function locate(where: string | URL | Folder): Promise<Located> {
   if (isFolder(where)) return { folder: where, file: undefined };
+  if (typeof where !== 'string' && !((where as unknown) instanceof URL))
+    throw new Magi1Error(`a path, URL or Folder (name, list, open, at) expected, got ${describeValue(where)}`);
   const name = localPath(where);
   const facts = await requireNode('node:fs/promises')
     .stat(name)
@@ -154,6 +156,25 @@ export async function locate(where: string | URL | Folder): Promise<Located> {
   return { folder: nodeFolder(path.dirname(name)), file: path.basename(name) };
 }
 
+/** Names in a folder, whoever wrote it. */
+export async function listNames(folder: Folder, options?: FolderOptions): Promise<readonly string[]> {
+  const names: unknown = await folder.list(options);
+  if (Array.isArray(names) && names.every((name) => typeof name === 'string')) return names;
+  throw new FileFormatError(
+    `${folder.name}: list() of a Folder must give a list of names, got ${describeValue(names)}`,
+  );
+}
+
+/** A file of a folder, whoever wrote that. */
+export async function openIn(folder: Folder, path: string, options?: FolderOptions): Promise<ByteSource> {
+  const source: unknown = await folder.open(path, options);
+  const methods = (source ?? {}) as Record<string, unknown>;
+  if (['read', 'close'].every((name) => typeof methods[name] === 'function')) return source as ByteSource;
+  throw new FileFormatError(
+    `${folder.name}: open(${JSON.stringify(path)}) of a Folder must give a ByteSource, got ${describeValue(source)}`,
+  );
+}
+
 /** Opens a file, hands it over and closes it, whatever happens. */
 export async function withFile<T>(
   folder: Folder,
@@ -161,7 +182,7 @@ export async function withFile<T>(
   use: (source: ByteSource) => Promise<T>,
   options?: FolderOptions,
 ): Promise<T> {
-  const source = await folder.open(path, options);
+  const source = await openIn(folder, path, options);
   try {
     return await use(source);
   } finally {

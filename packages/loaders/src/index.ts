@@ -7,7 +7,7 @@ import type { TensorFile } from './tensor-file.ts';
 import type { TorchOptions } from './torch.ts';
 
 // Where files are: a Folder, of which a model is read, and the bytes of one file.
-export { isFolder, locate, nodeFolder, openFile, withFile, readBytes, readJson, ifFound } from './folder.ts';
+export { isFolder, listNames, locate, nodeFolder, openFile, withFile, readBytes, readJson, ifFound } from './folder.ts';
 export type { Folder, FolderOptions, Located } from './folder.ts';
 export { NotFoundError, blobSource, bytesSource } from './bytes.ts';
 export type { ByteSink, ByteSource } from './bytes.ts';

@@ -1,7 +1,7 @@
 // Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
 import { asBytes, bytesOf, checkDType, fromFloat32, hostArray } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
-import { Magi1Error, OutOfMemoryError, TensorTooLargeError } from './errors.ts';
+import { Magi1Error, OutOfMemoryError, TensorTooLargeError, describeValue } from './errors.ts';
 import { damagedByte } from './guard.ts';
 import type { AnyOp, OpCall } from './op.ts';
 import { Profiler } from './profile.ts';
@@ -171,6 +171,7 @@ export abstract class Device {
    * taken on this device already.
    */
   async profile(body: () => unknown): Promise<Profile> {
+    if (typeof body !== 'function') throw new Magi1Error(`profile: a function expected, got ${describeValue(body)}`);
     await this.sync();
     if (this.profiler !== undefined) throw new Magi1Error('profile: one is being taken on this device');
     const profiler = this.startProfile();
@@ -185,6 +186,8 @@ export abstract class Device {
 
   /** In a profile, what is recorded from here on belongs to this stage; else nothing. */
   mark(stage: string): void {
+    if (typeof stage !== 'string')
+      throw new Magi1Error(`mark: the name of a stage expected, got ${describeValue(stage)}`);
     this.profiler?.mark(stage);
   }
 
@@ -219,7 +222,7 @@ export abstract class Device {
     if (!buffer.guardBytes) return undefined;
     const damaged = damagedByte(await this.readBuffer(buffer, buffer.byteLength, buffer.guardBytes));
     if (damaged === undefined) return undefined;
-    return `${describeSpec(tensor)} was overrun ${damaged} bytes behind its padded end`;
+    return `${describeSpec(tensor)} was overrun: byte ${damaged + 1} behind its padded end was written`;
   }
 
   /** Called by Tensor only. */

@@ -33,10 +33,22 @@ export class FileFormatError extends Magi1Error {
   override name = 'FileFormatError';
 }
 
+/** What JavaScript itself calls the kind of an object: `Object` for plain ones and those of a program's own classes. */
+const kindOf = (value: object): string => Object.prototype.toString.call(value).slice('[object '.length, -1);
+
+/** Whether it can be an object of options: no array, Date, Map or other object of a class of the language. */
+export function isOptions(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && kindOf(value) === 'Object';
+}
+
 /** A value, whatever it is, as it shows in messages. */
 export function describeValue(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
-  if (typeof value === 'object') return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
+  if (value === null) return 'null';
+  if (typeof value === 'object') {
+    const kind = kindOf(value).replace(/^(Object|Array)$/, (name) => name.toLowerCase());
+    return `${/^[AEIOaeio]/.test(kind) ? 'an' : 'a'} ${kind}`;
+  }
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   return value === undefined ? 'nothing' : `a ${typeof value}`;
 }

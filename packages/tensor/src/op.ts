@@ -67,6 +67,8 @@ export interface CaseOf<T extends AnyOpTypes> {
   readonly name: string;
   readonly inputs: InputsOf<T, CaseInput>;
   readonly params: T['params'];
+  /** What `infer` must give, stated on its own. */
+  readonly y?: TensorSpec;
   /** Allowed relative L2 error against the reference; 1e-6 when left out. 0 asks for the same bits. */
   readonly tolerance?: number;
   /** Too large for the reference in a test: benchmarks only. */

@@ -22,6 +22,8 @@ describe('Device.open refuses', () => {
     [{ backend: 'wasm', memoryBudget: {} }, /memoryBudget must be .*, got an object/],
     [{ backend: 'webgpu', adapter: ['x'] }, /adapter must be .*, got an array/],
     [[{}], /an object of options expected, got an array/],
+    [new Date(0), /an object of options expected, got a Date/],
+    [new Map(), /an object of options expected, got a Map/],
     [{ backend: 'wasm', threads: 0 }, /threads must be a whole number from 1 to 256, got 0/],
     [{ backend: 'wasm', threads: 1.5 }, /threads must be .*, got 1\.5/],
     [{ backend: 'wasm', adapter: 'llvmpipe' }, /adapter is for webgpu, and backend is wasm/],

@@ -1,6 +1,6 @@
 // Behind Device.open: chooses a backend. A real GPU first, then wasm; the reference only when asked for.
 import type { Device, DeviceOptions } from './device.ts';
-import { Magi1Error, describeValue } from './errors.ts';
+import { Magi1Error, describeValue, isOptions } from './errors.ts';
 import type { FoundAdapter } from './webgpu/adapter.ts';
 
 const BACKENDS = ['auto', 'webgpu', 'wasm', 'reference'];
@@ -20,7 +20,7 @@ const wholeNumber = (value: unknown, low: number, high: number): boolean =>
 
 /** Throws Magi1Error for unknown options, for values that an option does not take, and for options that exclude each other. */
 function checkOptions(options: DeviceOptions): void {
-  if (typeof options !== 'object' || (options as unknown) === null || Array.isArray(options)) {
+  if (!isOptions(options)) {
     throw new Magi1Error(`Device.open: an object of options expected, got ${describeValue(options)}`);
   }
   for (const [name, value] of Object.entries(options)) {

@@ -80,6 +80,16 @@ describe('profile', () => {
     expect((await device.profile(() => undefined)).ops).toEqual([]);
   });
 
+  test('refuses what is no body and no name, and a device that was disposed', async () => {
+    await using device = await Device.open({ backend: 'reference' });
+    await expect(device.profile(5 as never)).rejects.toThrow(/^profile: a function expected, got 5$/);
+    expect(() => device.mark(5 as never)).toThrow(/^mark: the name of a stage expected, got 5$/);
+    const meta = new MetaDevice({ as: 'wasm' });
+    await meta.dispose();
+    await expect(meta.profile(() => undefined)).rejects.toThrow(/^meta: the device was disposed$/);
+    expect(() => meta.empty([1], 'f32')).toThrow(/^meta: the device was disposed$/);
+  });
+
   test('adds up by stage and op, the dearest first', () => {
     expect(opTotals(PROFILE).map(({ stage, op, calls, milliseconds }) => [stage, op, calls, milliseconds])).toEqual([
       ['first', 'linear', 1, 3],

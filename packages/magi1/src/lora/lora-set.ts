@@ -1,6 +1,6 @@
 // The LoRAs of a pipeline: which are loaded, with which weight, and which are fused. What is decided here takes effect on
 // a network when it is next attached, so that it survives the network being freed and loaded again.
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import type { Layout } from '../layouts/index.ts';
 import { Linear } from '../nn/index.ts';
@@ -168,7 +168,7 @@ export class LoraSet {
 
   /** Which LoRAs act from now on, and how strongly; those not named do not act. */
   set(weights: Readonly<Record<string, number>>): void {
-    if (typeof weights !== 'object' || (weights as unknown) === null)
+    if (!isOptions(weights))
       throw new Magi1Error(`setLoras: an object of names to weights expected, got ${describeValue(weights)}`);
     for (const [name, weight] of Object.entries(weights)) {
       if (this.#get(name).fused !== undefined)
@@ -286,6 +286,7 @@ export class LoraSet {
   }
 
   #get(name: string): Lora {
+    if (typeof name !== 'string') throw new Magi1Error(`the name of a LoRA expected, got ${describeValue(name)}`);
     const lora = this.#loras.get(name);
     if (lora === undefined) {
       const names = [...this.#loras.keys()].join(', ');
@@ -337,7 +338,7 @@ function checkStrength(what: string, layers: readonly LoraLayer[], weight: numbe
 }
 
 function checkOptions(what: string, options: unknown): void {
-  if (typeof options !== 'object' || options === null)
+  if (!isOptions(options))
     throw new Magi1Error(`${what}: an object of options expected, got ${describeValue(options)}`);
 }
 

@@ -161,7 +161,9 @@ describe.each(encoders)('mp4 by %s', (encoder) => {
     await expect(open(null)).rejects.toThrow('video writer: options expected, got null');
     await expect(open({ ...good, path: 5 })).rejects.toThrow('path: a name or a reserved output expected, got 5');
     const write = (frames: unknown, count?: number) => writer.write(frames as Uint8Array, count!);
-    await expect(write(new Float32Array(12288), 1)).rejects.toThrow('frames as a Uint8Array expected, got an object');
+    await expect(write(new Float32Array(12288), 1)).rejects.toThrow(
+      'frames as a Uint8Array expected, got a Float32Array',
+    );
     await expect(write(undefined, 1)).rejects.toThrow('frames as a Uint8Array expected, got nothing');
     await expect(write(new Uint8Array(12288))).rejects.toThrow('the number of frames is missing: write(frames, count)');
     await expect(writer.write(new Uint8Array(5), 1)).rejects.toThrow(

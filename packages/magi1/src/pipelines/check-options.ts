@@ -1,14 +1,14 @@
 // Options checked before anything is done: those of a request, by the table and all together, and those that a pipeline is
 // opened with.
 import { isFolder } from '@magi1/loaders';
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { describeValue, isOptions } from '@magi1/tensor';
 import type { Device, DeviceOptions } from '@magi1/tensor';
 import { NO_SPECIAL_TOKENS } from '../config/index.ts';
 import type { Environment, Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import type { LoraSpec } from '../lora/index.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
-import { expected, hasOption, isObject, unknownNames } from './option-checks.ts';
+import { expected, hasOption, unknownNames } from './option-checks.ts';
 import { OPTIONS, OPTION_ENTRIES } from './options.ts';
 import type { ProgressListener } from './progress.ts';
 import type { ChunkPrompt, GenerationOptions, ModeName, WeightDTypes } from './request.ts';
@@ -61,7 +61,7 @@ export function checkCall(
   known: readonly string[],
   faults: readonly Wording[] = [],
 ): void {
-  const all = isObject(options)
+  const all = isOptions(options)
     ? [...faults, ...unknownNames(options, known), ...callFaults(options)]
     : [...faults, worded`an object of options expected, got ${describeValue(options)}`];
   if (all.length > 0) throw new RequestError(...all.map((fault) => worded`${call}: ${fault}`));
@@ -142,15 +142,15 @@ const LORA_NAMES = ['source', 'name', 'weight'];
 
 /** @throws RequestError naming every option that is unknown or of another kind; each device and part checks its own values */
 export function checkPipelineOptions(options: unknown): void {
-  if (!isObject(options)) throw new Magi1Error(`options: an object expected, got ${describeValue(options)}`);
+  if (!isOptions(options)) throw new RequestError(worded`options: an object expected, got ${describeValue(options)}`);
   const { device, dtype, environment, loras, request } = options as Record<string, unknown>;
   const faults = [
     ...unknownNames(options, NAMES),
     ...callFaults(options),
-    ...(device === undefined || isObject(device)
+    ...(device === undefined || isOptions(device)
       ? []
       : [expected('device', 'an open device, or an object that says how to open one,', device)]),
-    ...(request === undefined || isObject(request) ? [] : [expected('request', 'an object of options', request)]),
+    ...(request === undefined || isOptions(request) ? [] : [expected('request', 'an object of options', request)]),
     ...environmentFaults(environment),
     ...dtypeFaults(dtype),
     ...loraFaults(loras),
@@ -160,7 +160,7 @@ export function checkPipelineOptions(options: unknown): void {
 
 /** What a folder is read with. @throws RequestError */
 export function checkReading(options: unknown): void {
-  if (!isObject(options)) throw new Magi1Error(`options: an object expected, got ${describeValue(options)}`);
+  if (!isOptions(options)) throw new RequestError(worded`options: an object expected, got ${describeValue(options)}`);
   const { environment, signal } = options as Record<string, unknown>;
   const faults = [...environmentFaults(environment), ...callFaults({ signal })];
   if (faults.length > 0) throw new RequestError(...faults);
@@ -171,7 +171,7 @@ const DTYPES: readonly unknown[] = ['f32', 'f16', 'bf16', undefined];
 
 export function dtypeFaults(dtype: unknown): Wording[] {
   const what = 'f32, f16 or bf16';
-  if (!isObject(dtype)) return DTYPES.includes(dtype) ? [] : [expected('dtype', what, dtype)];
+  if (!isOptions(dtype)) return DTYPES.includes(dtype) ? [] : [expected('dtype', what, dtype)];
   const wrong = Object.entries(dtype).filter(([, value]) => !DTYPES.includes(value));
   return [
     ...unknownNames(dtype, NETWORKS).map((fault) => worded`${option('dtype')}: ${fault}`),
@@ -185,10 +185,10 @@ const environmentFaults = (environment: unknown): Wording[] =>
     : [expected('environment', 'what readEnvironment gives', environment)];
 
 function isEnvironment(value: unknown): boolean {
-  if (!isObject(value)) return false;
+  if (!isOptions(value)) return false;
   const { specialTokens, specialTokenPath, prevChunksScale } = value as Record<string, unknown>;
   return (
-    isObject(specialTokens) &&
+    isOptions(specialTokens) &&
     Object.keys(NO_SPECIAL_TOKENS).every(
       (key) => typeof (specialTokens as Record<string, unknown>)[key] === 'boolean',
     ) &&
@@ -202,11 +202,11 @@ function loraFaults(loras: unknown): Wording[] {
   if (!Array.isArray(loras)) return [expected('loras', 'a list', loras)];
   return Array.from(loras as unknown[]).flatMap((lora, i): Wording[] => {
     const name = option('loras', i);
-    if (!isObject(lora)) return [worded`${name}: { source, name, weight } expected, got ${describeValue(lora)}`];
+    if (!isOptions(lora)) return [worded`${name}: { source, name, weight } expected, got ${describeValue(lora)}`];
     const { source } = lora as { source?: unknown };
     const isPath = (typeof source === 'string' && source !== '') || source instanceof URL;
     if (!isPath && !isFolder(source) && !(source instanceof Uint8Array))
-      return [worded`${name}: source: a path or bytes expected, got ${describeValue(source)}`];
+      return [worded`${name}: source: a path, URL, Folder or bytes expected, got ${describeValue(source)}`];
     return unknownNames(lora, LORA_NAMES).map((fault) => worded`${name}: ${fault}`);
   });
 }

@@ -1,6 +1,6 @@
 // What a model holds and needs, without loading it; where files are missing, what its config alone says.
 import { NotFoundError } from '@magi1/loaders';
-import { Device, Magi1Error, byteLengthOf, describeValue, elementCount } from '@magi1/tensor';
+import { Device, Magi1Error, byteLengthOf, describeValue, elementCount, isOptions } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
 import type { Magi1Config } from '../config/index.ts';
 import type { Trained } from '../config/trained.ts';
@@ -20,7 +20,7 @@ import { MemoryPlanner, plannedSize } from './memory.ts';
 import type { Fit, OtherSize } from './memory.ts';
 import { modelNotes, openModelFiles, weightDTypes } from './model-files.ts';
 import type { ModelFolder } from './model-files.ts';
-import { expected, isObject } from './option-checks.ts';
+import { expected } from './option-checks.ts';
 import { planRequest } from './prepare.ts';
 import type { GenerationOptions, ModeName, Settings, VideoToVideoRequest, WeightDTypes } from './request.ts';
 
@@ -102,7 +102,7 @@ export function plannedRun(
   const faults = [
     ...dtypeFaults(dtype),
     ...(MODES.includes(mode) ? [] : [expected('mode', `one of ${MODES.join(', ')}`, mode)]),
-    ...(isObject(request)
+    ...(isOptions(request)
       ? valueFaults(request, mode, folder.config)
       : [expected('request', 'an object of options', request)]),
   ];

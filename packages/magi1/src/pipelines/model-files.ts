@@ -4,6 +4,7 @@ import {
   NotFoundError,
   ifFound,
   isFolder,
+  listNames,
   locate,
   nodeFolder,
   openCheckpoint,
@@ -90,7 +91,7 @@ export async function readModelFolder(
     throw error;
   });
   if (file !== undefined) throw new Magi1Error(`model folder ${given}: is a file; name the folder with its ${CONFIG}`);
-  const names = await folder.list({ signal });
+  const names = await listNames(folder, { signal });
   const diffusers = DIFFUSERS.some((name) => names.includes(name));
   if (!diffusers && !names.includes(CONFIG))
     throw new Magi1Error(
@@ -142,7 +143,7 @@ async function readDiffusers(
   const { name } = folder.at(path);
   const config = parseConfig(originalConfig(await readJson(folder, path, { signal }), name), name);
   const [textEncoder, tokenizer] = [folder.at('text_encoder'), folder.at('tokenizer')];
-  const tokenizerFiles = (await ifFound(tokenizer.list({ signal }))) ?? [];
+  const tokenizerFiles = (await ifFound(listNames(tokenizer, { signal }))) ?? [];
   const own = tokenizerFiles.some((file) => file === 'tokenizer.json' || file === 'spiece.model');
   return {
     configFile,
@@ -173,7 +174,8 @@ async function readOriginal(
   const missing: string[] = [];
   const find = async (setting: string, path: string): Promise<Folder> => {
     const tried = bases.map((base) => below(base, path));
-    for (const candidate of tried) if ((await ifFound(candidate.list({ signal }))) !== undefined) return candidate;
+    for (const candidate of tried)
+      if ((await ifFound(listNames(candidate, { signal }))) !== undefined) return candidate;
     missing.push(`runtime_config.${setting}: ${[...new Set(tried.map((one) => one.name))].join(' and ')}`);
     return tried[0]!;
   };
@@ -208,7 +210,7 @@ async function otherKinds(
 ): Promise<string> {
   const kinds = [false, true].flatMap((fp8_quant) => [false, true].map((distill) => ({ fp8_quant, distill })));
   for (const base of bases) {
-    const names = (await ifFound(below(base, load).list(options))) ?? [];
+    const names = (await ifFound(listNames(below(base, load), options))) ?? [];
     const other = kinds.find((kind) => names.includes(weightFolder({ ...wanted, ...kind })));
     if (other === undefined) continue;
     const { fp8_quant, distill } = other;

@@ -1,6 +1,6 @@
 // What an option is, and what may be wrong with its value, one kind of value after the other. Nothing of a value is known
 // before.
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
 import type { SpecialTokenSwitches } from '../config/environment.ts';
 import type { Magi1Config } from '../config/index.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
@@ -85,8 +85,6 @@ export function unknownNames(given: object, known: readonly string[]): Wording[]
     worded`unknown ${names.length === 1 ? 'option' : 'options'} ${names.join(', ')} (known: ${known.join(', ')})`,
   ];
 }
-
-export const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 /** A check by one question. */
 export function a(what: string, fits: (value: unknown) => boolean): (value: unknown, name: string) => Wording[] {
@@ -195,7 +193,7 @@ export function validRows({ length, mask }: TextEmbeds): number {
 const CHUNK_PROMPT_FIELDS = ['prompt', 'promptEmbeds', 'chunk', 'second'];
 
 function chunkPromptFault(part: unknown, config: Magi1Config): string | undefined {
-  if (!isObject(part)) return `{ prompt, chunk or second } expected, got ${describeValue(part)}`;
+  if (!isOptions(part)) return `{ prompt, chunk or second } expected, got ${describeValue(part)}`;
   const { prompt, promptEmbeds, chunk, second } = part as ChunkPrompt;
   const unknown = Object.keys(part).filter((name) => !CHUNK_PROMPT_FIELDS.includes(name));
   if (unknown.length > 0) return `unknown option ${unknown.join(', ')} (known: ${CHUNK_PROMPT_FIELDS.join(', ')})`;

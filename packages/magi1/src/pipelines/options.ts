@@ -1,4 +1,5 @@
 // Every option of a request, said once: what it must be, how the command line has it, and what docs/options.md says.
+import { isOptions } from '@magi1/tensor';
 import type { CacheDType } from '@magi1/kernels';
 import type { SpecialTokenSwitches } from '../config/environment.ts';
 import {
@@ -346,7 +347,7 @@ export const OPTIONS = {
   ),
   specialTokens: {
     check: a(`an object of ${TOKENS.join(', ')} to true or false`, (value) =>
-      typeof value === 'object' && value !== null
+      isOptions(value)
         ? Object.entries(value).every(([key, on]) => TOKENS.includes(key) && typeof on === 'boolean')
         : false,
     ),
@@ -369,8 +370,7 @@ export const OPTIONS = {
     check: a(
       `an object with scale, a number from -${MAX_SCALE} to ${MAX_SCALE},`,
       (value) =>
-        typeof value === 'object' &&
-        value !== null &&
+        isOptions(value) &&
         Object.entries(value).every(
           ([key, scale]) =>
             key === 'scale' && (scale === undefined || (typeof scale === 'number' && Math.abs(scale) <= MAX_SCALE)),

@@ -8,8 +8,8 @@ import type { Trained } from '../config/trained.ts';
 import { loraNotes } from '../lora/index.ts';
 import type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSet, LoraSource } from '../lora/index.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
-import { option, worded } from '../wording.ts';
-import { CALL_OPTIONS, checkCall, checkPipelineOptions } from './check-options.ts';
+import { RequestError, joined, option, worded } from '../wording.ts';
+import { CALL_OPTIONS, checkCall, checkPipelineOptions, countPrompts } from './check-options.ts';
 import type { PipelineOptions } from './check-options.ts';
 import { checkEncodable, checkLatents, deliver, encodePrefix, joinChunks, upload } from './frames.ts';
 import type { Latents } from './frames.ts';
@@ -183,10 +183,14 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   ): AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined> {
     checkCall('stream', options, ['signal']);
     const checked = this.#checked(request);
-    if (checked.videos > 1)
-      throw new Magi1Error(
-        `request: ${checked.videos} videos are asked for; take them one after the other from batch()`,
+    if (checked.videos > 1) {
+      const { prompt, numVideosPerPrompt = 1 } = checked.request;
+      const lists = countPrompts(checked.request) > 1 ? [option(prompt === undefined ? 'promptEmbeds' : 'prompt')] : [];
+      const names = joined([...lists, ...(numVideosPerPrompt > 1 ? [option('numVideosPerPrompt')] : [])], ' and ');
+      throw new RequestError(
+        worded`${names}: ${checked.videos} videos are asked for; take them one after the other from batch()`,
       );
+    }
     return yield* this.#run(checked, options.signal) as AsyncGenerator<VideoChunk<FramesOf<R>>, Facts, undefined>;
   }
 
@@ -340,12 +344,14 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     }
   }
 
-  /** @throws RequestError naming all that is wrong, Magi1Error for a run of another pipeline */
+  /** @throws RequestError naming all that is wrong, and for a run of another pipeline */
   #checked(request: Request | Run<Request>): CheckedRequest<Request> {
     this.#alive();
     if (!(request instanceof Run)) return checkRequest(request, this.#model.mode, this.#model);
     if (request.source.config === this.config) return request;
-    throw new Magi1Error('request: this run was prepared by another pipeline; prepare its request with this one');
+    throw new RequestError(
+      worded`request: this run was prepared by another pipeline; prepare its request with this one`,
+    );
   }
 
   #read(checked: CheckedRequest<Request>, signal = checked.request.signal): Promise<CheckedRequest<Request>> {

@@ -1,6 +1,6 @@
 // A request parsed once: checked in full before any work, completed from the checkpoint's config, planned, its picture or
 // clip read. What comes of it is a run, which is shared by everything that says what it will make or makes it.
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
 import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import { unknownWords, untrainedSize } from '../config/trained.ts';
@@ -128,11 +128,11 @@ export function checkRequest<Request extends GenerationOptions>(
   mode: Mode<Request>,
   source: ModelFolder,
 ): CheckedRequest<Request> {
-  if (typeof given !== 'object' || given === null)
-    throw new Magi1Error(`request: an object of options expected, got ${describeValue(given)}`);
+  if (!isOptions(given))
+    throw new RequestError(worded`request: an object of options expected, got ${describeValue(given)}`);
   if ('request' in given && 'sampling' in given)
-    throw new Magi1Error(
-      'request: this is a prepared run or a copy of one; give the run itself to the pipeline that prepared it, or its request with what you change: { ...run.request, seed: 2 }',
+    throw new RequestError(
+      worded`request: this is a prepared run or a copy of one; give the run itself to the pipeline that prepared it, or its request with what you change: { ...run.request, seed: 2 }`,
     );
   const request = copied(given);
   const { config, asOriginal } = source;

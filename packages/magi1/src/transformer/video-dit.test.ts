@@ -161,3 +161,16 @@ describe('tiles of tokens', () => {
     expect(device.memory().tensors).toBe(0);
   });
 });
+
+test.each([0, NaN, 1.5, -1, '3', null, Infinity])('tiles of %j tokens are refused', async (tileTokens) => {
+  const device = new MetaDevice({ as: 'wasm' });
+  const small = { model_config: SMALL_MODEL, engine_config: { fp8_quant: false } };
+  const dit = new VideoDiT(
+    Params.meta(device, () => 'f32'),
+    small,
+  );
+  const chunk = { latent: device.empty([1, 4, 1, 4, 4], 'f32'), t: 0, firstFrame: 0, keys: [0, 4] as const };
+  const chunks = [{ ...chunk, text: dit.nullCaptionRows(1) }];
+  const forward = dit.forward({ chunks, condition: 'caption', dt: null, tileTokens: tileTokens as number });
+  await expect(forward).rejects.toThrow(/^VideoDiT: tileTokens: a whole number from 1 expected, got /);
+});

@@ -1,6 +1,6 @@
 // VideoDiT: the MAGI-1 transformer. One forward takes some chunks of latents and gives their velocities.
 import { add, affine, concat, narrow, patchify, unpatchify } from '@magi1/kernels';
-import { Magi1Error, describeSpec, scope } from '@magi1/tensor';
+import { Magi1Error, describeSpec, describeValue, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { latentChannels } from '../config/index.ts';
 import type { EngineConfig, ModelConfig } from '../config/index.ts';
@@ -154,9 +154,11 @@ export class VideoDiT extends Module {
     this.params.dispose();
   }
 
-  /** Patches along t, h, w of every chunk; refuses chunks that differ or do not divide. */
-  #checkChunks({ chunks }: DitForward): [number, number, number] {
+  /** Patches along t, h, w of every chunk; refuses chunks that differ or do not divide, and tiles of no tokens. */
+  #checkChunks({ chunks, tileTokens }: DitForward): [number, number, number] {
     const { t_patch_size, patch_size } = this.model;
+    if (tileTokens !== undefined && !(Number.isSafeInteger(tileTokens) && tileTokens >= 1))
+      throw new Magi1Error(`VideoDiT: tileTokens: a whole number from 1 expected, got ${describeValue(tileTokens)}`);
     const first = chunks[0]?.latent;
     if (first === undefined) throw new Magi1Error('VideoDiT: a forward needs at least one chunk');
     const [batch, channels, frames, height, width] = first.shape as [number, number, number, number, number];

@@ -1,12 +1,14 @@
 // Runs one case of an op on a device and compares with the op's reference in float64.
-import { fromFloat32, isFloat, toFloat32 } from '../dtype.ts';
+import { checkDType, fromFloat32, isFloat, toFloat32 } from '../dtype.ts';
 import type { HostArray } from '../dtype.ts';
 import type { Device } from '../device.ts';
+import { Magi1Error, OpError, describeValue, isOptions } from '../errors.ts';
 import { inferOutput, runOp } from '../op.ts';
 import type { AnyCase, AnyOp, CaseInput, HostView, NumberArray } from '../op.ts';
 import { asBytes } from '../dtype.ts';
 import { hostOutput } from '../reference/device.ts';
-import { elementCount } from '../shape.ts';
+import { checkShape, describeSpec, elementCount } from '../shape.ts';
+import type { TensorSpec } from '../shape.ts';
 import { compareByNorm } from './compare.ts';
 import type { CaseError } from './compare.ts';
 
@@ -67,20 +69,59 @@ function hostInputs(op: AnyOp, opCase: AnyCase): HostInput[] {
     .map(([name, input]) => ({ name, input, data: materialise(input, `${op.name} ${opCase.name} ${name}`) }));
 }
 
+/** What the contract says of a case: the shape and dtype of `y`, once they and the cost are found to be in order. */
+function checkContract(op: AnyOp, opCase: AnyCase): TensorSpec {
+  const fault = (message: string) => new OpError(op.name, message);
+  const given = isOptions(opCase) ? (opCase as { inputs: unknown }).inputs : undefined;
+  if (!isOptions(given)) throw fault(`a case { name, inputs, params } expected, got ${describeValue(opCase)}`);
+  const inputs = Object.entries<unknown>(given as Record<string, unknown>).filter(([, input]) => input !== undefined);
+  for (const [name, input] of inputs) checkSpec(`${op.name}: input ${name}`, input);
+  const ask = <R>(what: 'infer' | 'cost', body: () => R): R => {
+    try {
+      return body();
+    } catch (error) {
+      if (error instanceof Magi1Error) throw error;
+      const names = inputs.map(([name]) => name).join(', ');
+      throw new OpError(op.name, `${what} failed for a case with inputs ${names || 'none'}: ${String(error)}`);
+    }
+  };
+  const y = ask('infer', () => inferOutput(op, opCase.inputs, opCase.params));
+  checkSpec(`${op.name}: what infer gives`, y);
+  if (opCase.y !== undefined && describeSpec(y) !== describeSpec(opCase.y))
+    throw fault(`infer gives ${describeSpec(y)}, the case says ${describeSpec(opCase.y)}`);
+  const cost: unknown = ask('cost', () => op.cost(opCase.inputs, opCase.params));
+  for (const name of ['flops', 'bytes']) {
+    const value = (cost as Record<string, unknown> | undefined)?.[name];
+    if (!(Number.isFinite(value) && (value as number) >= 0))
+      throw fault(`cost: ${name} must be a number from 0, got ${describeValue(value)}`);
+  }
+  return y;
+}
+
+function checkSpec(what: string, spec: unknown): asserts spec is TensorSpec {
+  const { shape, dtype } = (spec ?? {}) as Partial<TensorSpec>;
+  if (!Array.isArray(shape)) throw new Magi1Error(`${what}: { shape, dtype } expected, got ${describeValue(spec)}`);
+  checkShape(what, shape);
+  checkDType(what, dtype);
+}
+
 const references = new WeakMap<AnyCase, HostView>();
 
-/** The reference's output, floats in float64; computed once per case. */
+/** The reference's output, floats in float64; computed once per case, when the op's contract is checked as well. */
 export function referenceOutput(op: AnyOp, opCase: AnyCase): HostView {
   const known = references.get(opCase);
   if (known !== undefined) return known;
-  const views = Object.fromEntries(
-    hostInputs(op, opCase).map(({ name, input, data }): [string, HostView] => {
-      const values = isFloat(input.dtype) ? toFloat32(input.dtype, data) : data;
-      return [name, { shape: input.shape, dtype: input.dtype, data: values as NumberArray }];
-    }),
-  );
-  const y = hostOutput(inferOutput(op, opCase.inputs, opCase.params));
-  op.reference({ inputs: views, y, params: opCase.params as unknown });
+  const y = hostOutput(checkContract(op, opCase));
+  const asRead = ({ input: { dtype }, data }: HostInput) =>
+    (isFloat(dtype) ? toFloat32(dtype, data) : data).slice() as NumberArray;
+  const given = hostInputs(op, opCase);
+  const views = given.map((each): [string, HostView] => {
+    const { shape, dtype } = each.input;
+    return [each.name, { shape, dtype, data: asRead(each) }];
+  });
+  op.reference({ inputs: Object.fromEntries(views), y, params: opCase.params as unknown });
+  for (const [i, [name, { data }]] of views.entries())
+    if (!sameBytes(data, asRead(given[i]!))) throw new OpError(op.name, `the reference changed its input ${name}`);
   references.set(opCase, y);
   return y;
 }
@@ -127,7 +168,7 @@ export async function checkCase(
   }
 }
 
-function sameBytes(a: HostArray, b: HostArray): boolean {
-  const [left, right] = [asBytes(a), asBytes(b)];
+function sameBytes(a: HostArray | NumberArray, b: HostArray | NumberArray): boolean {
+  const [left, right] = [asBytes(a as HostArray), asBytes(b as HostArray)];
   return left.length === right.length && left.every((byte, i) => byte === right[i]);
 }

@@ -5,7 +5,8 @@
 import { Device } from '../device.ts';
 import type { Backend, DeviceOptions } from '../device.ts';
 import { isFloat, toFloat32 } from '../dtype.ts';
-import { Magi1Error, OpError } from '../errors.ts';
+import { Magi1Error, OpError, describeValue, isOptions } from '../errors.ts';
+import { isOp } from '../op.ts';
 import type { AnyCase, AnyOp, CaseInput, NumberArray, OpCall } from '../op.ts';
 import { elementCount } from '../shape.ts';
 import { checkCase, materialise, randomBits } from './case.ts';
@@ -25,7 +26,7 @@ export interface OpCheck {
 }
 
 export interface OpCheckOptions {
-  /** Of the random cases; 1 when left out. */
+  /** Of the random cases: a whole number; 1 when left out. */
   readonly seed?: number;
   /** How many, beside the smallest; 6 when left out. */
   readonly randomCases?: number;
@@ -43,11 +44,17 @@ export const GUARD_BYTES = 64;
 /**
  * What an op is held to on a backend: a version for it; its cases and random ones, compared with its reference, without
  * overruns, leaks, changed inputs or unwritten elements; NaN and infinities in every float input, which must spoil the
- * same elements as in the reference; and, on WebGPU, the same bits when cut to the smallest bindings.
+ * same elements as in the reference; and, on WebGPU, the same bits when cut to the smallest bindings. Of `infer` it is
+ * known whether it gives a shape and dtype, but only for cases that state their `y` whether they are the right ones: the
+ * reference is given its output in the shape that `infer` says.
+ * @throws Magi1Error for what is no op, for options that are unknown or of another kind, and for an op without cases
  */
 export function opChecks(op: AnyOp, backend: Exclude<Backend, 'reference'>, options: OpCheckOptions = {}): OpCheck[] {
+  checkArguments(op, options);
   const { seed = 1, randomCases = 6, whole = [] } = options;
   const cases = casesOf(op);
+  if (cases.length === 0)
+    throw new OpError(op.name, 'has no cases, or only benchmarkOnly ones: nothing would be checked');
   const check = (name: string, run: OpCheck['run']): OpCheck => ({ name: `${op.name} ${name}`, run });
   if (op[backend] === undefined) {
     return [check(`has a ${backend} version`, () => Promise.reject(new OpError(op.name, `has no ${backend} version`)))];
@@ -64,13 +71,17 @@ export function opChecks(op: AnyOp, backend: Exclude<Backend, 'reference'>, opti
 
 /**
  * All checks of an op, on each device: opened for them, with guard bytes behind every allocation. Gives how many checks
- * there were. Throws Magi1Error with a line for each that failed.
+ * there were. Throws Magi1Error with a line for each that failed, and for arguments that `opChecks` refuses.
  */
 export async function checkOp(
   op: AnyOp,
   devices: readonly (DeviceOptions & { readonly backend: Exclude<Backend, 'reference'> })[],
   options: OpCheckOptions = {},
 ): Promise<number> {
+  checkArguments(op, options);
+  const right = (wanted: unknown) => isOptions(wanted) && BACKENDS.includes((wanted as DeviceOptions).backend);
+  if (!Array.isArray(devices) || devices.length === 0 || !devices.every(right))
+    throw new Magi1Error("checkOp: devices: a list of { backend: 'wasm' } or { backend: 'webgpu' } expected");
   const faults: string[] = [];
   let count = 0;
   for (const wanted of devices) {
@@ -86,6 +97,32 @@ export async function checkOp(
   return count;
 }
 
+const BACKENDS: readonly unknown[] = ['wasm', 'webgpu'];
+
+const OPTIONS: { readonly [K in keyof OpCheckOptions]-?: readonly [string, (value: unknown) => boolean] } = {
+  seed: ['a whole number', Number.isSafeInteger],
+  randomCases: ['a whole number from 0', (value) => Number.isSafeInteger(value) && (value as number) >= 0],
+  whole: ['a list of names', (value) => Array.isArray(value) && value.every((name) => typeof name === 'string')],
+};
+
+function checkArguments(op: unknown, options: unknown): void {
+  if (!isOp(op)) throw new Magi1Error(`checks: an op, as defineOp gives it, expected, got ${describeValue(op)}`);
+  for (const part of ['infer', 'cost', 'reference'] as const)
+    if (typeof op[part] !== 'function')
+      throw new OpError(op.name, `${part}: a function expected, got ${describeValue(op[part])}`);
+  if (!Array.isArray(op.cases) || !op.cases.every(isOptions))
+    throw new OpError(op.name, 'cases: a list of { name, inputs, params } expected');
+  if (!isOptions(options))
+    throw new OpError(op.name, `checks: an object of options expected, got ${describeValue(options)}`);
+  for (const [name, value] of Object.entries<unknown>(options as Record<string, unknown>)) {
+    const known = Object.hasOwn(OPTIONS, name) ? OPTIONS[name as keyof OpCheckOptions] : undefined;
+    if (known === undefined)
+      throw new OpError(op.name, `checks: unknown option ${name}: there are ${Object.keys(OPTIONS).join(', ')}`);
+    if (value !== undefined && !known[1](value))
+      throw new OpError(op.name, `checks: ${name}: ${known[0]} expected, got ${describeValue(value)}`);
+  }
+}
+
 function casesOf(op: AnyOp): AnyCase[] {
   return (op.cases as readonly AnyCase[]).filter(({ benchmarkOnly }) => benchmarkOnly !== true);
 }
@@ -98,7 +135,7 @@ async function checkRandom(op: AnyOp, device: Device, seed: number, count: numbe
     try {
       await checkCase(op, opCase, device);
     } catch (error) {
-      const { inputs, params } = opCase as { inputs: unknown; params: unknown };
+      const { inputs, params } = (opCase ?? {}) as { inputs?: unknown; params?: unknown };
       throw new Error(`${String(error)}; seed ${seed}, case ${i}: ${JSON.stringify({ inputs, params })}`, {
         cause: error,
       });
@@ -117,6 +154,8 @@ async function checkNotFinite(op: AnyOp, device: Device): Promise<void> {
   const small = cases.filter((opCase) =>
     entries(opCase).every(([, { shape }]) => elementCount(shape) > 0 && elementCount(shape) <= MOST_ELEMENTS),
   );
+  if (small.length === 0)
+    throw new Error(`no case has inputs of 1 to ${MOST_ELEMENTS} elements, to be tried with NaN and infinities`);
   for (const opCase of small.slice(0, MOST_CASES)) {
     for (const [name, input] of entries(opCase)) {
       if (!isFloat(input.dtype)) continue;
@@ -163,9 +202,17 @@ async function checkPieces(op: AnyOp, device: Device, whole: readonly string[]):
       );
   }
   const uncut = [...operands].filter((name) => !cut.has(name)).sort();
-  if (uncut.join() !== [...whole].sort().join())
+  const unsaid = uncut.filter((name) => !whole.includes(name));
+  if (unsaid.length > 0) {
+    const names = [...new Set([...whole, ...unsaid])].map((name) => `'${name}'`).join(', ');
     throw new Error(
-      `needed whole in one binding: ${uncut.join(', ') || 'nothing'}; expected: ${whole.join(', ') || 'nothing'}`,
+      `${unsaid.join(', ')}: bound whole in every case; add a case that is large enough to be cut, cut it as rowRanges does, or, where it must be whole, pass { whole: [${names}] }`,
+    );
+  }
+  const wrong = whole.filter((name) => !uncut.includes(name));
+  if (wrong.length > 0)
+    throw new Error(
+      `whole: ${wrong.map((name) => `${name} ${operands.has(name) ? 'is cut' : 'is no operand'}`).join(', ')}; leave it out`,
     );
 }
 

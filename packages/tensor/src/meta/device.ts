@@ -12,7 +12,7 @@
 // of an adapter, so that a tensor that could never fit fails here with the same error as there.
 import { Device } from '../device.ts';
 import type { AllocationOptions, Backend, DeviceBuffer, DeviceInfo } from '../device.ts';
-import { Magi1Error, OpError } from '../errors.ts';
+import { DeviceLostError, Magi1Error, OpError } from '../errors.ts';
 import type { AnyOp, OpCall } from '../op.ts';
 import { Profiler } from '../profile.ts';
 import type { WebGpuCapabilities } from '../webgpu/kernel.ts';
@@ -52,6 +52,7 @@ export class MetaDevice extends Device {
   #counts = NOTHING;
   #times = 1;
   #turns = 1;
+  #disposed = false;
   /** Buffers that stand for more than one. */
   readonly #repeated = new Map<DeviceBuffer, number>();
 
@@ -111,6 +112,7 @@ export class MetaDevice extends Device {
   }
 
   protected override allocate(byteLength: number, options: AllocationOptions): DeviceBuffer {
+    if (this.#disposed) throw disposedError();
     const buffer = this.#rules.allocate(byteLength, options.weight ?? false);
     if (this.#times > 1) this.#repeated.set(buffer, this.#times);
     return buffer;
@@ -130,6 +132,7 @@ export class MetaDevice extends Device {
   }
 
   override execute(op: AnyOp, call: OpCall): void {
+    if (this.#disposed) throw disposedError();
     if (this.backend !== 'reference' && op[this.backend] === undefined) {
       throw new OpError(op.name, `has no ${this.backend} version`);
     }
@@ -162,6 +165,7 @@ export class MetaDevice extends Device {
 
   override sync(signal?: AbortSignal): Promise<void> {
     if (signal?.aborted) return Promise.reject(signal.reason as Error);
+    if (this.#disposed) return Promise.reject(disposedError());
     this.#rules.submit();
     return Promise.resolve();
   }
@@ -172,6 +176,9 @@ export class MetaDevice extends Device {
     this.#rules.trim();
   }
   override dispose(): Promise<void> {
+    this.#disposed = true;
     return Promise.resolve();
   }
 }
+
+const disposedError = () => new DeviceLostError('meta: the device was disposed');
