@@ -189,6 +189,9 @@ describe('what comes out', () => {
     const path = join(temporaryFolder(), 'cat.mp4');
     expect(await exportToVideo(plain, path, { fps: 8 })).toMatchObject({ path, frames: 24 });
     expect(existsSync(path)).toBe(true);
+    await expect(exportToVideo(plain, path, [] as never)).rejects.toThrow(
+      /^exportToVideo: an object of options expected, got an array$/,
+    );
     await expect(exportToVideo({ ...plain, width: 33 }, path)).rejects.toThrow(/33x32 RGB have 3168 values each/);
   });
 });

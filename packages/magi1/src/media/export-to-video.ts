@@ -1,5 +1,5 @@
 // A video in memory to a file, in one call.
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
 import type { VideoMetadata } from './mp4.ts';
 import type { Mp4Encoder, VideoFile } from './types.ts';
 
@@ -31,6 +31,8 @@ export async function exportToVideo(
   path: string,
   options: ExportOptions = {},
 ): Promise<VideoFile> {
+  if (!isOptions(options))
+    throw new Magi1Error(`exportToVideo: an object of options expected, got ${describeValue(options)}`);
   const picture = width * height * 3;
   if (!(picture > 0) || frames.length === 0 || frames.length % picture !== 0)
     throw new Magi1Error(

@@ -158,7 +158,7 @@ describe.each(encoders)('mp4 by %s', (encoder) => {
     await expect(openMp4Writer({ ...good, path: join(folder, 'x') })).rejects.toThrow('.mp4 expected');
     const writer = await openMp4Writer(good);
     const open = (options: unknown) => openMp4Writer(options as typeof good);
-    await expect(open(null)).rejects.toThrow('video writer: options expected, got null');
+    await expect(open(null)).rejects.toThrow('video writer: an object of options expected, got null');
     await expect(open({ ...good, path: 5 })).rejects.toThrow('path: a name or a reserved output expected, got 5');
     const write = (frames: unknown, count?: number) => writer.write(frames as Uint8Array, count!);
     await expect(write(new Float32Array(12288), 1)).rejects.toThrow(

@@ -79,9 +79,7 @@ export async function checkOp(
   options: OpCheckOptions = {},
 ): Promise<number> {
   checkArguments(op, options);
-  const right = (wanted: unknown) => isOptions(wanted) && BACKENDS.includes((wanted as DeviceOptions).backend);
-  if (!Array.isArray(devices) || devices.length === 0 || !devices.every(right))
-    throw new Magi1Error("checkOp: devices: a list of { backend: 'wasm' } or { backend: 'webgpu' } expected");
+  checkDevices(devices);
   const faults: string[] = [];
   let count = 0;
   for (const wanted of devices) {
@@ -100,16 +98,18 @@ export async function checkOp(
 const BACKENDS: readonly unknown[] = ['wasm', 'webgpu'];
 
 const OPTIONS: { readonly [K in keyof OpCheckOptions]-?: readonly [string, (value: unknown) => boolean] } = {
-  seed: ['a whole number', Number.isSafeInteger],
+  seed: ['a whole number', (value) => Number.isSafeInteger(value)],
   randomCases: ['a whole number from 0', (value) => Number.isSafeInteger(value) && (value as number) >= 0],
   whole: ['a list of names', (value) => Array.isArray(value) && value.every((name) => typeof name === 'string')],
 };
 
 function checkArguments(op: unknown, options: unknown): void {
   if (!isOp(op)) throw new Magi1Error(`checks: an op, as defineOp gives it, expected, got ${describeValue(op)}`);
-  for (const part of ['infer', 'cost', 'reference'] as const)
-    if (typeof op[part] !== 'function')
-      throw new OpError(op.name, `${part}: a function expected, got ${describeValue(op[part])}`);
+  for (const part of ['infer', 'cost', 'reference']) {
+    const given = (op as unknown as Record<string, unknown>)[part];
+    if (typeof given !== 'function')
+      throw new OpError(op.name, `${part}: a function expected, got ${describeValue(given)}`);
+  }
   if (!Array.isArray(op.cases) || !op.cases.every(isOptions))
     throw new OpError(op.name, 'cases: a list of { name, inputs, params } expected');
   if (!isOptions(options))
@@ -121,6 +121,12 @@ function checkArguments(op: unknown, options: unknown): void {
     if (value !== undefined && !known[1](value))
       throw new OpError(op.name, `checks: ${name}: ${known[0]} expected, got ${describeValue(value)}`);
   }
+}
+
+function checkDevices(devices: unknown): void {
+  const right = (wanted: unknown) => isOptions(wanted) && BACKENDS.includes((wanted as DeviceOptions).backend);
+  if (!Array.isArray(devices) || devices.length === 0 || !devices.every(right))
+    throw new Magi1Error("checkOp: devices: a list of { backend: 'wasm' } or { backend: 'webgpu' } expected");
 }
 
 function casesOf(op: AnyOp): AnyCase[] {

@@ -1,5 +1,5 @@
 // Chooses who writes an mp4, and who writes a path at all; only the one that is chosen is imported.
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
 import type { VideoOptions, VideoWriter } from '../types.ts';
 import { startFfmpeg } from './ffmpeg-encoder.ts';
 import { findFfmpeg } from './find-ffmpeg.ts';
@@ -37,8 +37,8 @@ async function openAs(kind: Output['kind'], options: VideoOptions, expected: str
 }
 
 function reserved(options: VideoOptions): Output {
-  if (((options as unknown) ?? undefined) === undefined)
-    throw new Magi1Error(`video writer: options expected, got ${describeValue(options)}`);
+  if (!isOptions(options))
+    throw new Magi1Error(`video writer: an object of options expected, got ${describeValue(options)}`);
   const { path, overwrite, signal } = options;
   signal?.throwIfAborted();
   if (path instanceof Output) return path;
