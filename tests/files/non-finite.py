@@ -336,6 +336,25 @@ for name, x in (("all", tensor(SPECIAL)), ("infinite", tensor([1.0, -INF, 3e38])
     bits = (stretches.view(torch.int32) & 0x7FFFFFFF).amax(1).to(torch.int32)
     case("maxMagnitude", name, {"x": x}, {}, bits)
 
+# --- attention's cached keys: rows of a ring in front of the others ---------------------------------------------------
+for dtype in ("f32", "f16", "bf16"):
+    for dim in (4, 5):
+        q, k, v = normal(6, 4, dim), normal(30, 2, dim), normal(30, 2, dim)
+        ring_k, ring_v = normal(90, 2, dim, dtype=dtype), normal(90, 2, dim, dtype=dtype)
+        first, rows, row = 60, 70, 2 * dim
+        order = [(first + i) % 90 for i in range(rows)]
+        for name, cached_k, cached_v in (
+            *((f"k.{value}", put(ring_k, **{f"_{row * 3 + 1}": value}), ring_v) for value in (NAN, INF, -INF)),
+            ("v", ring_k, put(ring_v, _0=NAN, **{f"_{row * 61 + 1}": INF, f"_{row * 89 + 2}": -INF})),
+            # Rows of the ring that are not seen may hold anything.
+            ("unseen", put(ring_k, **{f"_{row * 41}": NAN}), put(ring_v, **{f"_{row * 59}": INF})),
+        ):
+            joined_k, joined_v = (torch.cat([c.float()[order], own]) for c, own in ((cached_k, k), (cached_v, v)))
+            blocks = [{"q": [0, 6], "k": [0, 100]}]
+            inputs = {"q": q, "k": k, "v": v, "cachedK": cached_k, "cachedV": cached_v}
+            params = {"blocks": blocks, "scale": 0.5, "cached": {"first": first, "rows": rows}}
+            case("attention", f"cached.{name}.{dtype}.{dim}", inputs, params, attention(q, joined_k, joined_v, blocks, 0.5))
+
 lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in table)
 Path(__file__).with_suffix(".json").write_text(f"[\n{lines}\n]\n")
 print(f"{len(table)} cases of {len({entry['op'] for entry in table})} ops, PyTorch {torch.__version__}")

@@ -144,6 +144,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'the beginning of a command',
     instead: { run: 'npm run -s magi1 -- --help' },
   },
+  {
+    command: 'node packages/magi1/dist/cli/main.js',
+    why: 'the beginning of a command',
+    instead: { run: 'node packages/magi1/dist/cli/main.js --help' },
+  },
   ...[
     'generate --lora style.safetensors:0.7',
     'generate --profile trace.json',
