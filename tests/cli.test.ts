@@ -615,9 +615,10 @@ describe('plan', () => {
   });
 
   it('stops at the first signal', async () => {
+    let sent = false;
     const { status, stdout, stderr } = await runCli(['plan', '--device', BACKEND, '--model', '24B_base'], {
       onStderr: (text, child) => {
-        if (text.includes('trying ops')) child.kill('SIGINT');
+        if (!sent && text.includes('trying ops')) sent = child.kill('SIGINT');
       },
     });
     expect({ status, stdout }).toEqual({ status: 130, stdout: '' });
