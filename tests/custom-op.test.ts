@@ -21,7 +21,8 @@ for (const { name, open } of testDevices()) {
       for (const check of opChecks(op, name === 'wasm' ? 'wasm' : 'webgpu', { whole: WHOLE.get(op) }))
         test(check.name, () => check.run(device));
 
-    test.runIf(name !== 'wasm').each([
+    if (name === 'wasm') return; // its kernels bind nothing
+    test.each([
       [undefined, /^slope: bound whole in every case; .* where it must be whole, pass \{ whole: \['slope'\] \}$/],
       [['slope', 'x', 'alpha'], /^whole: x is cut, alpha is no operand; leave it out$/],
     ])('says which operands are bound whole where %j are named', async (whole, message) => {
