@@ -1,7 +1,7 @@
 // Plans before there are weights: that the counted work is what a run records, that all that is told fits together, and
 // that it can be stopped.
 import { describe, expect, it } from 'vitest';
-import { Device } from '@magi1/tensor';
+import { Device, MetaDevice } from '@magi1/tensor';
 import { PUBLISHED_MODELS } from '../config/published.ts';
 import { POCKET_MODEL } from '../pocket.ts';
 import { modelShapes, plannedRun } from './inspect.ts';
@@ -43,6 +43,25 @@ describe('the counted work', () => {
       expect(counted.reduce((sum, each) => sum + each[what], 0)).toBe(ops.reduce((sum, each) => sum + each[what], 0));
     expect(counted.reduce((sum, { calls }) => sum + calls, 0)).toBe(ops.length);
   });
+});
+
+it('counts every tile, those too that are gone through together', async () => {
+  const folder = await readModelFolder(publishedFolder('4.5B_base'));
+  const { shapes } = await modelShapes(folder, undefined);
+  const device = new MetaDevice({ as: 'wasm' });
+  const flopsOf = async (side: number) => {
+    const run = plannedSize(plannedRun(folder, { request: { height: side, width: side, numFrames: 24 } }));
+    const work = await countWork(shapes, run, device);
+    const of = (stage: string, op: string) =>
+      [...work.values()].filter((each) => each.stage === stage && each.op.name === op);
+    const sum = (parts: { flops: number }[]) => parts.reduce((all, { flops }) => all + flops, 0);
+    return { mlp: sum(of('denoising', 'unary')), tiles: sum(of('decoding', 'attention')) };
+  };
+  // Tiles of 256 pixels begin every 192, the last one has 64; attention grows with the square of a tile's tokens.
+  const squares = (whole: number) => (whole * 256 ** 2 + 64 ** 2) ** 2;
+  const [small, large] = [await flopsOf(832), await flopsOf(1408)];
+  expect(large.tiles / small.tiles).toBeCloseTo(squares(7) / squares(4), 3);
+  expect(large.mlp / small.mlp).toBeCloseTo((1408 / 832) ** 2, 2);
 });
 
 describe('a plan', () => {

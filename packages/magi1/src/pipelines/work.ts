@@ -99,7 +99,7 @@ class WorkMeter extends MetaDevice {
     );
     const kinds = Object.entries(inputs).map(([name, spec]) => (name === 'weight' ? describeSpec(spec) : name));
     const y = { shape: call.y.shape, dtype: call.y.dtype };
-    const calls = this.#repeats;
+    const calls = this.#repeats * this.multiplicity;
     this.#add(`${this.stage} ${op.name} ${kinds.join()}`, {
       ...{ stage: this.stage, op, calls, flops: calls * flops, bytes: calls * bytes },
       largest: { inputs, y, params: call.params, flops, bytes },
@@ -119,8 +119,9 @@ class WorkMeter extends MetaDevice {
   /** Goes through `body` when it is new; otherwise it counts as it did then, and empty tensors come back. */
   async once(what: string, body: () => Promise<Tensor[]>): Promise<Tensor[]> {
     const known = this.#known.get(what);
+    const times = this.multiplicity;
     if (known !== undefined) {
-      for (const [key, work] of known.work) this.#add(key, work);
+      for (const [key, work] of known.work) this.#add(key, multiplied(work, times));
       return known.results.map(({ shape, dtype }) => this.empty(shape, dtype));
     }
     await yieldToEventLoop(); // Ctrl-C is served here: nothing else waits for anything
@@ -129,7 +130,8 @@ class WorkMeter extends MetaDevice {
     this.work = new Map();
     try {
       const results = await body();
-      this.#known.set(what, { work: this.work, results: results.map(({ shape, dtype }) => ({ shape, dtype })) });
+      const single = new Map([...this.work].map(([key, work]) => [key, multiplied(work, 1 / times)]));
+      this.#known.set(what, { work: single, results: results.map(({ shape, dtype }) => ({ shape, dtype })) });
       return results;
     } finally {
       const own = this.work;
@@ -150,6 +152,14 @@ class WorkMeter extends MetaDevice {
     }
   }
 }
+
+/** As often as that, or that part of it. */
+const multiplied = (work: OpWork, times: number): OpWork => ({
+  ...work,
+  calls: work.calls * times,
+  flops: work.flops * times,
+  bytes: work.bytes * times,
+});
 
 /** Of arithmetic and bytes alike: what an op's time grows with. */
 export const sizeOfCall = ({ flops, bytes }: { readonly flops: number; readonly bytes: number }): number =>

@@ -153,7 +153,10 @@ describe('tiles of tokens', () => {
     );
     for (const tileTokens of [64, 33, 16]) {
       const { values, peak } = await velocitiesOf(device, model, tileTokens);
+      meta.resetCounts();
       expect((await velocitiesOf(meta, dry, tileTokens)).peak).toBe(peak);
+      const { ops } = await device.profile(() => velocitiesOf(device, model, tileTokens));
+      expect(meta.counts).toMatchObject({ ops: ops.length, flops: ops.reduce((sum, { flops }) => sum + flops, 0) });
       expect(values).toEqual(whole.values);
       expect(peak).toBeLessThan(whole.peak);
     }

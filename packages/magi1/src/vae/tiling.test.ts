@@ -1,5 +1,6 @@
-// Memory of tiled runs: a dry run, which takes equal tiles together, against real devices, which run them one by one.
+// Memory and arithmetic of tiled runs: a dry run, which takes equal tiles together, against real devices, which run them one by one.
 import { expect, it } from 'vitest';
+import { tanh } from '@magi1/kernels';
 import { Device, MetaDevice, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
 import { tiledDecode, tiledEncode } from './tiling.ts';
@@ -17,12 +18,14 @@ class Stub {
   encode = (tile: Tensor): Promise<Tensor> => this.#run(tile, CHANNELS, 1 / PATCH.patch_length, 1 / PATCH.patch_size);
   decode = (tile: Tensor): Promise<Tensor> => this.#run(tile, 3, PATCH.patch_length, PATCH.patch_size);
 
-  #run({ device, shape, size }: Tensor, channels: number, time: number, space: number): Promise<Tensor> {
+  #run(tile: Tensor, channels: number, time: number, space: number): Promise<Tensor> {
     this.runs++;
+    const { device, shape, size } = tile;
     const [, , t, h, w] = shape as [number, number, number, number, number];
     return Promise.resolve(
       scope(() => {
         device.empty([size * 7], 'f32');
+        tanh(tile);
         return device.empty([1, channels, t * time, h * space, w * space], 'f32');
       }),
     );
@@ -31,7 +34,22 @@ class Stub {
 
 const SIDES = [16, 20, 28, 52, 76];
 
-async function peakOf(device: Device, kind: 'encode' | 'decode', [frames, height, width]: readonly number[]) {
+/** What is computed, by the device itself in a dry run, else by a profile. */
+async function counted(device: Device, run: () => Promise<Tensor>): Promise<[Tensor, { ops: number; flops: number }]> {
+  if (device instanceof MetaDevice) {
+    device.resetCounts();
+    const y = await run();
+    const { ops, flops } = device.counts;
+    return [y, { ops, flops }];
+  }
+  let y: Tensor | undefined;
+  const { ops } = await device.profile(async () => {
+    y = await run();
+  });
+  return [y!, { ops: ops.length, flops: ops.reduce((sum, each) => sum + each.flops, 0) }];
+}
+
+async function figuresOf(device: Device, kind: 'encode' | 'decode', [frames, height, width]: readonly number[]) {
   const vae = new Stub();
   const [run, input] =
     kind === 'encode'
@@ -40,7 +58,7 @@ async function peakOf(device: Device, kind: 'encode' | 'decode', [frames, height
   const x = device.empty(input, 'f32');
   const { inUse, tensors } = device.memory();
   device.resetPeak();
-  const y = await run(vae as unknown as ViTVae, x, TILES);
+  const [y, work] = await counted(device, () => run(vae as unknown as ViTVae, x, TILES));
   const { shape } = y;
   const held = device.memory().inUse - inUse;
   const peak = device.memory().peak - inUse;
@@ -48,7 +66,7 @@ async function peakOf(device: Device, kind: 'encode' | 'decode', [frames, height
   await device.sync();
   expect(device.memory()).toMatchObject({ inUse, tensors });
   x.dispose();
-  return { figures: { shape, held, peak }, runs: vae.runs };
+  return { figures: { shape, held, peak, ...work }, runs: vae.runs };
 }
 
 for (const backend of ['reference', 'wasm'] as const)
@@ -61,8 +79,8 @@ for (const backend of ['reference', 'wasm'] as const)
         for (const height of SIDES)
           for (const width of SIDES) {
             const size = [frames, height, width];
-            const full = await peakOf(device, kind, size);
-            const planned = await peakOf(dry, kind, size);
+            const full = await figuresOf(device, kind, size);
+            const planned = await figuresOf(dry, kind, size);
             expect(planned.figures, size.join('x')).toEqual(full.figures);
             runs += full.runs;
             dryRuns += planned.runs;
@@ -71,7 +89,7 @@ for (const backend of ['reference', 'wasm'] as const)
     });
 
 it('a dry run of a picture of any size runs few tiles', async () => {
-  const { runs, figures } = await peakOf(new MetaDevice({ as: 'webgpu' }), 'decode', [4, 20_000, 40_000]);
+  const { runs, figures } = await figuresOf(new MetaDevice({ as: 'webgpu' }), 'decode', [4, 20_000, 40_000]);
   expect(figures.shape).toEqual([1, 3, 4, 20_000, 40_000]);
   expect(runs).toBeLessThan(50);
 });

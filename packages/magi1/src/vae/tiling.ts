@@ -57,7 +57,8 @@ async function runTiles(
   let previous: Tensor[] = []; // tiles of the slab before, in h-w order
   let tiles: Tensor[] = []; // tiles of this slab
   let mixed: Tensor[] = []; // the same with their edges mixed
-  const dry = input.device instanceof MetaDevice;
+  const { device } = input;
+  const dry = device instanceof MetaDevice;
   const rows = tileGroups(plan.h, input.shape[H]!, dry);
   const columns = tileGroups(plan.w, input.shape[W]!, dry);
   const grid = { rows, columns };
@@ -72,7 +73,9 @@ async function runTiles(
         }
       };
       for (const h of rows)
-        tiles.push(...(await runAlike(h.count, columns, () => runRow(columns, (w) => runTile(h.index, w)))));
+        tiles.push(
+          ...(await runAlike(device, h.count, columns, () => runRow(device, columns, (w) => runTile(h.index, w)))),
+        );
       mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, grid, mixedNeighbours));
       // A view: a slab of one tile would otherwise be that tile itself.
       slabs.push(scope(() => keepView(assembleSlab(mixed, plan, grid))));
@@ -88,10 +91,15 @@ async function runTiles(
   }
 }
 
-async function runRow(columns: readonly TileGroup[], run: (column: number) => Promise<Tensor>): Promise<Tensor[]> {
+async function runRow(
+  device: Device,
+  columns: readonly TileGroup[],
+  run: (column: number) => Promise<Tensor>,
+): Promise<Tensor[]> {
   const row: Tensor[] = [];
   try {
-    for (const { index, count } of columns) row.push(...(await runAlike(count, ONE, async () => [await run(index)])));
+    for (const { index, count } of columns)
+      row.push(...(await runAlike(device, count, ONE, async () => [await run(index)])));
     return row;
   } catch (error) {
     disposeAll(row);
@@ -102,12 +110,17 @@ async function runRow(columns: readonly TileGroup[], run: (column: number) => Pr
 const ONE: readonly TileGroup[] = [{ index: 0, count: 1 }];
 
 /** Of several alike, each made of `parts`, the last is run beside the others: that is when most memory is taken. */
-async function runAlike(count: number, parts: readonly TileGroup[], run: () => Promise<Tensor[]>): Promise<Tensor[]> {
-  const first = await run();
-  if (count === 1) return first;
+async function runAlike(
+  device: Device,
+  count: number,
+  parts: readonly TileGroup[],
+  run: () => Promise<Tensor[]>,
+): Promise<Tensor[]> {
+  if (count === 1) return run();
+  const first = await (device as MetaDevice).inTurn(count - 1, run); // only there are several taken together
   disposeAll(first);
   const held = (n: number) =>
-    first.map(({ device, shape, dtype }, i) => times(device, n * parts[i]!.count, () => device.empty(shape, dtype)));
+    first.map(({ shape, dtype }, i) => times(device, n * parts[i]!.count, () => device.empty(shape, dtype)));
   const others = held(count - 1);
   disposeAll([...(await run()), ...others]);
   return held(count);

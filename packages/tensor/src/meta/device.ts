@@ -93,15 +93,31 @@ export class MetaDevice extends Device {
     }
   }
 
-  /** What `body` records counts as if it were done `count` times, each freed before the next: counts, but not the peak. */
+  /**
+   * What `body` records counts as if it were done `count` times, each freed before the next: counts, but not the peak. A
+   * promise is waited for.
+   */
   inTurn<T>(count: number, body: () => T): T {
     const before = this.#turns;
-    this.#turns *= count;
-    try {
-      return body();
-    } finally {
+    const restore = () => {
       this.#turns = before;
+    };
+    this.#turns *= count;
+    let result: T;
+    try {
+      result = body();
+    } catch (error) {
+      restore();
+      throw error;
     }
+    if (result instanceof Promise) return result.finally(restore) as T;
+    restore();
+    return result;
+  }
+
+  /** How often what is recorded now counts. */
+  protected get multiplicity(): number {
+    return this.#times * this.#turns;
   }
 
   get counts(): MetaCounts {
@@ -140,7 +156,7 @@ export class MetaDevice extends Device {
     this.profiler?.call(op, call);
     this.#rules.execute(op, call, flops);
     const { ops, uploaded, ...before } = this.#counts;
-    const times = this.#times * this.#turns;
+    const times = this.multiplicity;
     this.#counts = {
       ops: ops + times,
       flops: before.flops + times * flops,
