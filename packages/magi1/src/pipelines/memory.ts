@@ -109,8 +109,9 @@ export class MemoryPlanner {
       if (!(error instanceof TensorTooLargeError || error instanceof OpError)) throw error;
       return { need: undefined, residency: undefined, fault: error.message };
     }
-    const heap = Math.min(capacity.heapWeightBytes, need.weights.transformer + need.weights.vae) + activationsOf(need);
-    if (heap > capacity.heapBytes) return { need, residency: undefined, fault: undefined };
+    const heapWeights = Math.min(capacity.heapWeightBytes, need.weights.transformer + need.weights.vae);
+    if (heapWeights + activationsOf(need) + HEAP_GAPS > capacity.heapBytes)
+      return { need, residency: undefined, fault: undefined };
     const all = !this.#staged && need.total <= capacity.bytes;
     return { need, residency: all ? 'all' : need.staged <= capacity.bytes ? 'staged' : undefined, fault: undefined };
   }
@@ -234,6 +235,9 @@ const LIMITS = {
   cgroup: "the limit of this process's group leaves",
   adapter: 'the adapter has',
 };
+
+/** What may lie unused between the tensors of a wasm heap: dry runs of large sizes leave half of it. */
+const HEAP_GAPS = 2 ** 27;
 
 /** A longer side than this is not looked for. */
 const MOST_PIXELS = 4096;

@@ -5,7 +5,7 @@ import { Device, MetaDevice } from '@magi1/tensor';
 import { PUBLISHED_MODELS } from '../config/published.ts';
 import { POCKET_MODEL } from '../pocket.ts';
 import { modelShapes, plannedRun } from './inspect.ts';
-import { plannedSize } from './memory.ts';
+import { MemoryPlanner, plannedSize } from './memory.ts';
 import { readModelFolder } from './model-files.ts';
 import { Magi1Pipeline } from './pipeline.ts';
 import { planModel, publishedFolder } from './plan.ts';
@@ -104,5 +104,26 @@ describe('a plan', () => {
     const plan = planOf('24B_base', GIB, {}, stop.signal);
     setTimeout(() => stop.abort(), 50);
     await expect(plan).rejects.toThrow(/abort/i);
+  });
+});
+
+describe('720x720 with the full window on wasm', () => {
+  const size = { height: 720, width: 720, numFrames: 96 };
+  const GENEROUS = 64 * GIB;
+
+  it('is accepted with a cache of 16 bits: weights leave the heap to it', async () => {
+    const { fit } = await planOf('4.5B_distill', GENEROUS, { ...size, cacheDType: 'bf16' });
+    expect(fit.residency).toBe('all');
+    expect(fit.need!.keyValueCache + fit.need!.denoising).toBeGreaterThan(2 * GIB);
+  });
+
+  it('is refused with one of 32 bits, by the heap and with what would fit', async () => {
+    await using device = await Device.open({ backend: 'wasm', memoryBudget: GENEROUS });
+    const folder = await readModelFolder(publishedFolder('4.5B_distill'));
+    const { shapes } = await modelShapes(folder, undefined);
+    const run = plannedSize(plannedRun(folder, { request: { ...size, cacheDType: 'f32' } }));
+    await expect(new MemoryPlanner(shapes, device, false).choose(run)).rejects.toThrow(
+      /^memory: 720x720 needs about .* for activations and the key-value cache, for which a wasm heap of 4.00 GiB is too small; choose .*cacheDType f16, which fits/,
+    );
   });
 });

@@ -7,8 +7,8 @@ export const PAGE = 65536;
 const MAX_PAGES = 65536;
 /** Where tensors begin: address 0 stays unused. */
 export const HEAP_BASE = 64;
-/** Weights leave the rest of the 4 GiB heap to activations. */
-export const HEAP_WEIGHT_LIMIT = 2 * 2 ** 30;
+/** Weights leave the rest of the 4 GiB heap to activations. Those outside cost next to nothing where tokens are many. */
+export const HEAP_WEIGHT_LIMIT = 2 ** 29;
 /** Small weights (norms, biases) are read whole by every item and always stay inside. */
 export const SMALLEST_EXTERNAL = 2 ** 20;
 /** Growing is not free: at least this many bytes at a time. */
