@@ -217,7 +217,7 @@ function stretchesOf({ tensors }: SafetensorsHeader): Map<SafetensorsEntry, Stre
   return stretches;
 }
 
-const TYPE_NAMES: Record<DType, string> = {
+const TYPE_NAMES: Partial<Record<DType, string>> = {
   f32: 'F32',
   f16: 'F16',
   bf16: 'BF16',
@@ -251,6 +251,8 @@ export async function writeSafetensors(
   let offset = 0;
   for (const [name, tensor] of ordered) {
     if (name === '__metadata__') throw new FileFormatError(`${where}: a tensor cannot be named __metadata__`);
+    if (TYPE_NAMES[tensor.dtype] === undefined)
+      throw new FileFormatError(`${where}: ${quote(name)}: ${tensor.dtype} cannot be written`);
     if (elementCount(tensor.shape) !== tensor.data.length) {
       throw new FileFormatError(
         `${where}: ${quote(name)}: shape [${tensor.shape}] with ${tensor.data.length} elements`,

@@ -1,5 +1,5 @@
 // Device: what every backend offers. Ops are recorded in order; nothing is sure to have run before `sync` or a read.
-import { asBytes, bytesOf, checkDType, fromFloat32, hostArray } from './dtype.ts';
+import { asBytes, bytesOf, checkDType, fromFloat32, hostArray, isBlocks } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error, OutOfMemoryError, TensorTooLargeError, describeValue } from './errors.ts';
 import { damagedByte } from './guard.ts';
@@ -7,7 +7,7 @@ import type { AnyOp, OpCall } from './op.ts';
 import { Profiler } from './profile.ts';
 import type { Profile } from './profile.ts';
 import type { Data } from './queue.ts';
-import { byteLengthOf, checkShape, describeSpec, elementCount } from './shape.ts';
+import { byteLengthOf, checkGroups, checkShape, describeSpec, elementCount } from './shape.ts';
 import type { Shape } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
@@ -125,6 +125,7 @@ export abstract class Device {
   empty<D extends DType>(shape: Shape, dtype: D, options: AllocationOptions = {}): Tensor<D> {
     checkDType('empty', dtype);
     checkShape(`${dtype} tensor`, shape);
+    checkGroups(options.name ?? 'empty', { shape, dtype });
     let buffer: DeviceBuffer;
     try {
       buffer = this.allocate(byteLengthOf({ shape, dtype }), options);
@@ -137,8 +138,8 @@ export abstract class Device {
   }
 
   /**
-   * A tensor with the given elements: a host array of the dtype (raw bits for f16, bf16, f8e4m3fn), or plain numbers,
-   * which are rounded to the dtype.
+   * A tensor with the given elements: a host array of the dtype (raw bits for f16, bf16, f8e4m3fn, bytes for q8 and q4), or
+   * plain numbers, which are rounded to the dtype.
    */
   tensor<D extends DType>(
     data: HostArrays[D] | readonly number[],
@@ -148,11 +149,15 @@ export abstract class Device {
   ): Tensor<D> {
     checkDType('tensor', dtype);
     checkShape('tensor', shape);
+    checkGroups('tensor', { shape, dtype });
     const host = Array.isArray(data) ? fromFloat32(dtype, data as readonly number[]) : (data as HostArrays[D]);
-    if (host.length !== elementCount(shape) || host.BYTES_PER_ELEMENT !== bytesOf(dtype, 1)) {
+    const [length, size] = isBlocks(dtype)
+      ? [byteLengthOf({ shape, dtype }), 1]
+      : [elementCount(shape), bytesOf(dtype, 1)];
+    if (host.length !== length || host.BYTES_PER_ELEMENT !== size) {
+      const needs = isBlocks(dtype) ? `${length} bytes` : `${length} elements of ${size} bytes`;
       throw new Magi1Error(
-        `tensor: ${describeSpec({ shape, dtype })} needs ${elementCount(shape)} elements of ${bytesOf(dtype, 1)} bytes, ` +
-          `got ${host.length} of ${host.BYTES_PER_ELEMENT}`,
+        `tensor: ${describeSpec({ shape, dtype })} needs ${needs}, got ${host.length} of ${host.BYTES_PER_ELEMENT}`,
       );
     }
     const tensor = this.empty(shape, dtype, options);

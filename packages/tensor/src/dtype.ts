@@ -1,13 +1,23 @@
 // Element types and their exact host codecs.
-// bf16 and f8e4m3fn have no JavaScript array type: host data of f16, bf16 and f8e4m3fn is raw bits.
+// bf16 and f8e4m3fn have no JavaScript array type: host data of f16, bf16 and f8e4m3fn is raw bits, of q8 and q4 the bytes
+// of whole groups (blocks.ts).
+import { GROUP, decodeBlocks, encodeBlocks } from './blocks.ts';
 import { Magi1Error } from './errors.ts';
+import { F8_VALUES, numberToBf16Bits, numberToF16Bits, numberToF8e4m3fnBits } from './float-bits.ts';
 
-/** Bits of an element, what it is, and the array that holds elements on the host: raw bits for floats but f32. */
+export { f8e4m3fnBitsToNumber, bf16BitsToNumber, numberToBf16Bits, numberToF8e4m3fnBits } from './float-bits.ts';
+
+/**
+ * Bits of an element, what it is, and the array that holds elements on the host: raw bits for floats but f32. Of `blocks`,
+ * 64 elements lie together with their scales; bits are the average, exact for whole groups.
+ */
 const DTYPES = {
   f32: { bits: 32, kind: 'float', array: Float32Array },
   f16: { bits: 16, kind: 'float', array: Uint16Array },
   bf16: { bits: 16, kind: 'float', array: Uint16Array },
   f8e4m3fn: { bits: 8, kind: 'float', array: Uint8Array },
+  q8: { bits: 8.5, kind: 'blocks', array: Uint8Array },
+  q4: { bits: 4.5, kind: 'blocks', array: Uint8Array },
   i32: { bits: 32, kind: 'int', array: Int32Array },
   u32: { bits: 32, kind: 'int', array: Uint32Array },
   u8: { bits: 8, kind: 'int', array: Uint8Array },
@@ -17,10 +27,16 @@ type DTypes = typeof DTYPES;
 
 export type DType = keyof DTypes;
 
-/** Types whose values are real numbers (weights and activations). */
-export type FloatDType = { [D in DType]: DTypes[D]['kind'] extends 'float' ? D : never }[DType];
+type OfKind<K> = { [D in DType]: DTypes[D]['kind'] extends K ? D : never }[DType];
 
-/** Host storage of each dtype: f16, bf16 and f8e4m3fn as raw bits, bool as one byte 0 or 1. */
+/** Types of single real numbers (weights and activations). */
+export type FloatDType = OfKind<'float'>;
+/** Quantised weights: groups of 64 elements of a row, with f16 scales. */
+export type BlockDType = OfKind<'blocks'>;
+/** Types whose values are real numbers. */
+export type WeightDType = FloatDType | BlockDType;
+
+/** Host storage of each dtype: f16, bf16 and f8e4m3fn as raw bits, q8 and q4 as bytes, bool as one byte 0 or 1. */
 export type HostArrays = { [D in DType]: DTypes[D]['array']['prototype'] };
 export type HostArray = HostArrays[DType];
 
@@ -35,17 +51,35 @@ export function checkDType(what: string, dtype: unknown): void {
 
 export const bitsPerElement = (dtype: DType): number => DTYPES[dtype].bits;
 
-/** Bytes of `count` neighbouring elements, such as a row: whole ones, also of a dtype with less than 8 bits. */
+/** Bytes of `count` neighbouring elements, such as a row: whole ones. Of q8 and q4, `count` is whole groups. */
 export const bytesOf = (dtype: DType, count: number): number => Math.ceil((count * DTYPES[dtype].bits) / 8);
 
+const DTYPE_NAMES = Object.keys(DTYPES) as DType[];
+
 export const isFloat = (dtype: DType): dtype is FloatDType => DTYPES[dtype].kind === 'float';
+export const isBlocks = (dtype: DType): dtype is BlockDType => DTYPES[dtype].kind === 'blocks';
+/** Whether values are real numbers. */
+export const isWeight = (dtype: DType): dtype is WeightDType => isFloat(dtype) || isBlocks(dtype);
+
+export const floatDTypes: readonly FloatDType[] = DTYPE_NAMES.filter(isFloat);
 
 /** What a matrix may be stored as: kernels decode it. */
-export const weightDTypes: readonly FloatDType[] = (Object.keys(DTYPES) as DType[]).filter(isFloat);
+export const weightDTypes: readonly WeightDType[] = DTYPE_NAMES.filter(isWeight);
 
 /** A zeroed host array of `length` elements. */
 export function hostArray<D extends DType>(dtype: D, length: number): HostArrays[D] {
-  return new DTYPES[dtype].array(length) as HostArrays[D];
+  return new DTYPES[dtype].array(isBlocks(dtype) ? groupBytes(dtype, length) : length) as HostArrays[D];
+}
+
+/** Elements in a host array. */
+export function elementsIn(dtype: DType, data: HostArray): number {
+  return isBlocks(dtype) ? (data.length * 8) / DTYPES[dtype].bits : data.length;
+}
+
+/** Bytes of whole groups; any other number of elements is an error. */
+function groupBytes(dtype: BlockDType, count: number): number {
+  if (count % GROUP === 0) return bytesOf(dtype, count);
+  throw new Magi1Error(`${dtype}: elements come in groups of ${GROUP}, got ${count}`);
 }
 
 /** Views `bytes` as elements of `dtype`; copies when the byte offset is not aligned to the element. */
@@ -61,68 +95,7 @@ export function asBytes(array: HostArray): Uint8Array {
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 }
 
-const f32Scratch = new Float32Array(1);
-const u32Scratch = new Uint32Array(f32Scratch.buffer);
-
-/** Of a number from 0 to 2^51: doubles have no fractions from 2^52 on. */
-const roundHalfEven = (value: number): number => value + 2 ** 52 - 2 ** 52;
-
-/** Nearest even; magnitudes that round above 65504 become Infinity. */
-function numberToF16Bits(value: number): number {
-  f32Scratch[0] = value; // of which sign and exponent are taken; where that is one too large, both choices round alike
-  const bits = u32Scratch[0]!;
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = Math.abs(value);
-  if (!(magnitude < 65520)) return sign | (Number.isNaN(value) ? 0x7e00 : 0x7c00);
-  const exponent = Math.max(((bits >>> 23) & 0xff) - 127, -14);
-  u32Scratch[0] = (10 - exponent + 127) << 23;
-  const steps = roundHalfEven(magnitude * f32Scratch[0]);
-  // steps counts 1024ths of 2^exponent; the leading 1024 of a normal number, and a carry, go into the exponent.
-  return sign | (((exponent + 14) << 10) + steps);
-}
-
-export function bf16BitsToNumber(bits: number): number {
-  u32Scratch[0] = bits << 16;
-  return f32Scratch[0]!;
-}
-
-/** Nearest even; NaN stays a quiet NaN. */
-export function numberToBf16Bits(value: number): number {
-  f32Scratch[0] = value;
-  const bits = u32Scratch[0]!;
-  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-}
-
-const F8_VALUES = Float32Array.from({ length: 256 }, (_, bits) => {
-  const sign = bits & 0x80 ? -1 : 1;
-  const exponent = (bits >> 3) & 15;
-  const mantissa = bits & 7;
-  if (exponent === 15 && mantissa === 7) return NaN;
-  return sign * (exponent === 0 ? mantissa / 512 : (1 + mantissa / 8) * 2 ** (exponent - 7));
-});
-
-export function f8e4m3fnBitsToNumber(bits: number): number {
-  return F8_VALUES[bits & 0xff]!;
-}
-
-/**
- * Nearest even; magnitudes that round above 448 become NaN, as in ml_dtypes (the format has no infinity). PyTorch 2.13
- * takes 448 for them, infinity included. It matters in casts only: activations of fp8 layers are limited to 448 before
- * they are rounded, as the original does it.
- */
-export function numberToF8e4m3fnBits(value: number): number {
-  const sign = value < 0 || Object.is(value, -0) ? 0x80 : 0;
-  const magnitude = Math.abs(value);
-  if (!(magnitude < 464)) return magnitude === 464 ? sign | 0x7e : sign | 0x7f;
-  const exponent = magnitude < 2 ** -6 ? -6 : Math.floor(Math.log2(magnitude));
-  const ulp = 2 ** (exponent - 3);
-  const steps = roundHalfEven(magnitude / ulp);
-  // steps counts eighths of 2^exponent; a carry into the next binade falls out of the addition.
-  return sign | (magnitude < 2 ** -6 ? steps : ((exponent + 7) << 3) + (steps - 8));
-}
-
-/** Widens host data of any dtype to float32; exact for every float dtype, u8 and bool. f32 comes back as it is. */
+/** Widens host data of any dtype to float32; exact for every float dtype, q8, q4, u8 and bool. f32 comes back as it is. */
 export function toFloat32(dtype: DType, data: HostArray): Float32Array {
   switch (dtype) {
     case 'f32':
@@ -148,13 +121,24 @@ export function toFloat32(dtype: DType, data: HostArray): Float32Array {
       for (let i = 0; i < data.length; i++) out[i] = F8_VALUES[data[i]!]!;
       return out;
     }
+    case 'q8':
+    case 'q4':
+      return decodeBlocks(dtype, data as Uint8Array);
     default:
       return Float32Array.from(data);
   }
 }
 
-/** Narrows numbers to a dtype's host array, nearest even for floats; integers wrap as typed arrays do. */
+/**
+ * Narrows numbers to a dtype's host array, nearest even for floats; integers wrap as typed arrays do. Of q8 and q4 the scale
+ * is chosen for each 32 numbers, and one that is not finite, or beyond what an f16 scale can reach, makes all 32 NaN.
+ */
 export function fromFloat32<D extends DType>(dtype: D, values: ArrayLike<number>): HostArrays[D] {
+  if (isBlocks(dtype)) {
+    groupBytes(dtype, values.length);
+    const floats = values instanceof Float32Array ? values : Float32Array.from(values);
+    return encodeBlocks(dtype, floats) as HostArrays[D];
+  }
   const out = hostArray(dtype, values.length);
   switch (dtype) {
     case 'f16':

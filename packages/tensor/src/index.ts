@@ -1,3 +1,4 @@
+export { GROUP } from './blocks.ts';
 export * from './dtype.ts';
 export * from './errors.ts';
 export * from './shape.ts';

@@ -53,7 +53,7 @@ test('a dtype that is missing or unknown is named', async () => {
   await using device = await Device.open({ backend: 'reference' });
   const loose = device as unknown as Record<'tensor' | 'zeros' | 'empty', (...args: unknown[]) => unknown>;
   expect(() => loose.tensor(new Float32Array(2), [2])).toThrow(
-    'tensor: dtype must be one of f32, f16, bf16, f8e4m3fn, i32, u32, u8, bool, it is missing',
+    'tensor: dtype must be one of f32, f16, bf16, f8e4m3fn, q8, q4, i32, u32, u8, bool, it is missing',
   );
   expect(() => loose.tensor([1, 2], [2], 'float32')).toThrow(/tensor: dtype must be one of .*, got "float32"/);
   expect(() => loose.tensor([1, 2], [2], 'toString')).toThrow(/tensor: dtype must be one of/);

@@ -1,5 +1,6 @@
 // Shape arithmetic: element counts, printing and checking of shapes.
-import { bytesOf } from './dtype.ts';
+import { GROUP } from './blocks.ts';
+import { bytesOf, isBlocks } from './dtype.ts';
 import type { DType } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 
@@ -18,8 +19,9 @@ export function elementCount(shape: Shape): number {
   return count;
 }
 
-/** Bytes of a tensor: every row, along the last axis, takes whole bytes. */
+/** Bytes of a tensor: every row, along the last axis, takes whole bytes. Of q8 and q4, whole groups lie one after another. */
 export function byteLengthOf({ shape, dtype }: TensorSpec): number {
+  if (isBlocks(dtype)) return bytesOf(dtype, elementCount(shape));
   let bytes = bytesOf(dtype, shape.at(-1) ?? 1);
   for (let axis = 0; axis < shape.length - 1; axis++) bytes *= shape[axis]!;
   return bytes;
@@ -44,6 +46,17 @@ export function checkShape(what: string, shape: Shape): void {
   if (!Number.isSafeInteger(elementCount(shape))) {
     throw new Magi1Error(`${what}: shape [${shape.join(',')}] has too many elements`);
   }
+}
+
+/** Whether a tensor of this shape can be q8 or q4: its rows, all axes but the first, are whole groups of 64 elements. */
+export const hasWholeGroups = (shape: Shape): boolean => shape.length > 1 && elementCount(shape.slice(1)) % GROUP === 0;
+
+/** Refuses a q8 or q4 tensor whose rows are not whole groups. */
+export function checkGroups(what: string, spec: TensorSpec): void {
+  if (!isBlocks(spec.dtype) || hasWholeGroups(spec.shape)) return;
+  throw new Magi1Error(
+    `${what}: rows (all axes but the first) of ${spec.dtype} must be a multiple of ${GROUP} elements, got ${describeSpec(spec)}`,
+  );
 }
 
 /** Row-major strides in elements. */

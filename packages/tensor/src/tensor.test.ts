@@ -32,6 +32,27 @@ describe('tensors', () => {
     }
   });
 
+  test.each(['q8', 'q4'] as const)('%s: rows are whole groups', async (dtype) => {
+    const values = Array.from({ length: 3 * 128 }, (_, i) => ((i * 7) % 15) - 7);
+    const x = device.tensor(values, [3, 128], dtype);
+    expect(x.byteLength).toBe(3 * (dtype === 'q8' ? 136 : 72));
+    const all = await x.toFloat32();
+    expect(await device.tensor(await x.read(), [3, 128], dtype).toFloat32()).toEqual(all);
+    const rows = x.slice(1, 3);
+    expect([rows.byteOffset, rows.byteLength]).toEqual([x.byteLength / 3, (x.byteLength / 3) * 2]);
+    expect(await rows.toFloat32()).toEqual(all.slice(128));
+    expect(await x.reshape([6, -1]).slice(3, 4).toFloat32()).toEqual(all.slice(192, 256));
+    expect(await x.reshape([1, 3, 128]).toFloat32()).toEqual(all);
+    expect(device.empty([2, 4, 2, 4, 4], dtype).byteLength).toBe(2 * (dtype === 'q8' ? 136 : 72));
+    expect(device.empty([0, 64], dtype).byteLength).toBe(0);
+    const rule = 'rows (all axes but the first) of ' + dtype + ' must be a multiple of 64 elements';
+    expect(() => x.reshape([12, 32])).toThrow(`reshape: ${rule}, got ${dtype}[12,32]`);
+    expect(() => device.empty([4, 65], dtype, { name: 'a.weight' })).toThrow(`a.weight: ${rule}, got ${dtype}[4,65]`);
+    expect(() => device.empty([64], dtype)).toThrow(rule);
+    expect(() => device.tensor(new Uint8Array(100), [1, 64], dtype)).toThrow(/needs (68|36) bytes, got 100 of 1/);
+    expect(() => device.tensor([1], [1, 1], dtype)).toThrow(rule);
+  });
+
   test('wrong data is refused with both sizes', () => {
     expect(() => device.tensor([1, 2, 3], [2, 2], 'f32')).toThrow('f32[2,2] needs 4 elements of 4 bytes, got 3 of 4');
     expect(() => device.tensor(new Uint8Array(4) as never, [2, 2], 'f32')).toThrow('got 4 of 1');

@@ -2,7 +2,7 @@
 import { hostArray, toFloat32, viewBytes } from './dtype.ts';
 import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
-import { byteLengthOf, describeSpec, elementCount } from './shape.ts';
+import { byteLengthOf, checkGroups, describeSpec, elementCount } from './shape.ts';
 import type { Shape, TensorSpec } from './shape.ts';
 import type { Device, DeviceBuffer } from './device.ts';
 
@@ -67,10 +67,11 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
     return this.#storage.buffer;
   }
 
-  /** The same elements under another shape; at most one dimension may be -1. Shares storage. */
+  /** The same elements under another shape; at most one dimension may be -1. Shares storage. Rows of q8, q4: whole groups. */
   reshape(shape: Shape): Tensor<D> {
     this.#checkAlive();
     const wanted = inferDimension(this, shape);
+    checkGroups('reshape', { shape: wanted, dtype: this.dtype });
     return new Tensor(this.device, this.#storage.retain(), this.byteOffset, wanted, this.dtype);
   }
 
@@ -86,7 +87,7 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
     return new Tensor(this.device, this.#storage.retain(), this.byteOffset + start * rowBytes, shape, this.dtype);
   }
 
-  /** The elements in the dtype's host form (raw bits for f16, bf16, f8e4m3fn), after all work recorded so far. */
+  /** The elements in the dtype's host form (raw bits for f16, bf16, f8e4m3fn, bytes for q8 and q4), after all work recorded so far. */
   async read(): Promise<HostArrays[D]> {
     this.#checkAlive();
     if (this.byteLength === 0) return hostArray(this.dtype, 0);

@@ -1,4 +1,4 @@
-import { weightDTypes } from '@magi1/tensor';
+import { floatDTypes } from '@magi1/tensor';
 import type { CaseOf, DType } from '@magi1/tensor';
 import type { Cast } from './contract.ts';
 
@@ -56,7 +56,7 @@ export const cases: readonly CastCase[] = [
 
 export function randomCase(random: (below: number) => number): CastCase {
   const pairs: [DType, DType][] = [];
-  for (const dtype of weightDTypes) pairs.push(['f32', dtype], [dtype, 'f32'], [dtype, dtype]);
+  for (const dtype of floatDTypes) pairs.push(['f32', dtype], [dtype, 'f32'], [dtype, dtype]);
   const [dtype, to] = pairs[random(pairs.length)]!;
   const fill = { kind: 'normal', scale: 10 ** (random(13) - 6) } as const;
   return {

@@ -8,7 +8,7 @@ import {
   elementCount,
   runOp,
   wasmKernel,
-  weightDTypes,
+  floatDTypes,
 } from '@magi1/tensor';
 import type { CaseOf, DType, FloatDType, OpTypes, Tensor, WasmOf, WebGpuOf, WgslProgram } from '@magi1/tensor';
 import { loadFloats } from '../support/wasm/floats.ts';
@@ -145,7 +145,7 @@ const cases: readonly CaseOf<Embedding>[] = [
 ];
 
 function randomCase(random: (below: number) => number): CaseOf<Embedding> {
-  const dtype = weightDTypes[random(weightDTypes.length)]!;
+  const dtype = floatDTypes[random(floatDTypes.length)]!;
   return lookupCase('random', dtype, 1 + random(20), 1 + random(30), 1 + random(50));
 }
 
@@ -154,7 +154,7 @@ export const embeddingOp = defineOp<Embedding>({
   infer({ ids, table }, _, check) {
     check.dtype('ids', 'i32', 'u32');
     check.rank('ids', 1);
-    check.dtype('table', ...weightDTypes);
+    check.dtype('table', ...floatDTypes);
     check.rank('table', 2);
     return { shape: [ids.shape[0]!, table.shape[1]!], dtype: 'f32' };
   },

@@ -1,4 +1,4 @@
-import { weightDTypes } from '@magi1/tensor';
+import { floatDTypes } from '@magi1/tensor';
 import type { CaseInput, CaseOf, DType } from '@magi1/tensor';
 import type { Linear } from './contract.ts';
 
@@ -26,7 +26,7 @@ export function linearCase(
 }
 
 // Odd inputs make packed rows start inside a word; the sizes cross every tile edge of the kernels.
-const small = weightDTypes.flatMap((dtype) => [
+const small = floatDTypes.flatMap((dtype) => [
   linearCase(`${dtype}.oneByOne`, [1], [1, 1], dtype, { bias: true }),
   linearCase(`${dtype}.odd`, [3, 5], [7, 9], dtype),
   linearCase(`${dtype}.oddBias`, [2, 17], [37, 35], dtype, { bias: true }),
@@ -62,7 +62,7 @@ export const cases: readonly LinearCase[] = [
 
 export function randomCase(random: (below: number) => number): LinearCase {
   const shape = [1 + random(70), 1 + random(90)] as const;
-  return linearCase('random', [1 + random(3), 1 + random(20)], shape, weightDTypes[random(weightDTypes.length)]!, {
+  return linearCase('random', [1 + random(3), 1 + random(20)], shape, floatDTypes[random(floatDTypes.length)]!, {
     bias: random(2) === 1,
   });
 }

@@ -1,6 +1,6 @@
 // Weights by checkpoint path. A network's constructor declares each where it uses it, and gets a tensor; where that comes
 // from makes the same constructor give a table of weights, a model on the meta device, or a loaded model.
-import { Magi1Error, MetaDevice, describeSpec, isFloat, sameShape } from '@magi1/tensor';
+import { Magi1Error, MetaDevice, describeSpec, isFloat, isWeight, sameShape } from '@magi1/tensor';
 import type { DType, Device, Shape, Tensor } from '@magi1/tensor';
 
 /**
@@ -102,7 +102,8 @@ export class Params {
     specs.set(path, spec);
     const tensor = tensors.get(path) ?? create(path, spec);
     tensors.set(path, tensor);
-    if (!isFloat(tensor.dtype) || !sameShape(tensor.shape, spec.shape))
+    const fits = spec.role === 'matrix' ? isWeight : isFloat;
+    if (!fits(tensor.dtype) || !sameShape(tensor.shape, spec.shape))
       throw new Magi1Error(`weight ${path} must be [${spec.shape.join(',')}], got ${describeSpec(tensor)}`);
     return tensor;
   }

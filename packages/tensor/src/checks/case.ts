@@ -1,5 +1,5 @@
 // Runs one case of an op on a device and compares with the op's reference in float64.
-import { checkDType, fromFloat32, isFloat, toFloat32 } from '../dtype.ts';
+import { checkDType, fromFloat32, isWeight, toFloat32 } from '../dtype.ts';
 import type { HostArray } from '../dtype.ts';
 import type { Device } from '../device.ts';
 import { Magi1Error, OpError, describeValue, isOptions } from '../errors.ts';
@@ -29,14 +29,16 @@ function hash(text: string): number {
   return value;
 }
 
-/** The host data of one input: raw bits for f16, bf16 and f8e4m3fn. The same for the same seed text. */
+/** The host data of one input: raw bits for f16, bf16 and f8e4m3fn, bytes for q8 and q4. The same for the same seed text. */
 export function materialise(input: CaseInput, seedText: string): HostArray {
   const count = elementCount(input.shape);
   const bits = randomBits(hash(seedText));
   const uniform = () => (bits() + 0.5) / 2 ** 32;
-  const below = { u8: 256, bool: 2, i32: 100, u32: 100, f32: 0, f16: 0, bf16: 0, f8e4m3fn: 0 }[input.dtype];
+  const below = { u8: 256, bool: 2, i32: 100, u32: 100, f32: 0, f16: 0, bf16: 0, f8e4m3fn: 0, q8: 0, q4: 0 }[
+    input.dtype
+  ];
   const fill =
-    input.fill ?? (isFloat(input.dtype) ? { kind: 'normal' as const } : { kind: 'integers' as const, below });
+    input.fill ?? (isWeight(input.dtype) ? { kind: 'normal' as const } : { kind: 'integers' as const, below });
   switch (fill.kind) {
     case 'values':
       if (fill.values.length !== count)
@@ -113,7 +115,7 @@ export function referenceOutput(op: AnyOp, opCase: AnyCase): HostView {
   if (known !== undefined) return known;
   const y = hostOutput(checkContract(op, opCase));
   const asRead = ({ input: { dtype }, data }: HostInput) =>
-    (isFloat(dtype) ? toFloat32(dtype, data) : data).slice() as NumberArray;
+    (isWeight(dtype) ? toFloat32(dtype, data) : data).slice() as NumberArray;
   const given = hostInputs(op, opCase);
   const views = given.map((each): [string, HostView] => {
     const { shape, dtype } = each.input;
@@ -148,10 +150,10 @@ export async function checkCase(
     const y = runOp(op, Object.fromEntries(inputs.map(({ name, tensor }) => [name, tensor])), opCase.params);
     made.push(y);
     const got = await y.read();
-    if (got.length !== wanted.data.length) {
-      throw new Error(`the output has ${got.length} elements, must have ${wanted.data.length}`);
+    const actual = isWeight(y.dtype) ? toFloat32(y.dtype, got) : (got as NumberArray);
+    if (actual.length !== wanted.data.length) {
+      throw new Error(`the output has ${actual.length} elements, must have ${wanted.data.length}`);
     }
-    const actual = isFloat(y.dtype) ? toFloat32(y.dtype, got) : (got as NumberArray);
     const error = compareOutput('y', actual, wanted, opCase.tolerance);
     for (const { name, tensor, data } of inputs) {
       if (!sameBytes(await tensor.read(), data)) throw new Error(`input ${name} was changed`);

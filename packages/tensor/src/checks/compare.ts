@@ -1,5 +1,5 @@
 // How an output is compared with what the op's reference gives.
-import { bitsPerElement, fromFloat32, isFloat, toFloat32 } from '../dtype.ts';
+import { bitsPerElement, fromFloat32, isWeight, toFloat32 } from '../dtype.ts';
 import type { HostView, NumberArray } from '../op.ts';
 import { rowMajorStrides } from '../shape.ts';
 import type { Shape } from '../shape.ts';
@@ -23,7 +23,7 @@ export function compareByNorm(
   tolerance: number = DEFAULT_TOLERANCE,
 ): CaseError {
   const expected = asStored(want, tolerance === 0);
-  if (tolerance === 0 || !isFloat(want.dtype)) return exactly(name, got, want.shape, expected);
+  if (tolerance === 0 || !isWeight(want.dtype)) return exactly(name, got, want.shape, expected);
   const { worst, ...error } = floatError(name, got, want.shape, expected);
   if (error.relativeL2 <= tolerance && error.relativeMax <= tolerance * MAX_ERROR_FACTOR) return error;
   throw new Error(
@@ -35,7 +35,7 @@ export function compareByNorm(
 
 /** Narrow outputs are judged against the reference rounded to their dtype, f32 ones if they must be the same bits. */
 export function asStored(want: HostView, rounded: boolean): NumberArray {
-  if (!isFloat(want.dtype) || !(rounded || bitsPerElement(want.dtype) < 32)) return want.data;
+  if (!isWeight(want.dtype) || !(rounded || bitsPerElement(want.dtype) < 32)) return want.data;
   return toFloat32(want.dtype, fromFloat32(want.dtype, want.data));
 }
 

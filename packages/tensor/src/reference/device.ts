@@ -1,5 +1,5 @@
 // The reference device: every op's plain TypeScript reference, run directly. Slow, and the oracle of all tests.
-import { asBytes, fromFloat32, hostArray, isFloat, toFloat32, viewBytes } from '../dtype.ts';
+import { asBytes, fromFloat32, hostArray, isWeight, toFloat32, viewBytes } from '../dtype.ts';
 import type { DType, HostArray } from '../dtype.ts';
 import { Device } from '../device.ts';
 import type { AllocationOptions, DeviceBuffer, DeviceInfo } from '../device.ts';
@@ -130,19 +130,19 @@ export class ReferenceDevice extends Device {
 
 function hostView(input: { shape: Shape; dtype: DType; bytes: Uint8Array }): HostView {
   const raw: HostArray = viewBytes(input.dtype, input.bytes);
-  const data = isFloat(input.dtype) ? toFloat32(input.dtype, raw) : raw;
+  const data = isWeight(input.dtype) ? toFloat32(input.dtype, raw) : raw;
   return { shape: input.shape, dtype: input.dtype, data: data as Exclude<HostArray, Uint16Array> };
 }
 
 /** A zeroed output for a reference: float64 for floats, the dtype's own array otherwise. */
 export function hostOutput(spec: TensorSpec): HostView {
   const count = elementCount(spec.shape);
-  const data = isFloat(spec.dtype) ? new Float64Array(count) : hostArray(spec.dtype, count);
+  const data = isWeight(spec.dtype) ? new Float64Array(count) : hostArray(spec.dtype, count);
   return { shape: spec.shape, dtype: spec.dtype, data: data };
 }
 
 function narrow(output: HostView): HostArray {
-  const host = isFloat(output.dtype) ? fromFloat32(output.dtype, output.data) : (output.data as HostArray);
+  const host = isWeight(output.dtype) ? fromFloat32(output.dtype, output.data) : (output.data as HostArray);
   if (host.byteLength !== byteLengthOf(output)) {
     throw new RangeError('a reference replaced its output array');
   }
