@@ -8,7 +8,7 @@ import { Profiler } from './profile.ts';
 import type { Profile } from './profile.ts';
 import type { Data } from './queue.ts';
 import { byteLengthOf, checkGroups, checkShape, describeSpec, elementCount } from './shape.ts';
-import type { Shape } from './shape.ts';
+import type { Shape, TensorSpec } from './shape.ts';
 import { Tensor } from './tensor.ts';
 
 export type Backend = 'webgpu' | 'wasm' | 'reference';
@@ -97,6 +97,10 @@ export abstract class Device {
   protected hostBytes(): number {
     return 0;
   }
+  /** Bytes of a buffer that lie in memory of the host and stay where they are, if they do: see `Tensor.hostBytes`. */
+  hostView(_buffer: DeviceBuffer, _byteOffset: number, _byteLength: number): Uint8Array | undefined {
+    return undefined;
+  }
   /** What a buffer counts for in `memory().inUse`. */
   protected bytesHeld(buffer: DeviceBuffer): number {
     return buffer.byteLength;
@@ -126,15 +130,15 @@ export abstract class Device {
     checkDType('empty', dtype);
     checkShape(`${dtype} tensor`, shape);
     checkGroups(options.name ?? 'empty', { shape, dtype });
-    let buffer: DeviceBuffer;
-    try {
-      buffer = this.allocate(byteLengthOf({ shape, dtype }), options);
-    } catch (error) {
-      throw withTensor(error, `${options.name ?? 'a tensor'} ${describeSpec({ shape, dtype })}`);
-    }
-    this.#inUse += this.bytesHeld(buffer);
-    this.#peak = Math.max(this.#peak, this.#inUse);
-    return Tensor.fromBuffer(this, buffer, shape, dtype);
+    return Tensor.fromBuffer(this, this.bytesFor({ shape, dtype }, options), shape, dtype);
+  }
+
+  /** A tensor that is evicted from the start: it takes no bytes until it is restored. */
+  absent<D extends DType>(shape: Shape, dtype: D): Tensor<D> {
+    checkDType('absent', dtype);
+    checkShape(`${dtype} tensor`, shape);
+    checkGroups('absent', { shape, dtype });
+    return Tensor.fromBuffer(this, undefined, shape, dtype);
   }
 
   /**
@@ -231,15 +235,30 @@ export abstract class Device {
   }
 
   /** Called by Tensor only. */
+  bytesFor(spec: TensorSpec, options: AllocationOptions): DeviceBuffer {
+    let buffer: DeviceBuffer;
+    try {
+      buffer = this.allocate(byteLengthOf(spec), options);
+    } catch (error) {
+      throw withTensor(error, `${options.name ?? 'a tensor'} ${describeSpec(spec)}`);
+    }
+    this.#inUse += this.bytesHeld(buffer);
+    this.#peak = Math.max(this.#peak, this.#inUse);
+    return buffer;
+  }
+  /** Called by Tensor only. */
+  bytesReleased(buffer: DeviceBuffer): void {
+    this.#inUse -= this.bytesHeld(buffer);
+    this.release(buffer);
+  }
+  /** Called by Tensor only. */
   tensorCreated(tensor: Tensor): void {
     this.#tensors.add(tensor);
   }
   /** Called by Tensor only; `buffer` is given when its last holder is gone. */
   tensorDisposed(tensor: Tensor, buffer: DeviceBuffer | undefined): void {
     this.#tensors.delete(tensor);
-    if (buffer === undefined) return;
-    this.#inUse -= this.bytesHeld(buffer);
-    this.release(buffer);
+    if (buffer !== undefined) this.bytesReleased(buffer);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

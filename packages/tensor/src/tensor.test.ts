@@ -53,6 +53,54 @@ describe('tensors', () => {
     expect(() => device.tensor([1], [1, 1], dtype)).toThrow(rule);
   });
 
+  test('bytes are given back, come again, and go from one tensor to another', async () => {
+    const before = device.memory();
+    const x = device.tensor([1, 2, 3, 4], [2, 2], 'f32', { weight: true });
+    const view = x.reshape([4]);
+    const y = device.absent([4], 'f32');
+    expect([x.resident, view.resident, y.resident]).toEqual([true, true, false]);
+    expect(device.memory().inUse - before.inUse).toBe(16);
+    expect(() => y.buffer).toThrow('f32[4] was used while its bytes are not on the device');
+    y.takeBytes(x);
+    expect([x.resident, view.resident, y.resident]).toEqual([false, false, true]);
+    expect(await y.toFloat32()).toEqual(Float32Array.of(1, 2, 3, 4));
+    expect(() => double(view)).toThrow('while its bytes are not on the device');
+    expect(() => y.takeBytes(x)).toThrow('has its bytes');
+    const longer = device.absent([5], 'f32');
+    expect(() => longer.takeBytes(y)).toThrow('f32[4] has not the bytes of f32[5]');
+    y.evict();
+    expect(device.memory()).toMatchObject({ inUse: before.inUse, reserved: before.reserved });
+    x.restore({ weight: true });
+    x.writeBytes(new Uint8Array(Float32Array.of(5, 6, 7, 8).buffer));
+    expect(await view.toFloat32()).toEqual(Float32Array.of(5, 6, 7, 8));
+    expect(() => x.restore()).toThrow('has its bytes');
+    x.evict();
+    for (const tensor of [x, view, y, longer]) tensor.dispose();
+    expect(() => x.restore()).toThrow('after it was disposed');
+    expect(device.memory()).toMatchObject({ inUse: before.inUse, tensors: before.tensors });
+  });
+
+  test('a budget holds for bytes that come again', async () => {
+    await using small = await Device.open({ backend: 'reference', memoryBudget: 64 });
+    const x = small.absent([16], 'f32');
+    const y = small.empty([1], 'f32');
+    expect(() => x.restore({ name: 'a weight' })).toThrow(OutOfMemoryError);
+    expect(x.resident).toBe(false);
+    y.evict();
+    x.restore();
+    expect(small.memory().inUse).toBe(64);
+  });
+
+  test('bytes in host memory are written where they lie', async () => {
+    for (const backend of ['reference', 'wasm'] as const) {
+      await using other = await Device.open({ backend });
+      using x = other.zeros([4, 4], 'u8');
+      await other.sync();
+      x.slice(1, 3).hostBytes()!.fill(7);
+      expect([...(await x.read())]).toEqual([0, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0]);
+    }
+  });
+
   test('wrong data is refused with both sizes', () => {
     expect(() => device.tensor([1, 2, 3], [2, 2], 'f32')).toThrow('f32[2,2] needs 4 elements of 4 bytes, got 3 of 4');
     expect(() => device.tensor(new Uint8Array(4) as never, [2, 2], 'f32')).toThrow('got 4 of 1');

@@ -4,14 +4,15 @@ import type { DType, HostArrays } from './dtype.ts';
 import { Magi1Error } from './errors.ts';
 import { byteLengthOf, checkGroups, describeSpec, elementCount } from './shape.ts';
 import type { Shape, TensorSpec } from './shape.ts';
-import type { Device, DeviceBuffer } from './device.ts';
+import type { AllocationOptions, Device, DeviceBuffer } from './device.ts';
 
 /** A device buffer and the number of tensors (views included) that hold it. */
 class Storage {
-  readonly buffer: DeviceBuffer;
+  /** Undefined while its bytes are given back. */
+  buffer: DeviceBuffer | undefined;
   #holders = 1;
 
-  constructor(buffer: DeviceBuffer) {
+  constructor(buffer: DeviceBuffer | undefined) {
     this.buffer = buffer;
   }
   retain(): this {
@@ -51,7 +52,12 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
   }
 
   /** For devices: wraps a fresh buffer. Users call `device.empty` or `device.tensor`. */
-  static fromBuffer<D extends DType>(device: Device, buffer: DeviceBuffer, shape: Shape, dtype: D): Tensor<D> {
+  static fromBuffer<D extends DType>(
+    device: Device,
+    buffer: DeviceBuffer | undefined,
+    shape: Shape,
+    dtype: D,
+  ): Tensor<D> {
     return new Tensor(device, new Storage(buffer), 0, shape, dtype);
   }
 
@@ -61,10 +67,54 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
   get disposed(): boolean {
     return this.#disposed;
   }
-  /** The device buffer behind the tensor; throws after dispose. */
+  /** The device buffer behind the tensor; throws after dispose, and between `evict` and `restore`. */
   get buffer(): DeviceBuffer {
     this.#checkAlive();
+    if (this.#storage.buffer === undefined)
+      throw new Magi1Error(`${describeSpec(this)} was used while its bytes are not on the device`);
     return this.#storage.buffer;
+  }
+
+  /** False between `evict` and `restore`. */
+  get resident(): boolean {
+    return !this.#disposed && this.#storage.buffer !== undefined;
+  }
+
+  /**
+   * Gives the bytes of a tensor and its views back to the device, in order with recorded work; the tensor stays, and cannot
+   * be used until it has bytes again.
+   */
+  evict(): void {
+    const { buffer } = this;
+    this.#storage.buffer = undefined;
+    this.device.bytesReleased(buffer);
+  }
+
+  /** New bytes for a tensor that was evicted, contents undefined. Throws as `device.empty` does. */
+  restore(options: AllocationOptions = {}): void {
+    this.#checkEvicted();
+    this.#storage.buffer = this.device.bytesFor(this, options);
+  }
+
+  /**
+   * The bytes of another tensor for one that was evicted and is as long; the other one is evicted. Nothing is copied, and
+   * the contents are the other's.
+   */
+  takeBytes(other: Tensor): void {
+    this.#checkEvicted();
+    if (other.device !== this.device || other.byteOffset !== 0 || other.byteLength !== this.byteLength)
+      throw new Magi1Error(`takeBytes: ${describeSpec(other)} has not the bytes of ${describeSpec(this)}`);
+    const { buffer } = other;
+    other.#storage.buffer = undefined;
+    this.#storage.buffer = buffer;
+  }
+
+  /**
+   * The bytes themselves, where they lie in memory of the host that may be written at any time; undefined elsewhere. The
+   * caller sees to it that no recorded work uses them, and that the tensor lives while it writes.
+   */
+  hostBytes(): Uint8Array | undefined {
+    return this.device.hostView(this.buffer, this.byteOffset, this.byteLength);
   }
 
   /** The same elements under another shape; at most one dimension may be -1. Shares storage. Rows of q8, q4: whole groups. */
@@ -120,6 +170,13 @@ export class Tensor<D extends DType = DType> implements TensorSpec {
   }
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  #checkEvicted(): void {
+    this.#checkAlive();
+    if (this.#storage.buffer !== undefined)
+      throw new Magi1Error(`${describeSpec(this)} has its bytes: only a tensor that was evicted gets others`);
+    if (this.byteOffset !== 0) throw new Magi1Error(`${describeSpec(this)} is a part of a tensor`);
   }
 
   #checkAlive(): void {

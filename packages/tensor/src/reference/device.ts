@@ -88,6 +88,10 @@ export class ReferenceDevice extends Device {
     this.#queue.push({ name: op.name, run, ...buffersOf(call) });
   }
 
+  override hostView(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Uint8Array {
+    return (buffer as HostBuffer).bytes.subarray(byteOffset, byteOffset + byteLength);
+  }
+
   override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
     const target = (buffer as HostBuffer).bytes;
     if (this.#queue.empty) {

@@ -198,6 +198,13 @@ export class WasmDevice extends Device {
     timing?.add(from, performance.now());
   }
 
+  override hostView(buffer: DeviceBuffer, byteOffset: number, byteLength: number): Uint8Array | undefined {
+    this.#checkAlive();
+    if (buffer instanceof ExternalBuffer) return buffer.view(byteOffset, byteLength);
+    // A memory that is not shared may move when it grows; the filling of guarded tensors is recorded work.
+    return this.#shared && this.#guardBytes === 0 ? this.#heapView(buffer, byteOffset, byteLength) : undefined;
+  }
+
   override writeBuffer(buffer: DeviceBuffer, byteOffset: number, bytes: Uint8Array): void {
     this.#checkAlive();
     if (this.#queue.empty) {

@@ -56,6 +56,14 @@ export class ExternalBuffer implements DeviceBuffer {
     this.chunks = [];
   }
 
+  /** The bytes themselves, where they lie in one chunk. */
+  view(byteOffset: number, byteLength: number): Uint8Array | undefined {
+    const chunkBytes = this.chunks[0]?.byteLength ?? 1;
+    const start = byteOffset % chunkBytes;
+    if (start + byteLength > chunkBytes) return undefined;
+    return this.chunks[Math.floor(byteOffset / chunkBytes)]?.subarray(start, start + byteLength);
+  }
+
   write(byteOffset: number, bytes: Uint8Array): void {
     this.#pieces(byteOffset, bytes.byteLength, (piece, at) => piece.set(bytes.subarray(at, at + piece.byteLength)));
   }
