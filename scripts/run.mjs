@@ -11,6 +11,7 @@ const commands = {
   bench: () => import('./bench.mjs'),
   eval: () => import('./eval.mjs'),
   plan: () => import('./plan.mjs'),
+  rehearse: () => import('./rehearse.mjs'),
   trials: () => import('./trials.mjs'),
   house: () => import('./house.mjs'),
   'verify-all': () => import('./verify-all.mjs'),
