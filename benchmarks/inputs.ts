@@ -1,5 +1,5 @@
 // Fills the inputs of cases and uploads them. Values repeat a pool of random numbers: only their kind matters for time.
-import { bitsPerElement, elementCount, fromFloat32, hostArray, isFloat } from '@magi1/tensor';
+import { GROUP, bitsPerElement, elementCount, fromFloat32, hostArray, isBlocks, isWeight } from '@magi1/tensor';
 import type { AnyCase, AnyOp, CaseInput, Device, HostArray, Tensor } from '@magi1/tensor';
 
 /** A prime: rows of common sizes do not come out equal. */
@@ -27,21 +27,22 @@ export function normals(count: number, seed: number): Float32Array<ArrayBuffer> 
   );
 }
 
-/** The host data of an input, raw bits for f16, bf16 and f8e4m3fn. */
+/** The host data of an input, raw bits for f16, bf16 and f8e4m3fn, bytes for q8 and q4. */
 export function hostInput(input: CaseInput, seed: number): HostArray {
   const count = elementCount(input.shape);
   const fill = input.fill;
   if (fill?.kind === 'values') return fromFloat32(input.dtype, fill.values);
   const array = hostArray(input.dtype, count);
-  array.set(pool(input, Math.min(POOL, count), seed));
-  for (let filled = Math.min(POOL, count); filled < count; filled *= 2) {
-    array.copyWithin(filled, 0, Math.min(filled, count - filled));
+  const first = pool(input, Math.min(isBlocks(input.dtype) ? POOL - (POOL % GROUP) : POOL, count), seed);
+  array.set(first);
+  for (let filled = first.length; filled < array.length; filled *= 2) {
+    array.copyWithin(filled, 0, Math.min(filled, array.length - filled));
   }
   return array;
 }
 
 function pool({ dtype, fill }: CaseInput, count: number, seed: number): HostArray {
-  if (fill?.kind === 'normal' || (fill === undefined && isFloat(dtype))) {
+  if (fill?.kind === 'normal' || (fill === undefined && isWeight(dtype))) {
     const { scale = 1, mean = 0 } = fill ?? {};
     return fromFloat32(
       dtype,

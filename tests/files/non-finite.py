@@ -60,8 +60,10 @@ def plain(x):
     return {"shape": list(x.shape), "dtype": NAMES[x.dtype], "values": [number(value) for value in values.tolist()]}
 
 
-def case(op, name, inputs, params, output):
+def case(op, name, inputs, params, output, weight=None):
     inputs = {key: plain(value) for key, value in inputs.items()}
+    if weight is not None:
+        inputs["weight"]["dtype"] = weight
     table.append({"op": op, "name": name, "params": params, "inputs": inputs, "output": plain(output)})
 
 
@@ -354,6 +356,27 @@ for dtype in ("f32", "f16", "bf16"):
             inputs = {"q": q, "k": k, "v": v, "cachedK": cached_k, "cachedV": cached_v}
             params = {"blocks": blocks, "scale": 0.5, "cached": {"first": first, "rows": rows}}
             case("attention", f"cached.{name}.{dtype}.{dim}", inputs, params, attention(q, joined_k, joined_v, blocks, 0.5))
+
+# --- q8 and q4: a number that is not finite makes all 32 of its block NaN ---------------------------------------------
+
+for dtype, most, least in (("q8", 127 / 64, 1 / 64), ("q4", -2.0, 1 / 4)):
+    for rows, depth in ((3, 64), (5, 128), (21, 64)):
+        x, bias = normal(rows, depth), normal(7)
+        # The largest of every block decides its scale: such numbers come out as they are.
+        weight = (torch.randn((7, depth), generator=generator) / least).round().clamp(-6, 6).mul(least)
+        weight.view(-1)[::32] = most
+        written = put(weight, _2=NAN, **{f"_{depth}": INF, f"_{2 * depth + 40}": -INF})
+        spoiled_blocks = ~written.view(-1, 32).isfinite().all(1, keepdim=True)
+        held = written.view(-1, 32).masked_fill(spoiled_blocks, NAN).view(7, depth)
+        bad_x = put(x, _0=NAN, **{f"_{depth}": INF, f"_{2 * depth + 1}": -INF})
+        for name, a, b, c, w in (
+            ("x", bad_x, weight, bias, weight),
+            ("weight", x, written, bias, held),
+            ("bias", x, weight, put(bias, _0=NAN, _1=INF, _2=-INF), weight),
+            ("all", bad_x, written, put(bias, _3=INF, _4=-INF), held),
+        ):
+            inputs = {"x": a, "weight": b, "bias": c}
+            case("linear", f"{dtype}.{name}.{rows}x{depth}", inputs, {}, F.linear(a, w, c), weight=dtype)
 
 lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in table)
 Path(__file__).with_suffix(".json").write_text(f"[\n{lines}\n]\n")

@@ -1,5 +1,5 @@
 // The contract of linear.
-import { byteLengthOf, describeSpec, elementCount, floatDTypes } from '@magi1/tensor';
+import { byteLengthOf, describeSpec, elementCount, weightDTypes } from '@magi1/tensor';
 import type { ContractOf, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
 
 export type Linear = OpTypes<{ x: Tensor; weight: Tensor; bias?: Tensor }>;
@@ -14,7 +14,7 @@ export const contract: ContractOf<Linear> = {
   name: 'linear',
   infer({ x, weight }, _, check) {
     check.dtype('x', 'f32');
-    check.dtype('weight', ...floatDTypes);
+    check.dtype('weight', ...weightDTypes);
     check.rank('weight', 2);
     const inputs = check.lastDim('x');
     if (inputs !== weight.shape[1]) {

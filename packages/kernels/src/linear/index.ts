@@ -1,4 +1,4 @@
-// y = x W^T + b: the projection of a checkpoint's linear layer. Weights of 16 and 8 bits are decoded in the kernel.
+// y = x W^T + b: the projection of a checkpoint's linear layer. Weights of 16, 8 and 4 bits are decoded in the kernel.
 import { defineOp, runOp } from '@magi1/tensor';
 import type { HostView, OpCall, Tensor } from '@magi1/tensor';
 import { gemmKernels } from '../support/families/gemm/kernels.ts';
@@ -31,7 +31,7 @@ function reference({ inputs: { x, weight, bias }, y }: OpCall<Linear, HostView>)
   }
 }
 
-/** x [..., K] times weight [N, K] transposed, plus bias [N]: [..., N]. x and bias f32, weight f32, f16, bf16 or f8e4m3fn. */
+/** x [..., K] times weight [N, K] transposed, plus bias [N]: [..., N]. x and bias f32, weight f32, f16, bf16, f8e4m3fn, q8 or q4. */
 export function linear(x: Tensor, weight: Tensor, options: { readonly bias?: Tensor | undefined } = {}): Tensor {
   return runOp(linearOp, { x, weight, bias: options.bias }, {});
 }

@@ -159,6 +159,8 @@ export class I32 extends valuesWith({
   loadI32x4: load('i32x4', ...simd(0)),
   loadI16x8: load('i16x8', ...simd(0)),
   loadI8x16: load('i8x16', ...simd(0)),
+  /** Eight bytes, sign-extended to 16 bits each. */
+  loadS8x8: load('i16x8', ...simd(1)),
   /** Eight bytes, zero-extended to 16 bits each. */
   loadU8x8: load('i16x8', ...simd(2)),
   /** Four 16-bit numbers, sign-extended to 32 bits each. */
@@ -426,6 +428,8 @@ export class I8x16 extends valuesWith({
   laneU: lane('i32', ...simd(22)),
   /** Bytes of this chosen by the lanes of `indices`; 0 where an index is 16 or more. */
   swizzle: i8x16(14),
+  lowS: unary('i16x8', ...simd(135)),
+  highS: unary('i16x8', ...simd(136)),
   lowU: unary('i16x8', ...simd(137)),
   highU: unary('i16x8', ...simd(138)),
 }) {

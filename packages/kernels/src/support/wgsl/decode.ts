@@ -1,5 +1,6 @@
 // Exact decoding of packed weights in WGSL, one word at a time.
-import type { DType } from '@magi1/tensor';
+import { GROUP, bytesOf } from '@magi1/tensor';
+import type { BlockDType, DType } from '@magi1/tensor';
 
 const DECODE_F16 = /* wgsl */ `
 fn decode_word(word: u32) -> vec2f { return unpack2x16float(word); }
@@ -48,6 +49,29 @@ export function decodeFour(dtype: DType): { readonly type: string; readonly code
       };
   }
 }
+
+/**
+ * For q8 and q4: `decode_vector(i)`, elements 4i .. 4i+3 of the binding `name`, an array of u32; @magi1/tensor's blocks.ts
+ * has the layout.
+ */
+export function decodeVector(dtype: BlockDType, name: string): string {
+  const words = bytesOf(dtype, 4 * VECTORS_PER_GROUP) / 4;
+  const value =
+    dtype === 'q8'
+      ? `let codes = vec4i(vec4u(${name}[group + 1u + part]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u);
+  return scale * vec4f(codes);`
+      : `let word = ${name}[group + 1u + 4u * (part / 8u) + part % 4u] >> (part & 4u);
+  return scale * (vec4f((vec4u(word) >> vec4u(0u, 8u, 16u, 24u)) & vec4u(15u)) - 8.0);`;
+  return /* wgsl */ `
+fn decode_vector(i: u32) -> vec4f {
+  let group = i / ${VECTORS_PER_GROUP}u * ${words}u;
+  let part = i % ${VECTORS_PER_GROUP}u;
+  let scale = unpack2x16float(${name}[group])[part / 8u];
+  ${value}
+}
+`;
+}
+const VECTORS_PER_GROUP = GROUP / 4;
 
 /** Store type of the binding `name`, and `decode_at(i)`: element i of it, wherever in a word it lies. */
 export function decodeOne(dtype: DType, name: string): { readonly type: string; readonly code: string } {

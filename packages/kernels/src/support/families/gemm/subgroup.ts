@@ -1,7 +1,8 @@
 // Gemm for adapters without fast workgroup memory (software adapters): one subgroup per workgroup, no barriers. Every lane
 // owns four columns of b and all rows of the tile; rows of a are loaded once per subgroup and broadcast.
+import { isBlocks } from '@magi1/tensor';
 import type { DType, WgslProgram } from '@magi1/tensor';
-import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
+import { decodeFour, decodeOne, decodeVector } from '../../wgsl/decode.ts';
 import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
 import { range } from '../../wgsl/range.ts';
 import type { BLayout } from './call.ts';
@@ -11,7 +12,7 @@ export interface SubgroupGemmVariant {
   readonly layout: BLayout;
   readonly dtype: DType;
   readonly bias: boolean;
-  /** Four values per load; needs depth (and columns, when b is laid out by columns) divisible by 4. */
+  /** Four values per load; needs depth (and columns, when b is laid out by columns) divisible by 4, as of q8 and q4. */
   readonly wide: boolean;
   /** Rows of a tile, a multiple of `lanes`. */
   readonly tileRows: number;
@@ -101,6 +102,7 @@ function laneColumn({ layout, wide, lanes }: SubgroupGemmVariant, part: string |
 
 function bDecoder(layout: BLayout, dtype: DType, wide: boolean): { type: string; code: string } {
   if (layout === 'columns') return { type: wide ? 'vec4f' : 'f32', code: '' };
+  if (isBlocks(dtype)) return { type: 'u32', code: decodeVector(dtype, 'b') };
   return wide ? decodeFour(dtype) : decodeOne(dtype, 'b');
 }
 
@@ -113,8 +115,9 @@ function bStarts(variant: SubgroupGemmVariant): string {
     .join('\n  ');
 }
 
-function bLoads({ layout, wide }: SubgroupGemmVariant): string {
+function bLoads({ layout, dtype, wide }: SubgroupGemmVariant): string {
   const four = range(COLUMNS_PER_LANE);
+  if (isBlocks(dtype)) return four.map((j) => `let b${j} = decode_vector(b_start${j} + k);`).join(' ');
   if (layout === 'rows') {
     return four
       .map((j) => `let b${j} = ${wide ? `decode4(b[b_start${j} + k])` : `decode_at(b_start${j} + k)`};`)

@@ -1,12 +1,13 @@
 // Gemm in wasm for few rows, where packing b would cost more than it saves: every output is a dot product of two rows
 // where they lie, 3 x 3 of them at a time, narrow weights decoded in registers.
-import { F32x4, I32x4, bytesOf, wasmKernel } from '@magi1/tensor';
-import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
+import { F32x4, I32x4, isBlocks, wasmKernel } from '@magi1/tensor';
+import type { FloatDType, I32, KernelBuilder, Var, WeightDType } from '@magi1/tensor';
 import { loadFloats } from '../../wasm/floats.ts';
-import { scaledOffset } from './wasm-tiles.ts';
+import { addBlockProducts } from './wasm-few-blocks.ts';
+import { rowBytes, scaledOffset } from './wasm-tiles.ts';
 
 export interface FewGemmVariant {
-  readonly dtype: FloatDType;
+  readonly dtype: WeightDType;
   readonly bias: boolean;
   readonly [name: string]: string | number | boolean;
 }
@@ -30,25 +31,8 @@ function tileFunction(k: KernelBuilder, rows: number, columns: number, { dtype, 
       Array.from({ length: count }, (_, i) => f.let(start.add(stride.mul(i))));
     const [aRows, bRows] = [starts(a, aStride, rows), starts(b, bStride, columns)];
     const sums = aRows.map(() => bRows.map(() => f.var(F32x4.of(0))));
-    const step = (at: I32, part: (value: F32x4) => F32x4) => {
-      const offset = f.let(scaledOffset(at, dtype));
-      const values = bRows.map((row) => f.let(part(loadFloats(f, dtype, row.add(offset)))));
-      aRows.forEach((row, i) => {
-        const factor = f.let(part(row.add(at).loadF32x4()));
-        sums[i]!.forEach((sum, j) => {
-          sum.set(f.madd(factor, values[j]!, sum));
-        });
-      });
-    };
-    const whole = f.let(depth.and(-4).shl(2));
-    f.forRange(0, whole, 16, (at) => {
-      step(at, (value) => value);
-    });
-    const rest = f.let(depth.and(3));
-    f.if(rest, () => {
-      const valid = f.let(I32x4.lanes(0, 1, 2, 3).ltS(rest.splat()));
-      step(whole, (value) => valid.and(value.asI32x4()).asF32x4());
-    });
+    if (isBlocks(dtype)) addBlockProducts(f, dtype, { aRows, bRows, depth }, sums);
+    else addProducts(f, dtype, { aRows, bRows, depth }, sums);
     sums.forEach((row, i) => {
       const to = f.let(y.add(yStride.mul(i)));
       row.forEach((sum, j) => {
@@ -60,6 +44,33 @@ function tileFunction(k: KernelBuilder, rows: number, columns: number, { dtype, 
   });
 }
 
+function addProducts(
+  f: KernelBuilder,
+  dtype: FloatDType,
+  { aRows, bRows, depth }: { readonly aRows: readonly I32[]; readonly bRows: readonly I32[]; readonly depth: I32 },
+  sums: readonly (readonly Var<F32x4>[])[],
+): void {
+  const step = (at: I32, part: (value: F32x4) => F32x4) => {
+    const offset = f.let(scaledOffset(at, dtype));
+    const values = bRows.map((row) => f.let(part(loadFloats(f, dtype, row.add(offset)))));
+    aRows.forEach((row, i) => {
+      const factor = f.let(part(row.add(at).loadF32x4()));
+      sums[i]!.forEach((sum, j) => {
+        sum.set(f.madd(factor, values[j]!, sum));
+      });
+    });
+  };
+  const whole = f.let(depth.and(-4).shl(2));
+  f.forRange(0, whole, 16, (at) => {
+    step(at, (value) => value);
+  });
+  const rest = f.let(depth.and(3));
+  f.if(rest, () => {
+    const valid = f.let(I32x4.lanes(0, 1, 2, 3).ltS(rest.splat()));
+    step(whole, (value) => valid.and(value.asI32x4()).asF32x4());
+  });
+}
+
 export const fewGemm = wasmKernel({
   name: 'gemmFew',
   args: { a: 'ptr', b: 'ptr', bias: 'ptr', y: 'ptr', rows: 'i32', columns: 'i32', depth: 'i32', itemColumns: 'i32' },
@@ -67,7 +78,7 @@ export const fewGemm = wasmKernel({
     const sizes = Array.from({ length: TILE }, (_, i) => i + 1);
     const tiles = sizes.map((r) => sizes.map((c) => tileFunction(k, r, c, variant)));
     const [aBytes, yBytes] = [k.let(depth.shl(2)), k.let(columns.shl(2))];
-    const bBytes = k.let(depth.mul(bytesOf(variant.dtype, 1)));
+    const bBytes = k.let(rowBytes(depth, variant.dtype));
     k.forRange(begin, end, 1, (item) => {
       const column0 = k.let(item.mul(itemColumns));
       const width = k.let(columns.sub(column0).minU(itemColumns));

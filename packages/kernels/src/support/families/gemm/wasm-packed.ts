@@ -1,7 +1,8 @@
 // Gemm in wasm for many rows. An item is a panel group of b's columns and a block of a's rows; for each slice of the
 // depth, b's columns are packed (decoded, transposed) to panels of 12 in scratch, then a's rows three at a time.
-import { bytesOf, wasmKernel } from '@magi1/tensor';
-import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
+import { isBlocks, wasmKernel } from '@magi1/tensor';
+import type { I32, KernelBuilder, WeightDType } from '@magi1/tensor';
+import { packBlocksFunction } from './wasm-blocks.ts';
 import {
   PANEL_STEP,
   TILE_COLUMNS,
@@ -11,6 +12,7 @@ import {
   outerProducts,
   packColumnsFunction,
   packRowsFunction,
+  rowBytes,
 } from './wasm-tiles.ts';
 
 /** Steps of the depth that are summed before they join y: keeps rounding errors small and operands in the cache. */
@@ -28,7 +30,7 @@ export const packedScratchBytes = (columns: number): number =>
 
 export interface PackedGemmVariant {
   /** `columns`: b is [depth, columns] in f32; else the dtype of b [columns, depth]. */
-  readonly b: FloatDType | 'columns';
+  readonly b: WeightDType | 'columns';
   readonly bias: boolean;
   readonly [name: string]: string | number | boolean;
 }
@@ -75,11 +77,11 @@ export const packedGemm = wasmKernel({
     const byColumns = variant.b === 'columns';
     const dtype = variant.b === 'columns' ? 'f32' : variant.b;
     const tiles = Array.from({ length: TILE_ROWS }, (_, i) => tileFunction(k, i + 1));
-    const packRows = packRowsFunction(k, dtype);
+    const packRows = isBlocks(dtype) ? packBlocksFunction(k, dtype) : packRowsFunction(k, dtype);
     const packColumns = packColumnsFunction(k, PANEL_BYTES);
     const copyRows = copyRowsFunction(k, A_STRIDE);
     const [aBytes, yBytes] = [k.let(depth.shl(2)), k.let(columns.shl(2))];
-    const bBytes = k.let(byColumns ? yBytes : depth.mul(bytesOf(dtype, 1)));
+    const bBytes = k.let(byColumns ? yBytes : rowBytes(depth, dtype));
     const zeros = k.let(scratch.add(A_BYTES));
     const edge = k.let(zeros.add(PANEL_STEP));
     const panels = k.let(edge.add(EDGE_BYTES));
@@ -101,7 +103,7 @@ export const packedGemm = wasmKernel({
           k.call(packColumns, { from: b0.add(slice.mul(bBytes)), stride: bBytes, width, to: panels, depth: length });
         } else {
           k.forRange(0, width, TILE_COLUMNS, (c) => {
-            const from = b0.add(c.mul(bBytes)).add(slice.mul(bytesOf(dtype, 1)));
+            const from = b0.add(c.mul(bBytes)).add(rowBytes(slice, dtype));
             const to = panels.add(c.mul(PANEL_BYTES / TILE_COLUMNS));
             k.call(packRows, { from, stride: bBytes, rows: width.sub(c).minU(TILE_COLUMNS), to, depth: length });
           });

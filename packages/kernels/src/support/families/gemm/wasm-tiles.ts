@@ -2,8 +2,8 @@
 // where the rows lie) keeps 3 x 12 sums in registers and adds the outer product of 3 values of a and 12 of b at each step
 // of the depth. Larger tiles spill in V8; all addresses but two are constant offsets, which takes a's rows a constant
 // distance apart.
-import { F32x4, bitsPerElement } from '@magi1/tensor';
-import type { FloatDType, I32, KernelBuilder } from '@magi1/tensor';
+import { F32x4, GROUP, bitsPerElement, bytesOf, isBlocks } from '@magi1/tensor';
+import type { FloatDType, I32, KernelBuilder, WeightDType } from '@magi1/tensor';
 import { loadFloats } from '../../wasm/floats.ts';
 
 /** Rows of a and columns of b in a tile. */
@@ -48,6 +48,11 @@ export function outerProducts(
 /** Byte offset along a row of a dtype for the byte offset `at` of f32. */
 export function scaledOffset(at: I32, dtype: FloatDType): I32 {
   return dtype === 'f32' ? at : at.shrU(Math.log2(32 / bitsPerElement(dtype)));
+}
+
+/** Bytes of `count` elements of a row; of q8 and q4, whole groups. */
+export function rowBytes(count: I32, dtype: WeightDType): I32 {
+  return isBlocks(dtype) ? count.shrU(Math.log2(GROUP)).mul(bytesOf(dtype, GROUP)) : count.mul(bytesOf(dtype, 1));
 }
 
 /**

@@ -1,6 +1,6 @@
 // Chooses a wasm gemm kernel and cuts a call into items.
 import { bytesOf } from '@magi1/tensor';
-import type { FloatDType, WasmStep } from '@magi1/tensor';
+import type { WasmStep, WeightDType } from '@magi1/tensor';
 import type { Gemm } from './call.ts';
 import { fewGemm } from './wasm-few.ts';
 import { packedGemm, packedScratchBytes } from './wasm-packed.ts';
@@ -19,7 +19,7 @@ const ceilTo = (value: number, multiple: number): number => Math.ceil(value / mu
 
 /** The step for one gemm. Results do not depend on how it is cut. */
 export function gemmStep({ a, b, layout, bias, y, rows, columns, depth }: Gemm): WasmStep {
-  const dtype = b.dtype as FloatDType;
+  const dtype = b.dtype as WeightDType;
   const isStreamed = layout === 'rows' && b.byteLength >= STREAMED_BYTES;
   const itemColumns = Math.min(ITEM_COLUMNS, Math.max(TILE_COLUMNS, ceilTo(columns / ITEMS, TILE_COLUMNS)));
   const groups = Math.ceil(columns / itemColumns);

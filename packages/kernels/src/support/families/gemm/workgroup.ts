@@ -1,7 +1,8 @@
 // Gemm for GPUs, and for software adapters without subgroups of 4 or 8: a workgroup of 16 x 16 invocations makes a tile of the output from tiles of a and b in
 // workgroup memory. Both are kept as [depth / 4][row] of vec4 along the depth, so neighbours read neighbouring vectors.
+import { isBlocks } from '@magi1/tensor';
 import type { DType, WgslProgram } from '@magi1/tensor';
-import { decodeFour, decodeOne } from '../../wgsl/decode.ts';
+import { decodeFour, decodeOne, decodeVector } from '../../wgsl/decode.ts';
 import { WORKGROUP_INDEX } from '../../wgsl/dispatch.ts';
 import { range } from '../../wgsl/range.ts';
 import type { BLayout } from './call.ts';
@@ -132,6 +133,13 @@ fn load_b(column: u32, depth: u32) -> vec4f {
 }
 `;
 
+const B_ROWS_BLOCKS = /* wgsl */ `
+fn load_b(column: u32, depth: u32) -> vec4f {
+  if (column >= params.columns || depth >= params.depth) { return vec4f(); }
+  return decode_vector((column * params.depth + depth) / 4u);
+}
+`;
+
 const B_ROWS_NARROW = /* wgsl */ `
 fn load_b(column: u32, depth: u32) -> vec4f {
   var v = vec4f();
@@ -152,6 +160,7 @@ fn load_b(column: u32, depth: u32) -> vec4f {
 
 function bLoader(layout: BLayout, dtype: DType, wide: boolean): { type: string; code: string } {
   if (layout === 'columns') return { type: 'f32', code: B_COLUMNS };
+  if (isBlocks(dtype)) return { type: 'u32', code: decodeVector(dtype, 'b') + B_ROWS_BLOCKS };
   const decoder = wide ? decodeFour(dtype) : decodeOne(dtype, 'b');
   return { type: decoder.type, code: decoder.code + (wide ? B_ROWS_WIDE : B_ROWS_NARROW) };
 }
