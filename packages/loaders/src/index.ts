@@ -29,6 +29,7 @@ export {
   openSafetensors,
   parseSafetensorsHeader,
   readSafetensors,
+  safetensorsHead,
   writeSafetensors,
 } from './safetensors.ts';
 export type { SafetensorsEntry, SafetensorsHeader } from './safetensors.ts';

@@ -1,7 +1,15 @@
 // safetensors: 8 bytes of header length, a JSON header, raw little-endian data. Read by byte range, validated by the
 // format's published rules before any tensor is touched; written in the order the reference writer uses.
-import { asBytes, FileFormatError, elementCount } from '@magi1/tensor';
-import type { DType, HostTensor } from '@magi1/tensor';
+import {
+  asBytes,
+  byteLengthOf,
+  FileFormatError,
+  elementCount,
+  elementsIn,
+  isBlocks,
+  hasWholeGroups,
+} from '@magi1/tensor';
+import type { DType, HostTensor, TensorSpec } from '@magi1/tensor';
 import { byteString, bytesSource } from './bytes.ts';
 import type { ByteSink, ByteSource } from './bytes.ts';
 import { bitsPerElement, readHostTensor, tensorByteLength } from './file-dtype.ts';
@@ -9,6 +17,7 @@ import type { FileDType, ReadOptions } from './file-dtype.ts';
 import { jsonSize, parseJsonBytes, showJson } from './json.ts';
 import type { JsonValue } from './json.ts';
 import { requireNode } from './node.ts';
+import { BLOCKS_KEY, applyBlocks, describeBlocks, storedShape } from './safetensors-blocks.ts';
 import { checkTensorRange, entryOf, quote } from './tensor-file.ts';
 import type { TensorEntry, TensorFile } from './tensor-file.ts';
 import { ZstdSource } from './zstd.ts';
@@ -95,7 +104,11 @@ export function parseSafetensorsHeader(bytes: Uint8Array, name: string): Safeten
     }
     end = entry.start + entry.byteLength;
   }
-  return { tensors: new Map(entries), metadata, dataLength: end };
+  const tensors = new Map(entries);
+  const blocks = metadata.get(BLOCKS_KEY);
+  if (blocks !== undefined) applyBlocks(name, blocks, tensors);
+  metadata.delete(BLOCKS_KEY); // the entries say it
+  return { tensors, metadata, dataLength: end };
 }
 
 function parseEntry(name: string, key: string, value: JsonValue): SafetensorsEntry {
@@ -217,16 +230,61 @@ function stretchesOf({ tensors }: SafetensorsHeader): Map<SafetensorsEntry, Stre
   return stretches;
 }
 
-const TYPE_NAMES: Partial<Record<DType, string>> = {
+const TYPE_NAMES: Record<DType, string> = {
   f32: 'F32',
   f16: 'F16',
   bf16: 'BF16',
   f8e4m3fn: 'F8_E4M3',
+  q8: 'U8',
+  q4: 'U8',
   i32: 'I32',
   u32: 'U32',
   u8: 'U8',
   bool: 'BOOL',
 };
+
+/**
+ * The beginning of a file, before the data of these tensors, one after another in this order.
+ * @param where what messages call the file
+ * @throws FileFormatError for names and shapes that the format cannot hold
+ */
+export function safetensorsHead(
+  where: string,
+  tensors: Iterable<readonly [string, TensorSpec]>,
+  metadata: Iterable<readonly [string, string]> = [],
+): Uint8Array {
+  const ordered = [...tensors];
+  const members: string[] = [];
+  const facts = [...metadata].filter(([key]) => key !== BLOCKS_KEY);
+  const blocks = describeBlocks(ordered);
+  if (blocks !== undefined) facts.push([BLOCKS_KEY, blocks]);
+  if (facts.length > 0) {
+    const fields = facts.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
+    members.push(`"__metadata__":{${fields.join(',')}}`);
+  }
+  let offset = 0;
+  for (const [name, spec] of ordered) {
+    if (name === '__metadata__') throw new FileFormatError(`${where}: a tensor cannot be named __metadata__`);
+    if (isBlocks(spec.dtype) && !hasWholeGroups(spec.shape))
+      throw new FileFormatError(
+        `${where}: ${quote(name)}: rows of ${spec.dtype} [${spec.shape}] are no multiple of 64 elements`,
+      );
+    const end = offset + byteLengthOf(spec);
+    const shape = storedShape(spec).join(',');
+    members.push(
+      `${JSON.stringify(name)}:{"dtype":"${TYPE_NAMES[spec.dtype]}","shape":[${shape}],"data_offsets":[${offset},${end}]}`,
+    );
+    offset = end;
+  }
+  const json = new TextEncoder().encode(`{${members.join(',')}}`);
+  const padded = Math.ceil(json.length / 8) * 8;
+  if (padded > MAX_HEADER)
+    throw new FileFormatError(`${where}: a header of ${padded} bytes exceeds the format's limit`);
+  const head = new Uint8Array(8 + padded).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
+  head.set(json, 8);
+  return head;
+}
 
 /**
  * Writes tensors as safetensors, widest elements first and then by name, so that every tensor is aligned.
@@ -239,39 +297,15 @@ export async function writeSafetensors(
   metadata: ReadonlyMap<string, string> | Record<string, string> = {},
 ): Promise<void> {
   const where = typeof target === 'string' ? target : 'safetensors';
-  const ordered = [...tensors].sort(
-    ([nameA, a], [nameB, b]) => bitsPerElement(b.dtype) - bitsPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
-  );
-  const members: string[] = [];
-  const facts = metadata instanceof Map ? [...metadata] : Object.entries(metadata);
-  if (facts.length > 0) {
-    const fields = facts.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`);
-    members.push(`"__metadata__":{${fields.join(',')}}`);
+  // Groups of q8 and q4 are of whole words.
+  const width = ({ dtype }: HostTensor) => (isBlocks(dtype) ? 32 : bitsPerElement(dtype));
+  const ordered = [...tensors].sort(([nameA, a], [nameB, b]) => width(b) - width(a) || (nameA < nameB ? -1 : 1));
+  for (const [name, { dtype, shape, data }] of ordered) {
+    const elements = elementsIn(dtype, data);
+    if (elementCount(shape) !== elements)
+      throw new FileFormatError(`${where}: ${quote(name)}: shape [${shape}] with ${elements} elements`);
   }
-  let offset = 0;
-  for (const [name, tensor] of ordered) {
-    if (name === '__metadata__') throw new FileFormatError(`${where}: a tensor cannot be named __metadata__`);
-    if (TYPE_NAMES[tensor.dtype] === undefined)
-      throw new FileFormatError(`${where}: ${quote(name)}: ${tensor.dtype} cannot be written`);
-    if (elementCount(tensor.shape) !== tensor.data.length) {
-      throw new FileFormatError(
-        `${where}: ${quote(name)}: shape [${tensor.shape}] with ${tensor.data.length} elements`,
-      );
-    }
-    const end = offset + tensor.data.byteLength;
-    const shape = tensor.shape.join(',');
-    members.push(
-      `${JSON.stringify(name)}:{"dtype":"${TYPE_NAMES[tensor.dtype]}","shape":[${shape}],"data_offsets":[${offset},${end}]}`,
-    );
-    offset = end;
-  }
-  const json = new TextEncoder().encode(`{${members.join(',')}}`);
-  const padded = Math.ceil(json.length / 8) * 8;
-  if (padded > MAX_HEADER)
-    throw new FileFormatError(`${where}: a header of ${padded} bytes exceeds the format's limit`);
-  const head = new Uint8Array(8 + padded).fill(0x20);
-  new DataView(head.buffer).setBigUint64(0, BigInt(padded), true);
-  head.set(json, 8);
+  const head = safetensorsHead(where, ordered, metadata instanceof Map ? metadata : Object.entries(metadata));
 
   async function writeAll(sink: ByteSink): Promise<void> {
     await sink.write(head);
