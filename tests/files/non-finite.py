@@ -48,6 +48,16 @@ def put(x, **at):
     return wide.to(x.dtype)
 
 
+def q8(x):
+    """As q8 holds it: a scale for each 32 elements; a NaN or an infinity makes all of them NaN."""
+    blocks = x.float().reshape(-1, 32)
+    scale = (blocks.abs().amax(1, keepdim=True) / 127).half().float()
+    codes = (blocks / torch.where(scale == 0, 1.0, scale) + 0.5).floor()
+    held = torch.where(scale.isfinite(), codes * scale, NAN).reshape(x.shape)
+    held.dtype_name = "q8"
+    return held
+
+
 def plain(x):
     def number(value):
         if isinstance(value, int):
@@ -57,7 +67,7 @@ def plain(x):
         return float(f"{value:.9g}")  # enough for f32
 
     values = x.float().flatten() if x.dtype.is_floating_point else x.flatten()
-    return {"shape": list(x.shape), "dtype": NAMES[x.dtype], "values": [number(value) for value in values.tolist()]}
+    return {"shape": list(x.shape), "dtype": getattr(x, "dtype_name", NAMES[x.dtype]), "values": [number(value) for value in values.tolist()]}
 
 
 def case(op, name, inputs, params, output, weight=None):
@@ -377,6 +387,26 @@ for dtype, most, least in (("q8", 127 / 64, 1 / 64), ("q4", -2.0, 1 / 4)):
         ):
             inputs = {"x": a, "weight": b, "bias": c}
             case("linear", f"{dtype}.{name}.{rows}x{depth}", inputs, {}, F.linear(a, w, c), weight=dtype)
+
+# --- q8: casts to it, and cached keys in it ------------------------------------------------------------------------
+# In q8 what its largest scale cannot reach is NaN, too.
+groups = normal(6, 64)
+for row, value in enumerate([NAN, INF, -INF, 3e38, 8.36e6, 8.3e6]):
+    groups[row, 7 * row] = value
+case("cast", "f32-q8", {"x": groups}, {"to": "q8"}, q8(groups))
+
+q, k, v, ring_k, ring_v = (normal(rows, 2, 32) for rows in (3, 2, 2, 6, 6))
+order = [4, 5, 0, 1]
+for name, cached_k, cached_v in (
+    *((f"k.{value}", q8(put(ring_k, _70=value)), q8(ring_v)) for value in (NAN, INF, -INF)),
+    *((f"v.{value}", q8(ring_k), q8(put(ring_v, _70=value))) for value in (NAN, INF, -INF)),
+    ("unseen", q8(put(ring_k, _130=NAN)), q8(put(ring_v, _200=INF))),
+):
+    joined_k, joined_v = (torch.cat([c[order], own]) for c, own in ((cached_k, k), (cached_v, v)))
+    blocks = [{"q": [0, 3], "k": [0, 6]}]
+    inputs = {"q": q, "k": k, "v": v, "cachedK": cached_k, "cachedV": cached_v}
+    params = {"blocks": blocks, "scale": 0.5, "cached": {"first": 4, "rows": 4}}
+    case("attention", f"cached.{name}.q8", inputs, params, attention(q, joined_k, joined_v, blocks, 0.5))
 
 lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in table)
 Path(__file__).with_suffix(".json").write_text(f"[\n{lines}\n]\n")

@@ -76,7 +76,7 @@ function encodeQ8(values: Float32Array, bits: Uint32Array, at: number, out: Uint
   const most = Math.abs(values[largestAt(bits, at)]!);
   let scaleBits = numberToF16Bits(most / 127);
   let scale = f16BitsToNumber(scaleBits);
-  if (scale * 127.5 < most) scale = f16BitsToNumber(++scaleBits);
+  if (most > 0 && scale * 127.5 <= most) scale = f16BitsToNumber(++scaleBits);
   if (!(scale < Infinity)) return fill(out, word, 8, 0);
   const inverse = scale === 0 ? 0 : 1 / scale;
   for (let i = at; i < at + BLOCK; i += 4) {

@@ -1,4 +1,5 @@
 import type { CaseInput, CaseOf } from '@magi1/tensor';
+import { CACHE_DTYPES, cacheCanBe } from './contract.ts';
 import type { Attention, AttentionBlock, CacheDType, RingRange } from './contract.ts';
 
 type AttentionCase = CaseOf<Attention>;
@@ -145,6 +146,46 @@ export const cases: readonly AttentionCase[] = [
       },
     ),
   ),
+  // Rows of q8: scales of halves of a head, of a head, of two and of four heads.
+  ...(
+    [
+      [1, 64],
+      [2, 32],
+      [4, 16],
+      [8, 8],
+      [3, 128],
+      [16, 12],
+    ] as const
+  ).map(([kvHeads, headDim]) =>
+    attentionCase(
+      `cached.q8.${kvHeads}x${headDim}`,
+      { queries: 60, keys: 60, heads: 2 * kvHeads, kvHeads, headDim },
+      {
+        cached: { dtype: 'q8', ring: 90, first: 30, rows: 90 },
+        blocks: [
+          { q: [0, 30], k: [30, 120] },
+          { q: [30, 60], k: [0, 150] },
+        ],
+      },
+    ),
+  ),
+  attentionCase(
+    'cached.q8.only',
+    { queries: 7, keys: 0, heads: 2, kvHeads: 2, headDim: 32 },
+    { cached: { dtype: 'q8', ring: 8, first: 1, rows: 7 } },
+  ),
+  attentionCase(
+    'cached.q8.apart',
+    { queries: 300, keys: 280, heads: 4, kvHeads: 4, headDim: 16 },
+    {
+      cached: { dtype: 'q8', ring: 100, first: 80, rows: 50 },
+      blocks: [
+        { q: [0, 100], k: [0, 90] },
+        { q: [100, 190], k: [70, 200] },
+        { q: [195, 300], k: [240, 330] },
+      ],
+    },
+  ),
   attentionCase(
     'cached.odd',
     { queries: 9, keys: 5, heads: 2, kvHeads: 1, headDim: 11 },
@@ -186,10 +227,12 @@ export const cases: readonly AttentionCase[] = [
   real('24x128.576x576', { queries: 576, keys: 576, heads: 24, kvHeads: 8, headDim: 128 }),
   real('24x128.576x2304', { queries: 576, keys: 2304, heads: 24, kvHeads: 8, headDim: 128 }),
   real('dit4.5b.self', { queries: 1024, keys: 1024, heads: 24, kvHeads: 8, headDim: 128 }, blockCausal(4, 256)),
-  attentionCase(
-    'dit4.5b.self.cached',
-    { queries: 256, keys: 256, heads: 24, kvHeads: 8, headDim: 128 },
-    { cached: { dtype: 'f16', ring: 768, first: 256, rows: 768 }, benchmarkOnly: true },
+  ...(['f16', 'q8'] as const).map((dtype) =>
+    attentionCase(
+      dtype === 'f16' ? 'dit4.5b.self.cached' : 'dit4.5b.self.cached.q8',
+      { queries: 256, keys: 256, heads: 24, kvHeads: 8, headDim: 128 },
+      { cached: { dtype, ring: 768, first: 256, rows: 768 }, benchmarkOnly: true },
+    ),
   ),
   real('dit4.5b.cross', { queries: 1024, keys: 800, heads: 24, kvHeads: 8, headDim: 128 }),
   real('vae.self', { queries: 1024, keys: 1024, heads: 16, headDim: 64 }),
@@ -211,7 +254,8 @@ export function randomCase(random: (below: number) => number): AttentionCase {
   const kind = random(4);
   if (kind === 3) {
     const ring = 1 + random(80);
-    const dtype = (['f32', 'f16', 'bf16'] as const)[random(3)]!;
+    const drawn = CACHE_DTYPES[random(CACHE_DTYPES.length)]!;
+    const dtype = cacheCanBe(drawn, kvHeads, sizes.headDim) ? drawn : 'f16';
     const cached = { dtype, ring, first: random(ring), rows: random(ring + 1) };
     return attentionCase('random', sizes, { cached });
   }

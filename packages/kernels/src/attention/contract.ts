@@ -1,5 +1,5 @@
 // The contract of attention, and what all its kernels share.
-import { bytesOf, describeSpec } from '@magi1/tensor';
+import { GROUP, bytesOf, describeSpec } from '@magi1/tensor';
 import type { Check, ContractOf, InputsOf, OpTypes, Tensor, TensorSpec } from '@magi1/tensor';
 import { F32_MAX } from '../support/f32.ts';
 
@@ -50,9 +50,13 @@ export const MAX_HEAD_DIM = 128;
  */
 export const LOWEST = -F32_MAX;
 
-/** What cached keys and values may be stored as. */
-export const CACHE_DTYPES = ['f32', 'f16', 'bf16'] as const;
+/** What cached keys and values may be stored as; q8 where the rows of all heads are whole groups, of whole vectors. */
+export const CACHE_DTYPES = ['f32', 'f16', 'bf16', 'q8'] as const;
 export type CacheDType = (typeof CACHE_DTYPES)[number];
+
+/** Whether rows of so many heads can be kept in a type: groups of q8 hold 64 elements, kernels read four at a time. */
+export const cacheCanBe = (dtype: CacheDType, kvHeads: number, headDim: number): boolean =>
+  dtype !== 'q8' || ((kvHeads * headDim) % GROUP === 0 && headDim % 4 === 0);
 
 /** [queries, heads, head_dim] of q and the key axis: first the cached keys, then those of k. */
 export function attentionSizes({ q, k }: Pick<Inputs, 'q' | 'k'>, cached?: RingRange) {
@@ -127,6 +131,11 @@ function checkCached(inputs: Inputs, cached: RingRange | undefined, check: Check
   check.shape('cachedK', [ring, kvHeads, headDim]);
   check.dtype('cachedV', cachedK.dtype);
   check.shape('cachedV', cachedK.shape);
+  if (!cacheCanBe(cachedK.dtype as CacheDType, kvHeads, headDim)) {
+    throw check.error(
+      `cachedK of q8 needs a head_dim of a multiple of 4 and, with all heads, of ${GROUP}; got ${kvHeads} heads of ${headDim}`,
+    );
+  }
   const { first, rows } = cached;
   if (!(
     Number.isInteger(first) &&

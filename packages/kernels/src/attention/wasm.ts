@@ -11,10 +11,10 @@ import {
   packRowsFunction,
 } from '../support/families/gemm/wasm-tiles.ts';
 import { exp } from '../support/wasm/functions.ts';
-import { loadFloats } from '../support/wasm/floats.ts';
 import { storeLanes } from '../support/wasm/vectors.ts';
 import { LOWEST, NONE_CACHED, attentionPairs, attentionSizes } from './contract.ts';
 import type { Attention, CacheDType } from './contract.ts';
+import { gatherFunction, gatherQ8Function } from './wasm-gather.ts';
 import { queryTiles } from './work-list.ts';
 
 interface WasmAttentionVariant {
@@ -74,45 +74,6 @@ function packFunction(k: KernelBuilder, headDim: number, { rowBytes }: Layout) {
       if (headDim % 4 === 0) return;
       const last = source.loadF32x4(whole).mul(factor).asI32x4();
       f.store(target, lanesBelow(I32.of(headDim % 4)).and(last), whole);
-    });
-  });
-}
-
-/** Copies rows of head_dim elements of a key axis that begins in a ring of a cache to f32 rows; what pads them means nothing. */
-function gatherFunction(k: KernelBuilder, headDim: number, dtype: CacheDType, { rowBytes }: Layout) {
-  const elementBytes = bytesOf(dtype, 1);
-  const params = {
-    ring: 'i32',
-    own: 'i32',
-    stride: 'i32',
-    ringRows: 'i32',
-    first: 'i32',
-    cached: 'i32',
-    from: 'i32',
-    rows: 'i32',
-    to: 'i32',
-  } as const;
-  return k.function(params, null, (f, { ring, own, stride, ringRows, first, cached, from, rows, to }) => {
-    const ringStride = f.let(stride.mul(elementBytes).shrU(2));
-    const copy = (type: CacheDType, source: I32, target: I32) => {
-      for (let at = 0; at < headDim; at += 4) {
-        f.store(target, loadFloats(f, type, source, at * bytesOf(type, 1)), 4 * at);
-      }
-    };
-    f.forRange(0, rows, 1, (row) => {
-      const key = f.let(from.add(row));
-      const target = f.let(to.add(row.mul(rowBytes)));
-      f.if(
-        key.ltU(cached),
-        () => {
-          const place = f.let(first.add(key));
-          const wrapped = f.select(place.ltU(ringRows), place, place.sub(ringRows));
-          copy(dtype, f.let(ring.add(wrapped.mul(ringStride))), target);
-        },
-        () => {
-          copy('f32', f.let(own.add(key.sub(cached).mul(stride))), target);
-        },
-      );
     });
   });
 }
@@ -254,7 +215,9 @@ function attend(
   const packKeys = packRowsFunction(k, 'f32');
   const addValues = valuesFunction(k, place, VALUE_VECTORS);
   const addLastValues = valuesFunction(k, place, 1);
-  const gather = cache && gatherFunction(k, headDim, cache.dtype, place);
+  const gather =
+    cache === undefined || cache.dtype === 'q8' ? undefined : gatherFunction(k, headDim, cache.dtype, rowBytes);
+  const gatherQ8 = cache?.dtype === 'q8' ? gatherQ8Function(k, headDim, rowBytes) : undefined;
   const at = Object.fromEntries(
     Object.entries(place.offsets).map(([name, offset]) => [name, k.let(args.scratch.add(offset))]),
   ) as Record<keyof typeof place.offsets, I32>;
@@ -298,16 +261,20 @@ function attend(
         packPanels(args.k.add(start), keyStride);
         k.call(pack, { from: args.v.add(start), stride: keyStride, rows: count, to: at.values, scale: one });
       };
-      if (gather === undefined) packOwn(key0);
+      if (cache === undefined) packOwn(key0);
       else {
-        const { cachedK, cachedV, ringRows, first, cached } = cache!.args;
+        const { cachedK, cachedV, ringRows, first, cached } = cache.args;
         const head = k.let(kvHead.mul(4 * headDim));
-        const cachedHead = k.let(kvHead.mul(bytesOf(cache!.dtype, headDim)));
+        const cachedHead = k.let(gather ? kvHead.mul(bytesOf(cache.dtype, headDim)) : kvHead.mul(headDim));
         const rows = { stride: keyStride, ringRows, first, cached, from: key0, rows: count };
+        const gathered = (ring: I32, own: I32, to: I32) => {
+          if (gather) k.call(gather, { ring: ring.add(cachedHead), own: own.add(head), ...rows, to });
+          else k.call(gatherQ8!, { ring, own: own.add(head), ...rows, to, head: cachedHead });
+        };
         const packCached = () => {
-          k.call(gather, { ring: cachedK.add(cachedHead), own: args.k.add(head), ...rows, to: at.rows });
+          gathered(cachedK, args.k, at.rows);
           packPanels(at.rows, I32.of(rowBytes));
-          k.call(gather, { ring: cachedV.add(cachedHead), own: args.v.add(head), ...rows, to: at.values });
+          gathered(cachedV, args.v, at.values);
         };
         k.if(key0.ltU(cached), packCached, () => {
           packOwn(k.let(key0.sub(cached)));

@@ -61,6 +61,7 @@ export function attentionBindings(variant: AttentionVariant, wideScores: boolean
     ...(cached === undefined
       ? []
       : ['cachedK', 'cachedV'].map((name) => {
+          if (cached === 'q8') return { name, type: 'array<u32>', access: 'read' } as const;
           const { type } = wide ? decodeFour(cached) : decodeOne(cached, name);
           return { name, type: `array<${type}>`, access: 'read' } as const;
         })),
@@ -72,6 +73,16 @@ export function attentionBindings(variant: AttentionVariant, wideScores: boolean
 export function cachedUnits(dtype: CacheDType, wide: boolean): string {
   const unit = (name: string, value: string) =>
     `fn cached_${name}(i: u32) -> ${wide ? 'vec4f' : 'f32'} { return ${value}; }`;
+  // 16 vectors are a group of 17 words, the first of which holds the scales of its halves.
+  if (dtype === 'q8') {
+    const vector = (name: string) => `fn cached_${name}(i: u32) -> vec4f {
+  let group = 17u * (i >> 4u);
+  let codes = vec4i(vec4u(${name === 'k' ? 'cachedK' : 'cachedV'}[group + 1u + (i & 15u)]) << vec4u(24u, 16u, 8u, 0u)) >> vec4u(24u);
+  return unpack2x16float(${name === 'k' ? 'cachedK' : 'cachedV'}[group])[(i >> 3u) & 1u] * vec4f(codes);
+}`;
+    return `${vector('k')}
+${vector('v')}`;
+  }
   if (wide) {
     return `${decodeFour(dtype).code}
 ${unit('k', 'decode4(cachedK[i])')}

@@ -18,5 +18,8 @@ export const castOp = defineOp<Cast>({
   randomCase,
 });
 
-/** x of any dtype to f32, or f32 to f16, bf16, f8e4m3fn (nearest even; what rounds to more than 448 becomes NaN in f8e4m3fn). */
+/**
+ * x of any dtype but q8 and q4 to f32; or f32 to f16, bf16, f8e4m3fn (nearest even; what rounds to more than 448 becomes NaN
+ * in f8e4m3fn) or q8 (a scale for each 32 elements; a NaN or an infinity makes all of them NaN).
+ */
 export const cast = <D extends DType>(x: Tensor, to: D): Tensor<D> => runOp(castOp, { x }, { to }) as Tensor<D>;

@@ -3,6 +3,7 @@ import { bytesOf, isFloat, wasmKernel } from '@magi1/tensor';
 import type { DType, F32x4, FloatDType, I32, KernelBuilder, WasmOf } from '@magi1/tensor';
 import { loadFloats, storeFloats } from '../support/wasm/floats.ts';
 import type { Cast } from './contract.ts';
+import { wasmQ8 } from './q8.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };
 
@@ -29,12 +30,13 @@ const kernel = wasmKernel({
   },
 });
 
-export const wasm: WasmOf<Cast> = ({ inputs: { x }, y, params: { to } }) => [
-  {
-    kernel,
-    variant: { source: x.dtype, target: to },
-    args: { x, y },
-    items: Math.ceil(x.size / 4),
-    itemCost: 16,
-  },
-];
+export const wasm: WasmOf<Cast> = (call) => {
+  const {
+    inputs: { x },
+    y,
+    params: { to },
+  } = call;
+  if (to === 'q8') return wasmQ8(call);
+  const variant = { source: x.dtype, target: to };
+  return [{ kernel, variant, args: { x, y }, items: Math.ceil(x.size / 4), itemCost: 16 }];
+};

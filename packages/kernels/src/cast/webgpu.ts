@@ -6,6 +6,7 @@ import { MAIN, WORKGROUP_INDEX, gridOf } from '../support/wgsl/dispatch.ts';
 import { encodeFour } from '../support/wgsl/encode.ts';
 import { rowRanges } from '../support/wgsl/row-ranges.ts';
 import type { Cast } from './contract.ts';
+import { webgpuQ8 } from './q8.ts';
 
 type CastVariant = { readonly source: DType; readonly target: DType };
 
@@ -56,7 +57,13 @@ ${MAIN}
   },
 };
 
-export const webgpu: WebGpuOf<Cast> = ({ inputs: { x }, y, params: { to } }, capabilities) => {
+export const webgpu: WebGpuOf<Cast> = (call, capabilities) => {
+  const {
+    inputs: { x },
+    y,
+    params: { to },
+  } = call;
+  if (to === 'q8') return webgpuQ8(call, capabilities);
   const operands = { x: [x, bytesOf(x.dtype, 4)], y: [y, bytesOf(to, 4)] } as const;
   return rowRanges('cast', Math.ceil(x.size / 4), operands, capabilities).map((range) => ({
     program,
