@@ -18,7 +18,7 @@ CONFIG = {
     "apply_layernorm_1p": True,
     "x_rescale_factor": 1,
     "half_channel_vae": False,
-    "params_dtype": "torch.bfloat16",
+    "params_dtype": "torch.float32",
     "patch_size": 2,
     "t_patch_size": 1,
     "in_channels": 16,

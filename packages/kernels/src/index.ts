@@ -12,6 +12,7 @@ export { swiglu, swigluOp } from './swiglu/index.ts';
 export { linear, linearOp } from './linear/index.ts';
 export { matmul, matmulOp } from './matmul/index.ts';
 export { attention, attentionOp } from './attention/index.ts';
+export { CACHE_DTYPES, cacheCanBe } from './attention/contract.ts';
 export type { AttentionOptions } from './attention/index.ts';
 export type { AttentionBlock, CacheDType, Range, RingRange } from './attention/contract.ts';
 export { conv3d, conv3dOp } from './conv3d/index.ts';

@@ -12,7 +12,7 @@ import { webgpu } from './webgpu.ts';
 export const attentionOp = defineOp<Attention>({ ...contract, reference, webgpu, wasm, cases, randomCase });
 
 export interface AttentionOptions extends Omit<AttentionParams, 'cached'> {
-  /** Keys and values in front of those given: rows of a ring [ring rows, kvHeads, head_dim] each, f32, f16 or bf16. */
+  /** Keys and values in front of those given: rows of a ring [ring rows, kvHeads, head_dim] each, f32, f16, bf16 or q8. */
   readonly cached?: (RingRange & { readonly k: Tensor; readonly v: Tensor }) | undefined;
   /** i32 [keys]: 1 = valid, 0 = not seen by any query. */
   readonly keyMask?: Tensor | undefined;

@@ -28,7 +28,7 @@ export function plannedOptions(values: Values): InspectOptions & { readonly dtyp
     mode,
     request: {
       ...Object.fromEntries(SIZES.flatMap(number)),
-      cacheDType: choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16']),
+      cacheDType: choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16', 'q8']),
     },
   };
 }

@@ -17,7 +17,7 @@ export const verify: Command = {
     ...DEVICE_OPTIONS,
     'cache-dtype': {
       value: 'DTYPE',
-      help: 'of the key-value cache: f32 (default), f16 or bf16, to see what that changes',
+      help: 'of the key-value cache: f32 (default), f16, bf16 or q8, to see what that changes',
     },
     only: { value: 'TEXT', help: 'only cases whose path contains TEXT' },
     json: { help: 'as JSON, when all is done' },
@@ -28,7 +28,7 @@ export const verify: Command = {
 async function run(values: Values, [path]: readonly string[]): Promise<number> {
   const only = text(values, 'only');
   const json = values.json === true;
-  const cacheDType = choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16']);
+  const cacheDType = choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16', 'q8']);
   const { verify: verifyGoldens } = await import('../verify/run.ts');
   const device = await Device.open(deviceOptions(values));
   try {

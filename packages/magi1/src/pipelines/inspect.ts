@@ -2,7 +2,7 @@
 import { NotFoundError } from '@magi1/loaders';
 import { Device, Magi1Error, byteLengthOf, describeValue, elementCount, isOptions } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
-import type { Magi1Config } from '../config/index.ts';
+import { paramsDType } from '../config/index.ts';
 import type { Trained } from '../config/trained.ts';
 import { Params, deviceDType } from '../nn/index.ts';
 import type { NetworkDefinition } from '../nn/index.ts';
@@ -159,11 +159,6 @@ export function shapesOf(config: ModelFolder['config'], dtype: ReturnType<typeof
     textEncoder: recordedWeights(t5Network(PUBLISHED_T5), 'f32', dtype.textEncoder),
     vae: recordedWeights(vaeNetwork(PUBLISHED_VAE), 'f32', dtype.vae),
   };
-}
-
-/** In which type a transformer's matrices are shipped. */
-export function paramsDType({ model_config: { params_dtype } }: Magi1Config): DType {
-  return ({ 'torch.bfloat16': 'bf16', 'torch.float16': 'f16', 'torch.float32': 'f32' } as const)[params_dtype];
 }
 
 /** A network's weights by what its constructor asks for. */

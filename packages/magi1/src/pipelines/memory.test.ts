@@ -127,6 +127,22 @@ describe('limits that no budget raises', () => {
   });
 });
 
+it("keys and values are kept in the model's type where none is asked for, in q8 where its heads are whole groups", async () => {
+  const source = await readModelFolder(folder);
+  const cacheOf = (request: object, changes = {}) => {
+    const config = { ...source.config, model_config: { ...source.config.model_config, ...changes } };
+    return planRequest({ ...SIZE, ...request }, NO_PREFIX, { ...source, config }).settings.cacheDType;
+  };
+  expect(cacheOf({})).toBe('bf16');
+  expect(cacheOf({}, { params_dtype: 'torch.float16' })).toBe('f16');
+  expect(cacheOf({}, { params_dtype: 'torch.float32' })).toBe('f32');
+  expect(planRequest({}, NO_PREFIX, await readModelFolder(POCKET_MODEL)).settings.cacheDType).toBe('f32');
+  expect(cacheOf({ cacheDType: 'q8' })).toBe('q8');
+  expect(() => cacheOf({ cacheDType: 'q8' }, { num_query_groups: 3, kv_channels: 32 })).toThrow(
+    /^cacheDType: q8 takes groups of 64 elements.* the 3 key heads of 32 .*: choose f16 or bf16$/,
+  );
+});
+
 it('a cache of 16 bits is named where it makes a run fit, and is part of what a model is said to need', async () => {
   await using device = await Device.open({ backend: 'reference' });
   const source = await readModelFolder(POCKET_MODEL);

@@ -1,6 +1,15 @@
 // Whether a run fits: what it needs beside what there is, and what would fit where it does not.
 import type { Tokenizer } from '@magi1/loaders';
-import { OpError, TensorTooLargeError, elementCount, machineMemory, yieldToEventLoop } from '@magi1/tensor';
+import { cacheCanBe } from '@magi1/kernels';
+import type { CacheDType } from '@magi1/kernels';
+import {
+  OpError,
+  TensorTooLargeError,
+  bitsPerElement,
+  elementCount,
+  machineMemory,
+  yieldToEventLoop,
+} from '@magi1/tensor';
 import type { Device } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { LoraChoice } from '../lora/lora-set.ts';
@@ -167,8 +176,11 @@ export class MemoryPlanner {
       found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
     const chunks = await this.#mostChunks(run, capacity);
     if (chunks > 0) found.push(worded`${option('numFrames')} ${this.framesOf(run, chunks)}`);
-    if (run.cacheDType === 'f32' && (await this.fit({ ...run, cacheDType: 'f16' }, capacity)).residency !== undefined)
-      found.push(worded`${option('cacheDType')} f16`);
+    for (const cacheDType of this.#smallerCaches(run)) {
+      if ((await this.fit({ ...run, cacheDType }, capacity)).residency === undefined) continue;
+      found.push(worded`${option('cacheDType')} ${cacheDType}`);
+      break;
+    }
     if (found.length > 0) return found;
     const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
     return both === null
@@ -176,6 +188,13 @@ export class MemoryPlanner {
       : [
           worded`${option('width')} ${both.width}, ${option('height')} ${both.height} and ${option('numFrames')} ${this.framesOf(run, 1)}`,
         ];
+  }
+
+  /** Types of the cache that take less, the most exact one first. */
+  #smallerCaches({ cacheDType }: RunSize): CacheDType[] {
+    const { num_query_groups, kv_channels } = this.#shapes.config.model_config;
+    const smaller = (['f16', 'q8'] as const).filter((dtype) => bitsPerElement(dtype) < bitsPerElement(cacheDType));
+    return smaller.filter((dtype) => cacheCanBe(dtype, num_query_groups, kv_channels));
   }
 
   /** Chunks of the same size that fit, up to one less than the window; 0 where a single one does not. */

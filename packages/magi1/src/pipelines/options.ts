@@ -34,7 +34,7 @@ const FIT = oneOf('stretch', 'pad', 'crop');
 const SCALER = oneOf('accurate', 'original');
 const END = oneOf('end', 'start');
 const OUTPUT_TYPE = oneOf('uint8', 'float', 'latents');
-const CACHE_DTYPE = oneOf(...(['f32', 'f16', 'bf16'] satisfies CacheDType[]));
+const CACHE_DTYPE = oneOf(...(['f32', 'f16', 'bf16', 'q8'] satisfies CacheDType[]));
 const TOKENS: readonly string[] = [
   'static',
   'dynamic',
@@ -302,10 +302,11 @@ export const OPTIONS = {
       name: 'cache-dtype',
       reads: CACHE_DTYPE.choices,
       value: 'DTYPE',
-      help: 'of kept keys and values: f32 (default), or f16 or bf16 in half the memory',
+      help: 'of kept keys and values: f32, f16, bf16 or q8; default as the config says in params_dtype',
     },
-    does: `How the keys and values of finished chunks are kept: \`'f32'\` (default), \`'f16'\` or \`'bf16'\`, which take
-      half the memory. Keys and values of the chunks at work stay f32. docs/memory.md has sizes and errors.`,
+    does: `How the keys and values of finished chunks are kept: \`'f32'\`, \`'f16'\` or \`'bf16'\`, which take half the
+      memory, or \`'q8'\`, which takes 8.5 bits; it needs heads that together have a multiple of 64 elements. The default is
+      the config's \`params_dtype\`. Keys and values of the chunks at work stay f32. docs/memory.md has sizes and errors.`,
   },
   useHqToken: token(
     'hq',

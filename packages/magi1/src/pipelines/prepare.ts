@@ -1,7 +1,8 @@
 // A request parsed once: checked in full before any work, completed from the checkpoint's config, planned, its picture or
 // clip read. What comes of it is a run, which is shared by everything that says what it will make or makes it.
+import { cacheCanBe } from '@magi1/kernels';
 import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
-import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
+import { LATENT_STRIDE, latentChannels, paramsDType } from '../config/index.ts';
 import type { Magi1Config, SpecialTokenSwitches } from '../config/index.ts';
 import { unknownWords, untrainedSize } from '../config/trained.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
@@ -256,6 +257,12 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
     checkPlanSize(options);
     return planSampling(options);
   });
+  const cacheDType = request.cacheDType ?? paramsDType(config);
+  const { num_query_groups: groups, kv_channels } = model;
+  if (!cacheCanBe(cacheDType, groups, kv_channels))
+    faults.push(
+      worded`${option('cacheDType')}: ${cacheDType} takes groups of 64 elements, in rows of a multiple of four, which the ${groups} key heads of ${kv_channels} of this model are not: choose f16 or bf16`,
+    );
   if (sampling === undefined || faults.length > 0) throw new RequestError(...faults);
   const starts = chunkStarts(sampling, config);
   return {
@@ -275,7 +282,7 @@ export function planRequest(request: GenerationOptions, prefix: Prefix, { config
       guidanceScale: request.guidanceScale ?? null,
       maxSequenceLength: request.maxSequenceLength ?? model.caption_max_length,
       outputType: request.outputType ?? 'uint8',
-      cacheDType: request.cacheDType ?? 'f32',
+      cacheDType,
       specialTokens,
     },
   };

@@ -60,6 +60,7 @@ export interface GenerationOptions {
   /** Initial noise instead of the seed's: [videos, C, latent frames, height / 8, width / 8], prefix included. */
   readonly latents?: Float32Array | undefined;
   readonly outputType?: OutputType | undefined;
+  /** How keys and values of finished chunks are kept; as `params_dtype` of the config says when left out. */
   readonly cacheDType?: CacheDType | undefined;
   /** Tokens that a text is cut to, caption_max_length (800) at most. */
   readonly maxSequenceLength?: number | undefined;

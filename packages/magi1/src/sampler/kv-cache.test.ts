@@ -116,7 +116,7 @@ describe('sample', () => {
   const width = SMALL_MODEL.caption_channels;
   const text = (seed: number, length: number) => ({ rows: seededNoise(seed, length * width), length });
 
-  async function latentsOf(plan: SamplingPlan, cacheDType?: CacheDType): Promise<Float32Array[]> {
+  async function latentsOf(plan: SamplingPlan, cacheDType?: CacheDType, network = model): Promise<Float32Array[]> {
     const { chunks, prefixLatentFrames } = plan.options;
     const latents = (seed: number, frames: number) => seededNoise(seed, channels * frames * side * side);
     using prefix =
@@ -133,7 +133,7 @@ describe('sample', () => {
     const noise = (chunk: number) => latents(100 + chunk, CHUNK_WIDTH);
     const out: Float32Array[] = [];
     for await (const { latent } of sample({
-      model,
+      model: network,
       plan,
       text: conditioning,
       height: side,
@@ -184,6 +184,19 @@ describe('sample', () => {
       expect(bytes).toBe(KvCache.byteLength(shape) / 2);
       expect(peak).toBeLessThan(f32.peak);
     }
+  });
+
+  it('may be kept in q8, where heads together are whole groups', async () => {
+    const plan = planSampling({ ...SEEN, chunks: 7 });
+    const wide = { ...SMALL_MODEL, num_attention_heads: 8, num_query_groups: 4 };
+    const network = randomTransformer(device, wide);
+    const latents = async (dtype: CacheDType) => (await latentsOf(plan, dtype, network)).flatMap((x) => [...x]);
+    const error = relativeL2(await latents('q8'), await latents('f32'));
+    expect(error).toBeLessThan(1e-4);
+    expect(error).toBeGreaterThan(0);
+    const shape = kvCacheShape({ model: network, plan, height: side, width: side });
+    expect(KvCache.byteLength({ ...shape, dtype: 'q8' })).toBe((KvCache.byteLength(shape) * 8.5) / 32);
+    network.dispose();
   });
 });
 
