@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { prepare, CLI } from './magi1.mjs';
+import { compareGenerate, programOf } from './rehearsal/against.mjs';
 import { Stop, say } from './processes.mjs';
+import { gib, seconds, tableOf } from './rehearsal/table.mjs';
 
 const USAGE = `npm run rehearse -- --model 4.5B|24B [options]
 Makes a checkpoint of true names, shapes, types and sizes with random values, serves it from a hub on this machine,
@@ -18,10 +20,13 @@ downloads it, runs it to an mp4, and prints what each stage took beside what mag
   --num-steps N       default 8
   --offload MODE, --cache-dtype DTYPE, --memory-budget BYTES, --device NAME, --adapter NAME, --threads N   as for magi1
   --folder DIR        where the checkpoint is put; what is there of it is not fetched again
+  --against DIR       also run magi1 generate from cold files, here and in another built clone, and compare
   --keep              leave checkpoint and video
   --json              as JSON`;
 
 const PROMPT = 'a red circle moves to the right';
+/** The prompt is cut to so many, and the plan is of so many. */
+const TOKENS = 8;
 const NAMES = { '4.5B': '4.5B_distill', '24B': '24B_distill' };
 /** Passed on as they are, to plan and generate. */
 const PASSED = ['offload', 'cache-dtype', 'memory-budget', 'device', 'adapter', 'threads'];
@@ -36,7 +41,7 @@ export async function main(args) {
     ({ values } = parseArgs({
       args: [...args],
       options: {
-        ...{ model: text, layers: text, bits: text, folder: text },
+        ...{ model: text, layers: text, bits: text, folder: text, against: text },
         ...{ width: text, height: text, 'num-frames': text, 'num-steps': text },
         ...Object.fromEntries(PASSED.map((name) => [name, text])),
         ...{ keep: { type: 'boolean', default: false }, json: { type: 'boolean', default: false } },
@@ -98,6 +103,7 @@ function readOptions(values) {
     height: /** @type {number} */ (whole('height', 64)),
     frames: /** @type {number} */ (whole('num-frames', 24)),
     steps: /** @type {number} */ (whole('num-steps', 8)),
+    against: values.against === undefined ? undefined : programOf(resolve(values.against)),
     passed: PASSED.filter((name) => values[name] !== undefined).flatMap((name) => [`--${name}`, String(values[name])]),
     values,
   };
@@ -140,7 +146,7 @@ class Children {
 
 /** @param {ReturnType<typeof readOptions>} wanted @param {string} folder @param {Children} children */
 async function rehearse(wanted, folder, children) {
-  const { model, layers, bits, width, height, frames, steps, passed } = wanted;
+  const { model, layers, bits, width, height, frames, steps, against, passed } = wanted;
   const { publishedConfig, PUBLISHED_MODELS } = await import('../packages/magi1/dist/config/published.js');
   const { repositoryFiles } = await import('./rehearsal/repository.mjs');
   if (!PUBLISHED_MODELS.includes(model))
@@ -176,35 +182,43 @@ async function rehearse(wanted, folder, children) {
   hub.kill();
   if (layers !== undefined) cutConfig(join(checkpoint, 'config.json'), layers);
 
-  const size = ['--width', String(width), '--height', String(height), '--num-frames', String(frames)];
+  const sizes = { width, height, 'num-frames': frames, steps, 'max-sequence-length': TOKENS };
+  const size = Object.entries(sizes).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const weights = ['--dtype', /** @type {Record<number, string>} */ ({ 16: 'bf16', 8: 'q8', 4: 'q4' })[bits]];
   const plan = JSON.parse(
     await children.run('plan', [CLI, 'plan', '--model', checkpoint, ...size, ...weights, ...passed, '--json']),
   );
   const output = join(folder, 'rehearsal.mp4');
   const { values } = wanted;
-  const number = (/** @type {string} */ name) => (values[name] === undefined ? {} : { [name]: Number(values[name]) });
   const task = {
     ...{ model: checkpoint, output, facts },
-    device: {
-      backend: values.device ?? 'auto',
-      ...(values.adapter && { adapter: values.adapter }),
-      ...number('threads'),
-    },
+    device: Object.fromEntries(['device', 'adapter', 'threads', 'memory-budget'].map((name) => [name, values[name]])),
     options: { dtype: weights[1], ...(values.offload && { offload: values.offload }) },
     request: {
-      ...{ prompt: PROMPT, width, height, numFrames: frames, numInferenceSteps: steps },
+      ...{ prompt: PROMPT, width, height, numFrames: frames, numInferenceSteps: steps, maxSequenceLength: TOKENS },
       ...(values['cache-dtype'] && { cacheDType: values['cache-dtype'] }),
     },
   };
   await children.run('generate', [join(import.meta.dirname, 'rehearsal', 'generate.mjs'), JSON.stringify(task)]);
   const made = JSON.parse(readFileSync(facts, 'utf8'));
   Object.assign(stages, made.stages);
+  const common = ['--prompt', PROMPT, '--output', output, ...size];
+  const device = ['device', 'adapter', 'threads'].filter((name) => values[name] !== undefined);
+  const compared =
+    against &&
+    (await compareGenerate((what, args, more) => children.run(what, args, more), checkpoint, facts, [
+      { build: 'this build', program: CLI, args: [...common, ...weights, ...passed] },
+      {
+        ...{ build: 'the other build, in bf16', program: against },
+        args: [...common, '--dtype', 'bf16', ...device.flatMap((name) => [`--${name}`, String(values[name])])],
+      },
+    ]));
   return {
     ...{ model, layers, bits, width, height, frames: made.frames, steps, passed },
     stages,
     plan,
     facts: made.facts,
+    compared,
   };
 }
 
@@ -230,50 +244,4 @@ function cutConfig(path, layers) {
   const config = JSON.parse(readFileSync(path, 'utf8'));
   config.model_config.num_layers = Math.min(config.model_config.num_layers, layers);
   writeFileSync(path, JSON.stringify(config, null, 2));
-}
-
-const gib = (/** @type {number} */ bytes) => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
-const seconds = (/** @type {number} */ count) => `${count.toFixed(1)} s`;
-
-/** @param {Awaited<ReturnType<typeof rehearse>>} found */
-function tableOf({ model, layers, bits, width, height, frames, steps, passed, stages, plan, facts }) {
-  const rows = Object.entries(stages).map(([name, taken]) => [
-    name,
-    seconds(taken.seconds),
-    seconds(taken.cpuSeconds),
-    taken.peakDeviceBytes === undefined ? '' : gib(taken.peakDeviceBytes),
-    gib(taken.peakBytes),
-    gib(taken.readBytes),
-  ]);
-  const inAll = Object.values(stages);
-  const most = (/** @type {(stage: Stage) => number} */ of) => Math.max(...inAll.map(of));
-  const sum = (/** @type {(stage: Stage) => number} */ of) => inAll.reduce((all, stage) => all + of(stage), 0);
-  const device = most(({ peakDeviceBytes = 0 }) => peakDeviceBytes);
-  rows.push([
-    'in all',
-    seconds(sum((stage) => stage.seconds)),
-    seconds(sum((stage) => stage.cpuSeconds)),
-    gib(device),
-    gib(most(({ peakBytes }) => peakBytes)),
-    gib(sum(({ readBytes }) => readBytes)),
-  ]);
-  const header = ['stage', 'time', 'processor', 'device peak', 'process peak', 'read'];
-  const line = (/** @type {readonly string[]} */ cells) =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(11) : cell.padStart(14))).join('');
-  const { planned } = plan.peak;
-  const ratio = planned === null ? '' : `, ${(device / planned).toFixed(3)} of the plan`;
-  const cut = layers === undefined ? '' : `, ${layers} layers`;
-  const time = plan.time;
-  const own = facts.seconds;
-  return [
-    `${model}${cut}, ${bits} bits, ${width}x${height}, ${frames} frames, ${steps} steps${passed.length > 0 ? `, ${passed.join(' ')}` : ''}, on ${facts.device.name}`,
-    line(header),
-    ...rows.map(line),
-    `peak: ${planned === null ? 'unknown' : gib(planned)} planned, ${gib(device)} measured on the device${ratio}`,
-    ...(time == null
-      ? []
-      : [
-          `time: ${seconds(time.seconds)} estimated for text, denoising and decoding, ${seconds(own.text + own.denoising + own.decoding)} measured`,
-        ]),
-  ].join('\n');
 }

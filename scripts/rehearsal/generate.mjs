@@ -2,6 +2,7 @@
 // task as JSON in the first argument, and writes what it found into the file that the task names.
 import { writeFileSync } from 'node:fs';
 import { Device, Magi1Pipeline, openVideoWriter, reserveOutput } from '@magi1/core';
+import { deviceOptions } from '../../packages/magi1/dist/cli/model-options.js';
 import { ProcessMeter, nothing, together } from './meter.mjs';
 
 /**
@@ -9,7 +10,7 @@ import { ProcessMeter, nothing, together } from './meter.mjs';
  * @property {string} model its folder
  * @property {string} output
  * @property {string} facts the file for what was found
- * @property {import('@magi1/core').DeviceOptions} device
+ * @property {Record<string, string>} device as on the command line
  * @property {object} options of the pipeline
  * @property {object} request
  */
@@ -19,7 +20,7 @@ const started = performance.now();
 const meter = new ProcessMeter();
 /** @type {Record<string, import('./meter.mjs').Taken & { peakDeviceBytes: number }>} */
 const stages = {};
-const device = await Device.open(task.device);
+const device = await Device.open(deviceOptions(task.device));
 
 /** What went by since the last report belongs to the stage that now reports. @param {string} stage */
 function ends(stage) {

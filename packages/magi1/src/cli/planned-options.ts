@@ -2,12 +2,12 @@
 import type { CacheDType } from '@magi1/kernels';
 import type { DType } from '@magi1/tensor';
 import type { InspectOptions } from '../pipelines/inspect.ts';
-import { UsageError, camelCase, choice, wholeNumber } from './command.ts';
+import { UsageError, choice, wholeNumber } from './command.ts';
 import type { OptionSpec, Values } from './command.ts';
 import { REQUEST_OPTIONS } from './generate-request.ts';
 
-/** What of a request decides its memory. */
-const SIZES = ['height', 'width', 'num-frames', 'prefix-frames'];
+/** What of a request decides its memory and its time. */
+const SIZES = ['height', 'width', 'num-frames', 'prefix-frames', 'steps', 'max-sequence-length'];
 
 export const PLANNED_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   ...Object.fromEntries([...SIZES, 'cache-dtype'].map((name) => [name, REQUEST_OPTIONS[name]!])),
@@ -21,7 +21,7 @@ export function plannedOptions(values: Values): InspectOptions & { readonly dtyp
     throw new UsageError(`--prefix-frames belongs to --mode v2v, not ${mode}`);
   const number = (name: string) => {
     const value = wholeNumber(values, name);
-    return value === undefined ? [] : [[camelCase(name), value] as const];
+    return value === undefined ? [] : [[REQUEST_OPTIONS[name]!.sets!, value] as const];
   };
   return {
     dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
