@@ -24,7 +24,7 @@ fn scale_of(largest: u32) -> Scale {
   var steps = (significand + (1u << (shift - 1u)) - 1u + ((significand >> shift) & 1u)) >> shift;
   let binade = clamp(top + i32(exponent) - 158, -14, 100);
   let unit = bitcast<f32>(u32(binade + 117) << 23u);
-  if (largest != 0u && f32(steps) * unit * 127.5 <= bitcast<f32>(largest)) { steps++; }
+  if (f32(steps) * unit * 127.5 < bitcast<f32>(largest)) { steps++; }
   let bits = (u32(binade + 14) << 10u) + steps;
   if (bits >= 0x7c00u) { return Scale(0x7e00u, 0.0); }
   return Scale(bits, f32(steps) * unit);
@@ -34,7 +34,8 @@ fn codes_of(x: vec4f, scale: f32) -> u32 {
   var code = floor(x * (1.0 / scale) + 0.5);
   code = select(code, code - 1.0, x < (code - 0.5) * scale);
   code = select(code, code + 1.0, x >= (code + 0.5) * scale);
-  let bytes = (vec4u(vec4i(code)) & vec4u(255u)) << vec4u(0u, 8u, 16u, 24u);
+  // 127.5 steps would be 128, which is no code.
+  let bytes = (vec4u(vec4i(min(code, vec4f(127.0)))) & vec4u(255u)) << vec4u(0u, 8u, 16u, 24u);
   return bytes.x | bytes.y | bytes.z | bytes.w;
 }
 

@@ -99,8 +99,8 @@ describe.each(CODECS)('%s', (codec) => {
         const errors = difference(toFloat32(codec, fromFloat32(codec, values)), values);
         for (const at of [0, 32]) {
           const most = values.subarray(at, at + 32).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-          // Half a step of the scale, which is an f16: its smallest is 2^-24. In q4, what the plain choice of 8 steps gives.
-          const limit = codec === 'q8' ? Math.max(0.504 * (most / 127), 2 ** -24) : Math.max(most / 8, 2 ** -24);
+          // Half a step of the scale, which is an f16: small ones lie 2^-24 apart. In q4, what the plain choice of 8 steps gives.
+          const limit = codec === 'q8' ? 0.504 * (most / 127) + 2 ** -25 : Math.max(most / 8, 2 ** -24);
           const root = Math.sqrt(squares(errors.subarray(at, at + 32)) / 32);
           const worst = errors.subarray(at, at + 32).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
           expect(codec === 'q8' ? worst : root).toBeLessThanOrEqual(limit * 1.001);
@@ -132,4 +132,10 @@ describe.each(CODECS)('%s', (codec) => {
     expect(elementsIn(codec, hostArray(codec, 192))).toBe(192);
     expect(fromFloat32(codec, [...normals(64, 4)])).toEqual(fromFloat32(codec, normals(64, 4)));
   });
+});
+
+test('half a step beyond the last code of q8 is that code', () => {
+  // A scale of 2^-24 is the smallest; 127.5 of it are not so much that the next one is taken.
+  const values = Float32Array.from({ length: 64 }, (_, i) => (i === 0 ? 127.5 * 2 ** -24 : i === 1 ? -(2 ** -24) : 0));
+  expect([...toFloat32('q8', fromFloat32('q8', values)).subarray(0, 3)]).toEqual([127 * 2 ** -24, -(2 ** -24), 0]);
 });

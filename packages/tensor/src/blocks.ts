@@ -76,15 +76,15 @@ function encodeQ8(values: Float32Array, bits: Uint32Array, at: number, out: Uint
   const most = Math.abs(values[largestAt(bits, at)]!);
   let scaleBits = numberToF16Bits(most / 127);
   let scale = f16BitsToNumber(scaleBits);
-  if (most > 0 && scale * 127.5 <= most) scale = f16BitsToNumber(++scaleBits);
+  if (scale * 127.5 < most) scale = f16BitsToNumber(++scaleBits);
   if (!(scale < Infinity)) return fill(out, word, 8, 0);
   const inverse = scale === 0 ? 0 : 1 / scale;
   for (let i = at; i < at + BLOCK; i += 4) {
-    // Truncation of what is positive is the floor.
-    const a = (values[i]! * inverse + 128.5) | 0;
-    const b = (values[i + 1]! * inverse + 128.5) | 0;
-    const c = (values[i + 2]! * inverse + 128.5) | 0;
-    const d = (values[i + 3]! * inverse + 128.5) | 0;
+    // Truncation of what is positive is the floor. 127.5 steps would be 128, which is no code.
+    const a = Math.min((values[i]! * inverse + 128.5) | 0, 255);
+    const b = Math.min((values[i + 1]! * inverse + 128.5) | 0, 255);
+    const c = Math.min((values[i + 2]! * inverse + 128.5) | 0, 255);
+    const d = Math.min((values[i + 3]! * inverse + 128.5) | 0, 255);
     out[word++] = (a | (b << 8) | (c << 16) | (d << 24)) ^ 0x80808080; // minus 128 in every byte
   }
   return scaleBits;

@@ -41,7 +41,7 @@ fn scale_of(largest: u32) -> Scale {
   var steps = (significand + (1u << (shift - 1u)) - 1u + ((significand >> shift) & 1u)) >> shift;
   let binade = clamp(top + i32(exponent) - 158, -14, 100);
   let unit = bitcast<f32>(u32(binade + 117) << 23u);
-  if (largest != 0u && f32(steps) * unit * 127.5 <= bitcast<f32>(largest)) { steps++; }
+  if (f32(steps) * unit * 127.5 < bitcast<f32>(largest)) { steps++; }
   let bits = (u32(binade + 14) << 10u) + steps;
   if (bits >= 0x7c00u) { return Scale(0x7e00u, 0.0); }
   return Scale(bits, f32(steps) * unit);
@@ -51,7 +51,8 @@ fn codes_of(x: vec4f, scale: f32) -> u32 {
   var code = floor(x * (1.0 / scale) + 0.5);
   code = select(code, code - 1.0, x < (code - 0.5) * scale);
   code = select(code, code + 1.0, x >= (code + 0.5) * scale);
-  let bytes = (vec4u(vec4i(code)) & vec4u(255u)) << vec4u(0u, 8u, 16u, 24u);
+  // 127.5 steps would be 128, which is no code.
+  let bytes = (vec4u(vec4i(min(code, vec4f(127.0)))) & vec4u(255u)) << vec4u(0u, 8u, 16u, 24u);
   return bytes.x | bytes.y | bytes.z | bytes.w;
 }
 
@@ -107,8 +108,8 @@ function blockFunction(k: KernelBuilder) {
     const steps = f.var(significand.add(half).sub(1).add(significand.shrU(shift).and(1)).shrU(shift));
     const binade = f.let(f.let(top.add(exponent).sub(158).maxS(-14)).minS(100));
     const unit = f.let(binade.add(117).shl(23).asF32());
-    const falls = steps.toF32U().mul(unit).mul(127.5).le(largest.asF32());
-    steps.set(steps.add(falls.and(largest.ne(0))));
+    const falls = steps.toF32U().mul(unit).mul(127.5).lt(largest.asF32());
+    steps.set(steps.add(falls));
     const bits = f.let(binade.add(14).shl(10).add(steps));
     const isNumber = f.let(bits.ltU(F16_INFINITY).and(largest.ltU(INFINITY_BITS)));
     f.if(
@@ -123,7 +124,8 @@ function blockFunction(k: KernelBuilder) {
             const guess = f.let(x.mul(inverse).add(0.5).floor());
             const less = f.let(x.lt(guess.sub(0.5).mul(scale)).select(guess.sub(1), guess));
             const code = x.ge(less.add(0.5).mul(scale)).select(less.add(1), less);
-            return f.let(code.toI32x4S().and(255));
+            // 127.5 steps would be 128, which is no code.
+            return f.let(code.toI32x4S().minS(127).and(255));
           }) as [I32x4, I32x4, I32x4, I32x4];
           const bytes = four[0].narrowS(four[1]).narrowU(four[2].narrowS(four[3]));
           f.store(to.add(at), bytes);
