@@ -37,7 +37,7 @@ test('help loads neither a model nor a kernel', async () => {
   expect(
     loaded.filter((url) => /packages\/(kernels|loaders)\/|pipelines\/pipeline\.|\/verify\/|node_modules/.test(url)),
   ).toEqual([]);
-  expect(loaded.length).toBeLessThan(63);
+  expect(loaded.length).toBeLessThan(66);
 });
 
 test('a video from a prompt loads no other backend, no rare format and nothing for a terminal', async () => {

@@ -9,6 +9,8 @@ export interface ByteSource {
   readonly name: string;
   /** Total length in bytes. */
   readonly size: number;
+  /** Differs where the content does, as far as can be told without reading it: time of change or checksum. */
+  readonly version?: string | undefined;
   /**
    * Exactly `length` bytes from `offset`, placed at the start of `into` when it is given.
    * @param signal ends a long read early, where the source can

@@ -193,10 +193,7 @@ export async function openCheckpoint(
     for (const [shard, stored] of chosen) {
       const source = await openIn(folder, stored, options);
       sources.push(source);
-      const opened = FORMATS.torch.any.test(stored)
-        ? (await import('./torch.ts')).openTorch(source, options)
-        : openSafetensors(stored.endsWith('.zst') ? new ZstdSource(source) : source, options);
-      shards.set(shard, await opened);
+      shards.set(shard, await openTensorFile(source, stored, options));
     }
     for (const [tensor, shard] of weightMap ?? []) {
       const opened = shards.get(shard)!;
@@ -208,6 +205,19 @@ export async function openCheckpoint(
     for (const source of sources) await source.close();
     throw cause;
   }
+}
+
+/**
+ * Opens one file of tensors, whose name tells the format.
+ * @param file its name: `.zst` is decoded on the fly
+ */
+export async function openTensorFile(
+  source: ByteSource,
+  file = source.name,
+  options: CheckpointOptions = {},
+): Promise<TensorFile> {
+  if (FORMATS.torch.any.test(file)) return (await import('./torch.ts')).openTorch(source, options);
+  return openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source, options);
 }
 
 /**

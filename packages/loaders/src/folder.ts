@@ -69,7 +69,7 @@ function diskFolder(root: string, name: string): Folder {
         throw new FileFormatError(`${where}: cannot be opened (${reason(cause)})`, { cause });
       });
       const facts = await handle.stat();
-      if (facts.isFile()) return fileSource(handle, where, facts.size);
+      if (facts.isFile()) return fileSource(handle, where, facts.size, String(facts.mtimeMs));
       await handle.close();
       throw new FileFormatError(
         `${where}: expected a file, found ${facts.isDirectory() ? 'a folder' : 'a special file'}`,
@@ -82,10 +82,11 @@ function diskFolder(root: string, name: string): Folder {
 /** Closes what its user forgot: Node would complain about the handle, newer versions by an exception. */
 const forgotten = new FinalizationRegistry<{ close(): Promise<void> }>((handle) => void handle.close());
 
-function fileSource(handle: FileHandle, name: string, size: number): ByteSource {
+function fileSource(handle: FileHandle, name: string, size: number, version: string): ByteSource {
   const source: ByteSource = {
     name,
     size,
+    version,
     async read(offset, length, into, stop) {
       checkRange(source, offset, length);
       const out = destination(name, length, into);

@@ -17,7 +17,7 @@ export { HttpError, fetchDocument } from './http-request.ts';
 export type { HttpDocument, HttpOptions, HttpRetry } from './http-request.ts';
 
 // Checkpoints: the tensors of one or several files, streamed in bounded memory.
-export { Checkpoint, checkpointFiles, openCheckpoint } from './checkpoint.ts';
+export { Checkpoint, checkpointFiles, openCheckpoint, openTensorFile } from './checkpoint.ts';
 export type { CheckpointOptions, NamedTensor, StreamOptions, StreamProgress } from './checkpoint.ts';
 
 // Single files.

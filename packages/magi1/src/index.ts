@@ -86,6 +86,15 @@ export type {
   PlanDownloadOptions,
   PublishedModel,
 } from './hub/index.ts';
+export { planQuantize, quantizeModel } from './quantize/index.ts';
+export type {
+  NetworkName,
+  PlanQuantizeOptions,
+  QuantizeOptions,
+  QuantizePlan,
+  QuantizedModel,
+  QuantizedPart,
+} from './quantize/index.ts';
 export { cleanPrompt } from './text/clean/clean-caption.ts';
 export { NotFiniteError } from './not-finite.ts';
 export type { NotFinitePlace, RunStage } from './not-finite.ts';

@@ -13,6 +13,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   plan: async () => (await import('./plan.ts')).plan,
   verify: async () => (await import('./verify.ts')).verify,
   download: async () => (await import('./download.ts')).download,
+  quantize: async () => (await import('./quantize.ts')).quantize,
 };
 
 let command: Command | undefined;

@@ -119,6 +119,12 @@ export class CheckedWeights<Network, Progress = unknown> {
     return deviceDType(this.specs.get(name)!, this.entries.get(name)!.dtype as DType, this.#dtype);
   }
 
+  /** What a tensor of the files is, or is a part of; undefined where it is left out. */
+  specOf(fileName: string): ParamSpec | undefined {
+    const part = this.#parts.find(fileName);
+    return part && this.specs.get(part.weight);
+  }
+
   /** Streams the weights to a device, one tensor in host memory at a time. Frees what it made when it fails. */
   async load(device: Device, options: StreamingOptions<Progress> = {}): Promise<Network> {
     const params = this.#params(device);
@@ -207,6 +213,10 @@ class WeightParts {
     files[place.part] = fileName;
     this.#weights.set(place.weight, files);
     this.#files.set(fileName, { ...place, entry });
+  }
+
+  find(fileName: string): WeightPart | undefined {
+    return this.#files.get(fileName);
   }
 
   of(fileName: string): WeightPart {

@@ -39,6 +39,8 @@ export interface ModelFolder {
   /** The config file; its whole path where it is on the disk. */
   readonly configFile: string;
   readonly config: Magi1Config;
+  /** The config as JSON of the original's form, with what this program does not know. */
+  readonly configJson: unknown;
   readonly environment: Environment;
   /** What the model was trained on, where it says so. */
   readonly trained: Trained | null;
@@ -141,13 +143,15 @@ async function readDiffusers(
   { environment, signal }: Options,
 ): Promise<ModelFolder> {
   const { name } = folder.at(path);
-  const config = parseConfig(originalConfig(await readJson(folder, path, { signal }), name), name);
+  const configJson = originalConfig(await readJson(folder, path, { signal }), name);
+  const config = parseConfig(configJson, name);
   const [textEncoder, tokenizer] = [folder.at('text_encoder'), folder.at('tokenizer')];
   const tokenizerFiles = (await ifFound(listNames(tokenizer, { signal }))) ?? [];
   const own = tokenizerFiles.some((file) => file === 'tokenizer.json' || file === 'spiece.model');
   return {
     configFile,
     config,
+    configJson,
     environment,
     trained: await readTrained(folder, { signal }),
     asOriginal: false,
@@ -169,7 +173,8 @@ async function readOriginal(
   { environment, signal }: Options,
 ): Promise<ModelFolder> {
   const { name } = folder.at(path);
-  const config = parseConfig(await readJson(folder, path, { signal }), name);
+  const configJson = await readJson(folder, path, { signal });
+  const config = parseConfig(configJson, name);
   const { runtime_config: runtime, engine_config: engine } = config;
   const missing: string[] = [];
   const find = async (setting: string, path: string): Promise<Folder> => {
@@ -186,6 +191,7 @@ async function readOriginal(
   return {
     configFile,
     config,
+    configJson,
     environment,
     trained: await readTrained(folder, { signal }),
     asOriginal: false,
@@ -224,6 +230,7 @@ export class StoredNetwork<Network> extends CheckedWeights<Network, StreamProgre
   readonly name: 'text encoder' | 'transformer' | 'vae';
   /** Its folder. */
   readonly path: string;
+  readonly checkpoint: Checkpoint;
 
   constructor(
     name: StoredNetwork<Network>['name'],
@@ -235,6 +242,7 @@ export class StoredNetwork<Network> extends CheckedWeights<Network, StreamProgre
     super(checkpoint, network, dtype);
     this.name = name;
     this.path = path;
+    this.checkpoint = checkpoint;
   }
 }
 

@@ -1,10 +1,14 @@
-// How far a download is, and how fast it is.
-import type { HubFile } from '../repository.ts';
+// How far a download or a conversion is, and how fast it is.
+interface File {
+  readonly path: string;
+  /** In bytes. */
+  readonly size: number;
+}
 
 export interface DownloadProgress {
-  /** The file that is fetched, or looked through for its checksum. */
+  /** The file that is fetched or made, or looked through for its checksum. */
   readonly path: string;
-  readonly activity: 'fetching' | 'checking';
+  readonly activity: 'fetching' | 'checking' | 'quantizing';
   /** Of all files: bytes that are there, and that there will be. */
   readonly bytes: number;
   readonly total: number;
@@ -20,7 +24,7 @@ const WINDOW = 10;
 const SAMPLE_EVERY = 0.25;
 
 export class DownloadRate {
-  /** Bytes that came over the network. */
+  /** Bytes that came over the network, or were read to be converted. */
   fetched = 0;
   readonly #total: number;
   readonly #listener: DownloadListener | undefined;
@@ -36,26 +40,26 @@ export class DownloadRate {
   }
 
   /** A file, from its first byte on. */
-  begin({ path }: HubFile): void {
+  begin({ path }: File, activity: DownloadProgress['activity'] = 'fetching'): void {
     this.#bytes = 0;
-    this.#tell(path, 'fetching');
+    this.#tell(path, activity);
   }
 
   /** Bytes that are there already are looked through. */
-  check({ path }: HubFile): (count: number) => void {
+  check({ path }: File): (count: number) => void {
     return (count) => this.#advance(path, count, 'checking');
   }
 
-  advance({ path }: HubFile, count: number): void {
+  advance({ path }: File, count: number, activity: DownloadProgress['activity'] = 'fetching'): void {
     this.fetched += count;
-    this.#advance(path, count, 'fetching');
+    this.#advance(path, count, activity);
   }
 
   /** It has its name now. */
-  finished({ path, size }: HubFile): void {
+  finished({ path, size }: File, activity: DownloadProgress['activity'] = 'fetching'): void {
     this.#before += size;
     this.#bytes = 0;
-    this.#tell(path, 'fetching');
+    this.#tell(path, activity);
   }
 
   #advance(path: string, count: number, activity: DownloadProgress['activity']): void {
