@@ -45,11 +45,13 @@ export const DEVICE_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   threads: { value: 'N', help: 'threads of the wasm device; default all cores' },
 };
 
+export const WEIGHT_DTYPES = ['f32', 'f16', 'bf16', 'q8', 'q4'] as const;
+
 /** What decides the memory of a run, beside its size. */
 export const MEMORY_OPTIONS: Readonly<Record<string, OptionSpec>> = {
   dtype: {
     value: 'DTYPE',
-    help: 'of the weights of transformer and text encoder: f32, f16 or bf16; default as stored',
+    help: 'of the weights of transformer and text encoder: f32, f16 or bf16, or q8 or q4 of all networks; default as stored',
   },
   'memory-budget': {
     value: 'BYTES',

@@ -12,7 +12,7 @@ import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/request.ts';
 import type { Settings } from '../pipelines/request.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, MEMORY_OPTIONS, choice, text } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, WEIGHT_DTYPES, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
@@ -63,7 +63,7 @@ export const generate: Command = {
 
 async function run(values: Values): Promise<number> {
   const where = modelOption(values);
-  const dtype = choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']);
+  const dtype = choice<DType>(values, 'dtype', WEIGHT_DTYPES);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
   const { mode, request: wanted, inputs } = readRequest(values);

@@ -2,7 +2,7 @@
 import type { CacheDType } from '@magi1/kernels';
 import type { DType } from '@magi1/tensor';
 import type { InspectOptions } from '../pipelines/inspect.ts';
-import { UsageError, choice, wholeNumber } from './command.ts';
+import { UsageError, WEIGHT_DTYPES, choice, wholeNumber } from './command.ts';
 import type { OptionSpec, Values } from './command.ts';
 import { REQUEST_OPTIONS } from './generate-request.ts';
 
@@ -24,7 +24,7 @@ export function plannedOptions(values: Values): InspectOptions & { readonly dtyp
     return value === undefined ? [] : [[REQUEST_OPTIONS[name]!.sets!, value] as const];
   };
   return {
-    dtype: choice<DType>(values, 'dtype', ['f32', 'f16', 'bf16']),
+    dtype: choice<DType>(values, 'dtype', WEIGHT_DTYPES),
     mode,
     request: {
       ...Object.fromEntries(SIZES.flatMap(number)),

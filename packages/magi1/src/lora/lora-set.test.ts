@@ -287,6 +287,17 @@ describe('a LoRA', () => {
     dit.dispose();
   });
 
+  it('is not fused into what is held as q8 or q4', async () => {
+    const { weights, close } = await openNetwork(TINY, transformerNetwork(config), { dtype: 'q4' });
+    const loras = new LoraSet(weights.specs, transformerLayouts(model), (name) => weights.dtypeOf(name));
+    await loras.load(file);
+    expect(() => {
+      loras.fuse();
+    }).toThrow(/is quantised to q4 and would lose the change; use the LoRA without fusing it/);
+    expect(loras.list()).toMatchObject([{ fused: false }]);
+    await close();
+  });
+
   it('unfuses exactly where the weights are in 16 bits and in another layout, and fuses again after a reload', async () => {
     const dit = await loadDit(TINY);
     const restore = restoreFrom(TINY);

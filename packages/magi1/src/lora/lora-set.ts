@@ -1,7 +1,7 @@
 // The LoRAs of a pipeline: which are loaded, with which weight, and which are fused. What is decided here takes effect on
 // a network when it is next attached, so that it survives the network being freed and loaded again.
-import { Magi1Error, describeValue, isOptions } from '@magi1/tensor';
-import type { Device } from '@magi1/tensor';
+import { Magi1Error, describeValue, isBlocks, isOptions } from '@magi1/tensor';
+import type { DType, Device } from '@magi1/tensor';
 import type { Layout } from '../layouts/index.ts';
 import { Linear } from '../nn/index.ts';
 import type { LowRankUpdate, Params, ParamSpecs } from '../nn/index.ts';
@@ -90,16 +90,19 @@ export interface AttachOptions {
 export class LoraSet {
   readonly #specs: ParamSpecs;
   readonly #layouts: readonly Layout[];
+  readonly #dtypeOf: ((weight: string) => DType) | undefined;
   readonly #loras = new Map<string, Lora>();
   readonly #attached = new WeakMap<Network, Attached>();
 
   /**
    * @param specs what the network declares
    * @param layouts in which files may name its layers
+   * @param dtypeOf in which type the network holds a weight: what is quantised cannot be fused into
    */
-  constructor(specs: ParamSpecs, layouts: readonly Layout[]) {
+  constructor(specs: ParamSpecs, layouts: readonly Layout[], dtypeOf?: (weight: string) => DType) {
     this.#specs = specs;
     this.#layouts = layouts;
+    this.#dtypeOf = dtypeOf;
   }
 
   list(): LoraInfo[] {
@@ -201,13 +204,14 @@ export class LoraSet {
     const chosen =
       names?.map((name) => this.#get(name)) ?? [...this.#loras.values()].filter(({ weight }) => weight !== 0);
     if (chosen.length === 0) throw new Magi1Error('fuseLora: no LoRA is loaded that acts');
-    const quantized = chosen
-      .flatMap(({ layers }) => layers)
-      .find(({ layer }) => this.#specs.get(`${layer}.weight`)!.role === 'quantized');
-    if (quantized !== undefined)
-      throw new Magi1Error(
-        `fuseLora: ${quantized.layer} is quantised to f8e4m3fn and would lose the change; use the LoRA without fusing it`,
-      );
+    for (const { layer } of chosen.flatMap(({ layers }) => layers)) {
+      const weight = `${layer}.weight`;
+      const dtype = this.#specs.get(weight)!.role === 'quantized' ? 'f8e4m3fn' : this.#dtypeOf?.(weight);
+      if (dtype === 'f8e4m3fn' || (dtype !== undefined && isBlocks(dtype)))
+        throw new Magi1Error(
+          `fuseLora: ${layer} is quantised to ${dtype} and would lose the change; use the LoRA without fusing it`,
+        );
+    }
     for (const lora of chosen) checkStrength(`fuseLora: LoRA ${lora.source}`, lora.layers, lora.weight * scale);
     for (const lora of chosen) lora.fused = lora.weight * scale;
   }

@@ -15,7 +15,7 @@ export { Conv3d } from './conv.ts';
 export { Embedding } from './embedding.ts';
 export { Fp8Linear, Linear } from './linear.ts';
 export type { LinearOptions, LowRankUpdate, OutputRange } from './linear.ts';
-export { CheckedWeights, deviceDType } from './load.ts';
+export { CheckedWeights, deviceDType, isQuantizable } from './load.ts';
 export type {
   NetworkDefinition,
   StreamingOptions,

@@ -1,4 +1,4 @@
-// The linear layers: plain or quantised. `Linear.at` is the one place that chooses a kind, and the one where low-rank
+// The linear layers: plain (of any weight dtype) or fp8. `Linear.at` is the one place that chooses a kind, and the one where low-rank
 // updates (LoRA) act.
 import { add, affine, cast, linear, mul, quantize } from '@magi1/kernels';
 import { elementCount, scope } from '@magi1/tensor';
@@ -21,6 +21,8 @@ export interface LinearOptions {
    * of each input feature. Without bias.
    */
   readonly fp8?: 'tensor' | 'channel' | undefined;
+  /** The weight stays in 16 bit where others are quantised to q8 or q4. */
+  readonly precise?: boolean;
 }
 
 /** Which outputs of a layer: first to end, exclusive. */
@@ -34,10 +36,16 @@ export class Linear extends Module {
   #updates: readonly LowRankUpdate[] = [];
 
   /** A layer of `p`'s path; several axes of inputs are the channels and sides of a patch. */
-  static at(p: Params, outputs: number, inputs: number | Shape, { bias = true, fp8 }: LinearOptions = {}): Linear {
+  static at(
+    p: Params,
+    outputs: number,
+    inputs: number | Shape,
+    { bias = true, fp8, precise }: LinearOptions = {},
+  ): Linear {
     const shape = [outputs, ...(typeof inputs === 'number' ? [inputs] : inputs)];
     if (fp8 !== undefined) return new Fp8Linear(p, outputs, elementCount(shape) / outputs, fp8);
-    return new Linear(p, p.matrix('weight', shape), bias ? p.vector('bias', [outputs]) : undefined);
+    const weight = p.matrix('weight', shape, precise);
+    return new Linear(p, weight, bias ? p.vector('bias', [outputs]) : undefined);
   }
 
   protected constructor(p: Params, weight: Tensor, bias: Tensor | undefined) {

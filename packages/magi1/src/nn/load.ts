@@ -6,8 +6,12 @@ import {
   asBytes,
   byteLengthOf,
   bytesOf,
+  elementsIn,
+  floatDTypes,
   fromFloat32,
-  isFloat,
+  hasWholeGroups,
+  isBlocks,
+  isWeight,
   sameShape,
   toFloat32,
   weightDTypes,
@@ -62,11 +66,21 @@ export interface StreamingOptions<Progress = unknown> {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** The dtype a weight takes on the device: vectors f32, matrices `wanted` or as stored. */
-export function deviceDType({ role }: ParamSpec, stored: DType, wanted?: DType): DType {
-  if (role === 'vector') return 'f32';
+/** Whether a weight becomes q8 or q4 where these are asked for: matrices of whole groups, but for those that must be precise. */
+export const isQuantizable = ({ role, shape, precise = false }: ParamSpec): boolean =>
+  role === 'matrix' && !precise && hasWholeGroups(shape);
+
+/**
+ * The dtype a weight takes on the device: vectors f32, matrices `wanted` or as stored. Where q8 or q4 is wanted, what is not
+ * quantised is bf16, or stays f16.
+ */
+export function deviceDType(spec: ParamSpec, stored: DType, wanted: DType = stored): DType {
+  if (spec.role === 'vector') return 'f32';
   // fp8 matrices carry scales of their own: they are never converted.
-  return stored === 'f8e4m3fn' ? stored : (wanted ?? stored);
+  if (stored === 'f8e4m3fn') return stored;
+  if (!isBlocks(wanted) || isQuantizable(spec)) return wanted;
+  if (isBlocks(stored) && spec.role === 'matrix') return stored;
+  return stored === 'f16' ? stored : 'bf16';
 }
 
 /** A network as files hold it. */
@@ -157,7 +171,7 @@ export class CheckedWeights<Network, Progress = unknown> {
     } as const;
     for await (const { name, tensor } of this.#source.stream(files, options)) {
       const part = this.#parts.of(name);
-      upload(params.get(part.weight), tensor, part);
+      await upload(params.get(part.weight), tensor, part, signal);
       await params.device.tick(signal);
     }
     await params.device.sync(signal);
@@ -183,8 +197,8 @@ function checkEntries(
       faults.push(`${name}${spelled === name ? '' : ` (${spelled})`} is missing`);
     } else if (!sameShape(entry.shape, shape)) {
       faults.push(`${name} must be [${shape.join(',')}], got [${entry.shape.join(',')}]`);
-    } else if (!weightDTypes.some((dtype) => dtype === entry.dtype)) {
-      faults.push(`${name} must be one of ${weightDTypes.join(', ')}, got ${entry.dtype}`);
+    } else if (!dtypesOf(role).some((dtype) => dtype === entry.dtype)) {
+      faults.push(`${name} must be one of ${dtypesOf(role).join(', ')}, got ${entry.dtype}`);
     } else if (role === 'quantized' && entry.dtype !== 'f8e4m3fn') {
       faults.push(`${name} must be f8e4m3fn, got ${entry.dtype}`);
     }
@@ -194,6 +208,9 @@ function checkEntries(
   const more = faults.length > 8 ? `; and ${faults.length - 8} more` : '';
   throw new Magi1Error(`${source} does not fit its config: ${faults.slice(0, 8).join('; ')}${more}`);
 }
+
+/** What a file may hold a weight in. */
+const dtypesOf = (role: ParamSpec['role']): readonly DType[] => (role === 'vector' ? floatDTypes : weightDTypes);
 
 /** Which tensors of the files make up which weight. */
 class WeightParts {
@@ -251,17 +268,26 @@ class WeightParts {
 const UPLOAD_PIECE = 1 << 22; // elements converted at a time, so that a conversion never doubles a large tensor
 
 /** Writes a tensor, or one part of it, over the rows of `target` that it stands for. */
-function upload(target: Tensor, { dtype, shape, data }: HostTensor, { part, parts, rows }: WeightPart): void {
-  if (dtype !== target.dtype && !isFloat(dtype))
+async function upload(
+  target: Tensor,
+  { dtype, shape, data }: HostTensor,
+  { part, parts, rows }: WeightPart,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (dtype !== target.dtype && !isWeight(dtype))
     throw new Magi1Error(`a weight of type ${dtype} cannot become ${target.dtype}`);
-  const turn = parts === 1 || rows === undefined ? data.length : rows * (data.length / shape[0]!);
+  const count = elementsIn(dtype, data);
+  const place = (at: number) => (isBlocks(dtype) ? bytesOf(dtype, at) : at);
+  const turn = parts === 1 || rows === undefined ? count : rows * (count / shape[0]!);
   const step = dtype === target.dtype ? turn : Math.min(turn, UPLOAD_PIECE);
-  for (let at = 0, end = 0; at < data.length; at = end) {
+  for (let at = 0, end = 0; at < count; at = end) {
     // A piece lies in one turn: what follows in the file lies elsewhere in the weight.
     const turns = Math.floor(at / turn);
     end = Math.min(at + step, (turns + 1) * turn);
-    const piece: HostArray = data.subarray(at, end);
+    const piece: HostArray = data.subarray(place(at), place(end));
     const bytes = asBytes(dtype === target.dtype ? piece : fromFloat32(target.dtype, toFloat32(dtype, piece)));
     target.writeBytes(bytes, bytesOf(target.dtype, at + (turns * (parts - 1) + part) * turn));
+    // Quantising takes long enough to be interrupted.
+    if (isBlocks(target.dtype) && dtype !== target.dtype) await target.device.tick(signal);
   }
 }

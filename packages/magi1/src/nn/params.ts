@@ -10,6 +10,8 @@ import type { DType, Device, Shape, Tensor } from '@magi1/tensor';
  */
 export interface ParamSpec {
   readonly shape: Shape;
+  /** Of a matrix: it stays in 16 bit where others are quantised to q8 or q4. */
+  readonly precise?: boolean;
   readonly role: 'matrix' | 'table' | 'quantized' | 'vector';
 }
 export type ParamSpecs = ReadonlyMap<string, ParamSpec>;
@@ -59,8 +61,9 @@ export class Params {
     return new Params(this.#root, this.#join(String(path)));
   }
 
-  matrix(name: string, shape: Shape): Tensor {
-    return this.#take(name, { shape, role: 'matrix' });
+  /** @param precise not quantised to q8 or q4 */
+  matrix(name: string, shape: Shape, precise = false): Tensor {
+    return this.#take(name, { shape, role: 'matrix', ...(precise && { precise }) });
   }
   table(name: string, shape: Shape): Tensor {
     return this.#take(name, { shape, role: 'table' });

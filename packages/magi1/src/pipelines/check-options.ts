@@ -167,10 +167,10 @@ export function checkReading(options: unknown): void {
 }
 
 const NETWORKS = ['transformer', 'textEncoder', 'vae'];
-const DTYPES: readonly unknown[] = ['f32', 'f16', 'bf16', undefined];
+const DTYPES: readonly unknown[] = ['f32', 'f16', 'bf16', 'q8', 'q4', undefined];
 
 export function dtypeFaults(dtype: unknown): Wording[] {
-  const what = 'f32, f16 or bf16';
+  const what = 'f32, f16, bf16, q8 or q4';
   if (!isOptions(dtype)) return DTYPES.includes(dtype) ? [] : [expected('dtype', what, dtype)];
   const wrong = Object.entries(dtype).filter(([, value]) => !DTYPES.includes(value));
   return [

@@ -87,10 +87,10 @@ describe('what is asked of a model', () => {
     [{ request: { numFrames: 0 } }, /^numFrames: a whole number above 0 expected, got 0$/],
     [{ request: null }, /^request: an object of options expected, got null$/],
     [{ mode: 'x2v' }, /^mode: one of t2v, i2v, v2v expected, got "x2v"$/],
-    [{ dtype: 'f8' }, /^dtype: f32, f16 or bf16 expected, got "f8"$/],
+    [{ dtype: 'f8' }, /^dtype: f32, f16, bf16, q8 or q4 expected, got "f8"$/],
     [
       { dtype: { vae: {}, unet: 'f16' } },
-      /^dtype: unknown option unet .*; dtype: vae: f32, f16 or bf16 expected, got an object$/,
+      /^dtype: unknown option unet .*; dtype: vae: f32, f16, bf16, q8 or q4 expected, got an object$/,
     ],
     [{ sizes: {} }, /^inspectModel: unknown option sizes/],
     [null, /^inspectModel: an object of options expected, got null$/],

@@ -12,7 +12,7 @@ import {
   readTokenizer,
 } from '@magi1/loaders';
 import type { Checkpoint, Folder, FolderOptions, StreamProgress, Tokenizer } from '@magi1/loaders';
-import { Magi1Error } from '@magi1/tensor';
+import { Magi1Error, isBlocks } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
 import { LATENT_STRIDE, latentChannels, parseConfig, readEnvironment } from '../config/index.ts';
 import type { EngineConfig, Environment, Magi1Config } from '../config/index.ts';
@@ -342,7 +342,10 @@ function checkLayers(checkpoint: Checkpoint, { setting, count, name }: Layers): 
 
 /** By network. */
 export function weightDTypes(dtypes: WeightDTypes | undefined): Exclude<WeightDTypes, DType> {
-  return typeof dtypes === 'object' ? dtypes : dtypes ? { transformer: dtypes, textEncoder: dtypes } : {};
+  if (typeof dtypes === 'object') return dtypes;
+  if (dtypes === undefined) return {};
+  const both = { transformer: dtypes, textEncoder: dtypes };
+  return isBlocks(dtypes) ? { ...both, vae: dtypes } : both;
 }
 
 function checkLatents(vae: VaeConfig, { folders, config }: ModelFolder): void {

@@ -63,7 +63,8 @@ export async function openModel<Request extends GenerationOptions>(
   let device: Device | undefined;
   let networks: Networks | undefined;
   try {
-    const loras = new LoraSet(files.transformer.specs, transformerLayouts(folder.config.model_config));
+    const layouts = transformerLayouts(folder.config.model_config);
+    const loras = new LoraSet(files.transformer.specs, layouts, (name) => files.transformer.dtypeOf(name));
     for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
     await requireSpecialTokens({ specialTokens }, request ?? {}, planned.settings.specialTokens);
     options.signal?.throwIfAborted();

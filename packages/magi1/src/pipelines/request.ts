@@ -15,7 +15,10 @@ import type { ProgressListener } from './progress.ts';
 /** Text, image or video to video. */
 export type ModeName = 't2v' | 'i2v' | 'v2v';
 
-/** dtype of matrices on the device, as stored where left out. One dtype stands for transformer and text encoder. */
+/**
+ * dtype of matrices on the device, as stored where left out. One dtype stands for transformer and text encoder, q8 and q4 for
+ * the VAE as well; docs/quantization.md says which weights stay in 16 bit then.
+ */
 export type WeightDTypes = DType | { readonly transformer?: DType; readonly textEncoder?: DType; readonly vae?: DType };
 
 /** T5 features [length, caption_channels], as `encodePrompt` gives them. */

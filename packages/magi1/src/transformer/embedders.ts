@@ -7,6 +7,9 @@ import { HostValues, Linear, Module } from '../nn/index.ts';
 import type { Params } from '../nn/index.ts';
 import { TIME_FEATURES, timestepEmbedding } from './timestep-embedding.ts';
 
+/** Few weights, which everything that follows depends on: docs/quantization.md has the errors. */
+const PRECISE = { precise: true } as const;
+
 export function conditioningWidth({ hidden_size, cond_hidden_ratio }: ModelConfig): number {
   return Math.trunc(hidden_size * cond_hidden_ratio);
 }
@@ -19,7 +22,10 @@ export class TimeEmbedder extends Module {
     super(p);
     const width = conditioningWidth(model);
     this.#device = p.device;
-    this.mlp = [Linear.at(p.at('mlp.0'), width, TIME_FEATURES), Linear.at(p.at('mlp.2'), width, width)];
+    this.mlp = [
+      Linear.at(p.at('mlp.0'), width, TIME_FEATURES, PRECISE),
+      Linear.at(p.at('mlp.2'), width, width, PRECISE),
+    ];
   }
 
   /** [times, conditioning width]. */
@@ -45,8 +51,8 @@ export class CaptionEmbedder extends Module {
     this.null_caption_embedding = p.vector('null_caption_embedding', [caption_max_length, caption_channels]);
     this.nullCaption = new HostValues(this.null_caption_embedding);
     const width = Math.trunc(hidden_size * xattn_cond_hidden_ratio);
-    this.y_proj_xattn = Linear.at(p.at('y_proj_xattn.0'), width, caption_channels);
-    this.y_proj_adaln = Linear.at(p.at('y_proj_adaln.0'), conditioningWidth(model), caption_channels);
+    this.y_proj_xattn = Linear.at(p.at('y_proj_xattn.0'), width, caption_channels, PRECISE);
+    this.y_proj_adaln = Linear.at(p.at('y_proj_adaln.0'), conditioningWidth(model), caption_channels, PRECISE);
   }
 
   /** Caption features [rows, caption_channels] -> the reading of cross attention. */

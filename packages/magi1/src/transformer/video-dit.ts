@@ -92,7 +92,10 @@ export class VideoDiT extends Module {
     this.#overwrites = Block === TransformerBlock;
     const { hidden_size: width, num_layers, t_patch_size, patch_size, in_channels, out_channels } = model;
     const patch = [t_patch_size, patch_size, patch_size];
-    this.x_embedder = Linear.at(p.at('x_embedder'), width, [in_channels, ...patch], { bias: false });
+    this.x_embedder = Linear.at(p.at('x_embedder'), width, [in_channels, ...patch], {
+      bias: false,
+      precise: true,
+    });
     this.t_embedder = new TimeEmbedder(p.at('t_embedder'), model);
     this.y_embedder = new CaptionEmbedder(p.at('y_embedder'), model);
     this.rope = new Rope(p.at('rope'), model);
@@ -104,7 +107,7 @@ export class VideoDiT extends Module {
     const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model;
     this.final_layernorm = new LayerNorm(blocks.at('final_layernorm'), width, { eps, onePlusWeight });
     const outputs = t_patch_size * patch_size * patch_size * out_channels;
-    this.final_linear = Linear.at(p.at('final_linear.linear'), outputs, width, { bias: false });
+    this.final_linear = Linear.at(p.at('final_linear.linear'), outputs, width, { bias: false, precise: true });
   }
 
   get device(): Device {

@@ -12,6 +12,9 @@ import { NORM, VaeTransformer, repeated } from './transformer.ts';
 /** A single frame is shown this many times to the encoder. */
 const IMAGE_REPEAT = 4;
 
+/** Few weights, at either end of the network: docs/quantization.md has the errors. */
+const PRECISE = { precise: true } as const;
+
 export class ViTVae extends Module {
   readonly config: VaeConfig;
   readonly params: Params;
@@ -104,8 +107,13 @@ class Encoder extends VaeTransformer {
   constructor(p: Params, config: VaeConfig) {
     super(p, config);
     const { embed_dim, z_chans, patch_length, patch_size } = config;
-    this.patch_embed = Linear.at(p.at('patch_embed.proj'), embed_dim, [3, patch_length, patch_size, patch_size]);
-    this.last_layer = Linear.at(p.at('last_layer'), 2 * z_chans, embed_dim);
+    this.patch_embed = Linear.at(
+      p.at('patch_embed.proj'),
+      embed_dim,
+      [3, patch_length, patch_size, patch_size],
+      PRECISE,
+    );
+    this.last_layer = Linear.at(p.at('last_layer'), 2 * z_chans, embed_dim, PRECISE);
   }
 }
 
@@ -119,10 +127,10 @@ class Decoder extends VaeTransformer {
     super(p, config);
     const { embed_dim, z_chans, patch_length, patch_size } = config;
     const channels = unpatchedChannels(config);
-    this.proj_in = Linear.at(p.at('proj_in'), embed_dim, z_chans);
+    this.proj_in = Linear.at(p.at('proj_in'), embed_dim, z_chans, PRECISE);
     if (config.use_final_proj) {
       const features = channels * patch_length * patch_size * patch_size;
-      this.final_proj = Linear.at(p.at('final_proj'), features, embed_dim);
+      this.final_proj = Linear.at(p.at('final_proj'), features, embed_dim, PRECISE);
       this.final_norm = new LayerNorm(p.at('final_norm'), features, NORM);
     }
     this.last_layer = new Conv3d(p.at('last_layer'), 3, channels);
