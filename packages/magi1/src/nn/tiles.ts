@@ -6,11 +6,14 @@ import type { Device, Shape, Tensor } from '@magi1/tensor';
 /** Rows start..end-1. */
 export type RowRange = readonly [start: number, end: number];
 
-/** Equal parts of rows first..end-1, of at most `most` rows each. */
+/**
+ * Parts of rows first..end-1, of at most `most` rows each and alike but for one row: products of a few rows take other
+ * kernels, which sum in another order, so that no part may be a small rest.
+ */
 export function rowTiles([first, end]: RowRange, most: number): RowRange[] {
   const count = Math.max(1, Math.ceil((end - first) / most));
-  const size = Math.ceil((end - first) / count);
-  return Array.from({ length: count }, (_, i) => [first + i * size, Math.min(first + (i + 1) * size, end)]);
+  const start = (i: number) => first + Math.floor((i * (end - first)) / count);
+  return Array.from({ length: count }, (_, i) => [start(i), start(i + 1)]);
 }
 
 /**

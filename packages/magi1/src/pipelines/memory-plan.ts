@@ -67,6 +67,8 @@ export interface RunSize {
   readonly prefixFrames: number;
   readonly outputType: OutputType;
   readonly cacheDType: CacheDType;
+  /** Bytes of the widest layer of a tile of tokens; the most when left out. */
+  readonly tileBytes?: number | undefined;
   readonly texts: TextSizes;
   readonly switches: SpecialTokenSwitches;
   /** By linear layer of the transformer: the largest rank of the LoRAs that act on it without being fused. */
@@ -138,7 +140,7 @@ async function planVideo(
   device: MetaDevice,
 ): Promise<Record<Stage | 'keyValueCache', number>> {
   const { runtime_config: runtime, model_config: model } = shapes.config;
-  const { plan, height, width, prefixFrames, cacheDType } = run;
+  const { plan, height, width, prefixFrames, cacheDType, tileBytes } = run;
   const transformer = dryTransformer(shapes, run, device);
   const vae = new DryVae(metaParams(device, shapes.vae), shapes.vaeConfig);
   const weights = device.memory().inUse;
@@ -155,7 +157,7 @@ async function planVideo(
     ends('encoding', weights);
   }
   const [latentHeight, latentWidth] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
-  const sizes = { height: latentHeight, width: latentWidth, cacheDType };
+  const sizes = { height: latentHeight, width: latentWidth, cacheDType, tileBytes };
   const cacheShape = kvCacheShape({ model: transformer, plan, ...sizes });
   const layerCache = KvCache.byteLength({ ...cacheShape, layers: 1 });
   const before = weights + layerCache * transformer.model.num_layers;

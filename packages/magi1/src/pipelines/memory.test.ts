@@ -17,6 +17,7 @@ import { openModelFiles } from './model-files.ts';
 import { Magi1Pipeline } from './pipeline.ts';
 import { planRequest } from './prepare.ts';
 import { NO_PREFIX } from './inputs.ts';
+import { TILE_BYTES } from '../transformer/video-dit.ts';
 import { plannedSize } from './memory.ts';
 
 const GIB = 2 ** 30;
@@ -98,6 +99,29 @@ describe('what is asked of a model', () => {
     const answer = await asked(options);
     if (typeof result === 'number') expect(answer).toBe(result);
     else expect(answer).toMatch(result);
+  });
+});
+
+describe('tiles of tokens', () => {
+  it('are the largest with which a run fits', async () => {
+    const source = await readModelFolder(folder);
+    const run = plannedSize(planRequest({ ...SIZE, height: 512, width: 512, numFrames: 96 }, NO_PREFIX, source));
+    // With a text encoder that takes less than the rest.
+    const planner = new MemoryPlanner(
+      shapesOf(source.config, { textEncoder: 'bf16' }),
+      new MetaDevice({ as: 'wasm' }),
+      false,
+    );
+    const needs = [];
+    for (const tileBytes of TILE_BYTES) needs.push((await planner.need({ ...run, tileBytes })).staged);
+    expect(needs).toEqual([...needs].sort((a, b) => b - a));
+    const fitIn = (bytes: number) =>
+      planner.fit(run, { bytes, limitedBy: 'budget', heapBytes: Infinity, heapWeightBytes: 0 });
+    for (const [i, tileBytes] of TILE_BYTES.entries()) {
+      const fit = await fitIn(needs[i]!);
+      expect([fit.residency, fit.tileBytes, fit.need!.staged]).toEqual(['staged', tileBytes, needs[i]]);
+    }
+    expect((await fitIn(needs.at(-1)! - 1)).residency).toBeUndefined();
   });
 });
 

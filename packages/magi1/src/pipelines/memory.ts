@@ -18,6 +18,7 @@ import { cleanPromptInTurns } from '../text/clean/clean-caption.ts';
 import type { TextRows } from '../text/conditioning.ts';
 import { RequestError, formatBytes, formatLimit, formatNeed, joined, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
+import { TILE_BYTES } from '../transformer/video-dit.ts';
 import { generatingBytes, planMemory } from './memory-plan.ts';
 import type { MemoryNeed, ModelShapes, RunSize, WeightTypes } from './memory-plan.ts';
 import type { CheckedRequest } from './prepare.ts';
@@ -65,6 +66,8 @@ export interface Fit {
   readonly residency: Residency | undefined;
   /** Why it can never fit, whatever the memory. */
   readonly fault: string | undefined;
+  /** Of the widest layer of a tile of tokens. */
+  readonly tileBytes: number;
 }
 
 /** Another size of a run. */
@@ -110,19 +113,35 @@ export class MemoryPlanner {
     return planMemory(this.#shapes, run, this.#device);
   }
 
+  /** With the largest tiles of tokens that fit; where none do, with the most. */
   async fit(run: RunSize, capacity = capacityOf(this.#device)): Promise<Fit> {
+    const fit = await this.#fitOf(run, capacity);
+    if (fit.residency !== undefined || fit.need === undefined || run.tileBytes !== undefined) return fit;
+    const smaller = (tileBytes: number) => this.#fitOf({ ...run, tileBytes }, capacity);
+    const [, ...sizes] = TILE_BYTES;
+    if ((await smaller(sizes.at(-1)!)).residency === undefined) return fit;
+    for (const tileBytes of sizes) {
+      const found = await smaller(tileBytes);
+      if (found.residency !== undefined) return found;
+    }
+    return fit;
+  }
+
+  async #fitOf(run: RunSize, capacity: Capacity): Promise<Fit> {
+    const tileBytes = run.tileBytes ?? TILE_BYTES[0];
     let need: MemoryNeed;
     try {
       need = await this.need(run);
     } catch (error) {
       if (!(error instanceof TensorTooLargeError || error instanceof OpError)) throw error;
-      return { need: undefined, residency: undefined, fault: error.message };
+      return { need: undefined, residency: undefined, fault: error.message, tileBytes };
     }
     const heapWeights = Math.min(capacity.heapWeightBytes, need.weights.transformer + need.weights.vae);
     if (heapWeights + activationsOf(need) + HEAP_GAPS > capacity.heapBytes)
-      return { need, residency: undefined, fault: undefined };
+      return { need, residency: undefined, fault: undefined, tileBytes };
     const all = !this.#staged && need.total <= capacity.bytes;
-    return { need, residency: all ? 'all' : need.staged <= capacity.bytes ? 'staged' : undefined, fault: undefined };
+    const residency = all ? 'all' : need.staged <= capacity.bytes ? 'staged' : undefined;
+    return { need, residency, fault: undefined, tileBytes };
   }
 
   /**
@@ -133,6 +152,11 @@ export class MemoryPlanner {
     const fit = await this.fit(run, capacity);
     if (fit.residency !== undefined) return fit.residency;
     throw new RequestError(await this.#refusal(run, fit, capacity));
+  }
+
+  /** How large the tiles of tokens of a run are that was chosen for. */
+  async tileBytes(run: RunSize, capacity: Capacity): Promise<number> {
+    return (await this.fit(run, capacity)).tileBytes;
   }
 
   /** The same before a run is known, by one of the usual size: refused is only a model that does not fit at any size. */

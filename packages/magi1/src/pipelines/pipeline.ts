@@ -16,7 +16,7 @@ import type { Latents } from './frames.ts';
 import { IMAGE_TO_VIDEO, TEXT_TO_VIDEO, VIDEO_TO_VIDEO, clipFrames } from './inputs.ts';
 import type { Mode } from './inputs.ts';
 import type { MemoryNeed } from './memory-plan.ts';
-import { sizeOf } from './memory.ts';
+import { capacityOf, sizeOf } from './memory.ts';
 import { readConfigFile, readModelFolder } from './model-files.ts';
 import { disposedError, openModel, requireSpecialTokens } from './opened-model.ts';
 import type { OpenedModel, Slot } from './opened-model.ts';
@@ -366,8 +366,11 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     const run = await this.#read(checked, signal);
     const { networks, memory, tokenizer } = this.#model;
     await requireSpecialTokens(this.#model, run.request, run.settings.specialTokens);
-    networks.residency = await memory.choose(await sizeOf(run, tokenizer, { loras: choice, signal }));
-    return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call });
+    const size = await sizeOf(run, tokenizer, { loras: choice, signal });
+    const capacity = capacityOf(this.device);
+    networks.residency = await memory.choose(size, capacity);
+    const tileBytes = await memory.tileBytes(size, capacity);
+    return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call, tileBytes });
   }
 
   /** A call of its own, not part of a run. */

@@ -30,6 +30,8 @@ export interface RunInput<Request extends GenerationOptions> {
   readonly loras: LoraSet;
   readonly choice: LoraChoice;
   readonly call: Call;
+  /** Of the widest layer of a tile of tokens. */
+  readonly tileBytes: number;
 }
 
 /** Yields every chunk as soon as it is decoded, and returns the facts; frees what it made, however it ends. */
@@ -91,6 +93,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
         noise: noiseOf(model, run, latentHeight * latentWidth),
         prefix,
         cacheDType: settings.cacheDType,
+        tileBytes: input.tileBytes,
         prevChunksScale: environment.prevChunksScale,
         remedies,
         onStep: async (step, state) => {

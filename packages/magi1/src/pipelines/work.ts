@@ -59,7 +59,7 @@ export async function countWork(
     ).dispose();
   }
   const { runtime_config: runtime, model_config: model } = shapes.config;
-  const { plan, height, width, prefixFrames, outputType, cacheDType } = run;
+  const { plan, height, width, prefixFrames, outputType, cacheDType, tileBytes } = run;
   const vae = new CountedVae(metaParams(meter, shapes.vae), shapes.vaeConfig);
   let prefix: Tensor | undefined;
   if (prefixFrames > 0) {
@@ -69,7 +69,7 @@ export async function countWork(
   meter.stage = 'denoising';
   const transformer = dryTransformer(shapes, run, meter, countedTransformer(model.num_layers));
   const input = { text: conditioning(run, model), noise: () => new Float32Array(), prefix };
-  const size = { height: height / LATENT_STRIDE, width: width / LATENT_STRIDE, cacheDType };
+  const size = { height: height / LATENT_STRIDE, width: width / LATENT_STRIDE, cacheDType, tileBytes };
   for await (const { latent } of sample({ model: transformer, plan, ...input, ...size }, { signal })) {
     using finished = latent;
     if (outputType === 'latents') continue;

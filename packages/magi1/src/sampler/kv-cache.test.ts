@@ -112,11 +112,15 @@ describe('sample', () => {
     await device.dispose();
   });
 
-  const [channels, side] = [SMALL_MODEL.in_channels, 4];
+  const [channels, SIDE] = [SMALL_MODEL.in_channels, 4];
   const width = SMALL_MODEL.caption_channels;
   const text = (seed: number, length: number) => ({ rows: seededNoise(seed, length * width), length });
 
-  async function latentsOf(plan: SamplingPlan, cacheDType?: CacheDType, network = model): Promise<Float32Array[]> {
+  async function latentsOf(
+    plan: SamplingPlan,
+    cacheDType?: CacheDType,
+    { network = model, tileBytes, side = SIDE }: { network?: VideoDiT; tileBytes?: number; side?: number } = {},
+  ): Promise<Float32Array[]> {
     const { chunks, prefixLatentFrames } = plan.options;
     const latents = (seed: number, frames: number) => seededNoise(seed, channels * frames * side * side);
     using prefix =
@@ -141,6 +145,7 @@ describe('sample', () => {
       noise,
       prefix,
       cacheDType,
+      tileBytes,
     })) {
       using finished = latent;
       out.push(await finished.toFloat32());
@@ -171,7 +176,7 @@ describe('sample', () => {
       return { latents: latents.flatMap((values) => [...values]), peak: device.memory().peak };
     };
     const f32 = await runOf('f32');
-    const shape = kvCacheShape({ model, plan, height: side, width: side });
+    const shape = kvCacheShape({ model, plan, height: SIDE, width: SIDE });
     for (const [dtype, most] of [
       ['f16', 1e-5],
       ['bf16', 1e-4],
@@ -186,15 +191,36 @@ describe('sample', () => {
     }
   });
 
+  it('gives the same bits for every tile of tokens, in every type of the cache', async () => {
+    const plan = planSampling({ ...SEEN, chunks: 3, prefixLatentFrames: 2 });
+    const side = 12; // 72 tokens in a chunk
+    const wide = randomTransformer(device, { ...SMALL_MODEL, num_attention_heads: 8, num_query_groups: 4 });
+    for (const dtype of ['f32', 'bf16', 'q8'] as const) {
+      const whole = await latentsOf(plan, dtype, { network: wide, side });
+      let calls = 0;
+      for (const tokens of [72, 71, 30, 16]) {
+        const tileBytes = 4 * SMALL_MODEL.ffn_hidden_size * tokens;
+        let tiled: Float32Array[] = [];
+        const { ops } = await device.profile(async () => {
+          tiled = await latentsOf(plan, dtype, { network: wide, tileBytes, side });
+        });
+        expect(tiled).toEqual(whole);
+        expect(ops.length).toBeGreaterThan(calls); // in smaller tiles
+        calls = ops.length;
+      }
+    }
+    wide.dispose();
+  });
+
   it('may be kept in q8, where heads together are whole groups', async () => {
     const plan = planSampling({ ...SEEN, chunks: 7 });
     const wide = { ...SMALL_MODEL, num_attention_heads: 8, num_query_groups: 4 };
     const network = randomTransformer(device, wide);
-    const latents = async (dtype: CacheDType) => (await latentsOf(plan, dtype, network)).flatMap((x) => [...x]);
+    const latents = async (dtype: CacheDType) => (await latentsOf(plan, dtype, { network })).flatMap((x) => [...x]);
     const error = relativeL2(await latents('q8'), await latents('f32'));
     expect(error).toBeLessThan(1e-4);
     expect(error).toBeGreaterThan(0);
-    const shape = kvCacheShape({ model: network, plan, height: side, width: side });
+    const shape = kvCacheShape({ model: network, plan, height: SIDE, width: SIDE });
     expect(KvCache.byteLength({ ...shape, dtype: 'q8' })).toBe((KvCache.byteLength(shape) * 8.5) / 32);
     network.dispose();
   });

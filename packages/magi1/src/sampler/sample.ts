@@ -8,6 +8,7 @@ import { latentChannels } from '../config/latents.ts';
 import type { TextConditioning, TextRows } from '../text/conditioning.ts';
 import { KvCache } from '../transformer/kv-cache.ts';
 import type { KvCacheShape } from '../transformer/kv-cache.ts';
+import { tokensOfTile } from '../transformer/video-dit.ts';
 import type { DitChunk, DitForward, TextReading, VideoDiT } from '../transformer/video-dit.ts';
 import { LatentWatch } from './latent-watch.ts';
 import type { ForwardChunk, SamplingPlan, SamplingStep } from './schedule.ts';
@@ -28,6 +29,8 @@ export interface SampleInput {
   readonly prevChunksScale?: number | undefined;
   /** How keys and values of finished chunks are kept (f32). */
   readonly cacheDType?: CacheDType | undefined;
+  /** Bytes of the widest layer of the tokens that go through a block at once (128 MiB); results do not depend on it. */
+  readonly tileBytes?: number | undefined;
   /** What to try where the latents stop being finite, in words for the error. */
   readonly remedies?: readonly string[] | undefined;
   /** Awaited after every step, with the velocities and latents of the chunks it worked on; views, valid until then. */
@@ -288,7 +291,9 @@ class SamplerRun {
   }
 
   #forward(input: Omit<DitForward, 'cache'>): Promise<Tensor[]> {
-    return this.#input.model.forward({ ...input, cache: this.#cache }, this.#options);
+    const { model, tileBytes } = this.#input;
+    const tileTokens = tokensOfTile(model.model, tileBytes);
+    return model.forward({ ...input, cache: this.#cache, tileTokens }, this.#options);
   }
 
   #ditChunk(chunk: ForwardChunk, pass: 'caption' | 'null', firstKeyChunk: number): DitChunk {

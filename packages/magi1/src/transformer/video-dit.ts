@@ -47,8 +47,14 @@ export interface DitForward {
   readonly tileTokens?: number | undefined;
 }
 
-/** Bytes of the widest layer of a tile. */
-const TILE_BYTES = 2 ** 27;
+/** Bytes of the widest layer of a tile: the most, and what memory plans fall back to, the least at last. */
+export const TILE_BYTES = [2 ** 27, 2 ** 26, 2 ** 25, 2 ** 24] as const;
+
+/** Tokens whose widest layer has so many bytes. */
+export const tokensOfTile = (
+  { ffn_hidden_size, gated_linear_unit }: ModelConfig,
+  bytes: number = TILE_BYTES[0],
+): number => Math.max(1, Math.floor(bytes / (4 * ffn_hidden_size * (gated_linear_unit ? 2 : 1))));
 
 /** What a transformer is built by. */
 export interface DitConfig {
@@ -246,9 +252,7 @@ export class VideoDiT extends Module {
   }
 }
 
-function tileTokensOf({ tileTokens }: DitForward, { ffn_hidden_size, gated_linear_unit }: ModelConfig): number {
-  return tileTokens ?? Math.floor(TILE_BYTES / (4 * ffn_hidden_size * (gated_linear_unit ? 2 : 1)));
-}
+const tileTokensOf = ({ tileTokens }: DitForward, model: ModelConfig): number => tileTokens ?? tokensOfTile(model);
 
 /** Absolute positions of all latent frames, `count` of each chunk. */
 function framesOf(chunks: readonly DitChunk[], count: number): number[] {
