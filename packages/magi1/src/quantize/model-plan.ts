@@ -11,9 +11,10 @@ import {
   readBytes,
 } from '@magi1/loaders';
 import type { ByteSource, Folder, FolderOptions } from '@magi1/loaders';
-import { Magi1Error, byteLengthOf, hasWholeGroups } from '@magi1/tensor';
+import { Magi1Error, byteLengthOf } from '@magi1/tensor';
 import type { BlockDType, DType } from '@magi1/tensor';
 import { T5_FOLDER, weightFolder } from '../config/folders.ts';
+import { deviceDType } from '../nn/index.ts';
 import type { ParamSpec } from '../nn/index.ts';
 import { openModelFiles, readConfigFile, readModelFolder } from '../pipelines/model-files.ts';
 import type { ModelFiles, ModelFolder } from '../pipelines/model-files.ts';
@@ -236,11 +237,8 @@ async function quantizeNetwork(
 }
 
 /** As `--dtype` has it on the device; vectors stay as they are stored. */
-function newType({ role, shape }: ParamSpec, stored: DType, wanted: BlockDType): DType {
-  if (role === 'vector') return stored;
-  if (role === 'matrix' && hasWholeGroups(shape)) return wanted;
-  return stored === 'f16' ? stored : 'bf16';
-}
+const newType = (spec: ParamSpec, stored: DType, wanted: BlockDType): DType =>
+  spec.role === 'vector' ? stored : deviceDType(spec, stored, wanted);
 
 function refuseQuantized(file: string, tensor: string, dtype: DType): void {
   if (dtype === 'f8e4m3fn' || dtype === 'q8' || dtype === 'q4')
