@@ -76,7 +76,7 @@ export type {
 export { exportToVideo } from './media/export-to-video.ts';
 export type { ExportOptions, FramesToExport } from './media/export-to-video.ts';
 export type { FuseLoraOptions, LoadLoraOptions, LoraInfo, LoraSource, LoraSpec } from './lora/index.ts';
-export { PUBLISHED_MODELS, downloadModel, planDownload } from './hub/index.ts';
+export { PUBLISHED_MODELS, downloadModel, planDownload, planQuantizedDownload } from './hub/index.ts';
 export type {
   DownloadFile,
   DownloadOptions,
@@ -84,6 +84,7 @@ export type {
   DownloadProgress,
   DownloadedModel,
   PlanDownloadOptions,
+  PlanQuantizedDownloadOptions,
   PublishedModel,
 } from './hub/index.ts';
 export { planQuantize, quantizeModel } from './quantize/index.ts';

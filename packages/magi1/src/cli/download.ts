@@ -1,12 +1,13 @@
 // magi1 download: what one published model needs, from a Hugging Face hub.
 import { PUBLISHED_MODELS } from '../config/published.ts';
-import type { DownloadPlan, DownloadProgress } from '../hub/index.ts';
+import type { DownloadPlan, DownloadProgress, PlanDownloadOptions } from '../hub/index.ts';
 import { formatBytes } from '../wording.ts';
 import { UsageError, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { printable, printableLines } from './printable.ts';
 import { showProgress } from './progress.ts';
+import { bitsOf, followQuantizing } from './quantize.ts';
 import type { ProgressDisplay, ShownProgress } from './progress.ts';
 
 export const download: Command = {
@@ -21,6 +22,10 @@ export const download: Command = {
       value: 'DIR',
       help: "into this folder; default the cache of Hugging Face's libraries (HF_HUB_CACHE, HF_HOME)",
     },
+    bits: {
+      value: 'N',
+      help: '8 or 4: quantised as it comes, so that only the smaller model lies on the disk; default as published',
+    },
     'dry-run': { help: 'only say which files, how many bytes, and where' },
     json: { help: 'as JSON' },
   },
@@ -30,17 +35,24 @@ export const download: Command = {
 async function run(values: Values, [repository]: readonly string[]): Promise<number> {
   const model = choice(values, 'model', PUBLISHED_MODELS);
   if (model === undefined) throw new UsageError(`--model is missing: one of ${PUBLISHED_MODELS.join(', ')}`);
-  const { planDownload } = await import('../hub/index.ts');
+  const bits = bitsOf(values);
+  const { planDownload, planQuantizedDownload } = await import('../hub/index.ts');
   const display = await showProgress();
-  const plan = (signal: AbortSignal) =>
-    planDownload(repository!, {
-      model,
-      revision: text(values, 'revision'),
-      localDir: text(values, 'local-dir'),
-      signal,
-      onRetry: ({ name, reason, waitSeconds }) =>
-        display.say(`${name}: ${reason}; once more in ${Math.ceil(waitSeconds)} s`),
-    });
+  const options = (signal: AbortSignal): PlanDownloadOptions => ({
+    model,
+    revision: text(values, 'revision'),
+    localDir: text(values, 'local-dir'),
+    signal,
+    onRetry: ({ name, reason, waitSeconds }) =>
+      display.say(`${name}: ${reason}; once more in ${Math.ceil(waitSeconds)} s`),
+  });
+  if (bits !== undefined)
+    return followQuantizing(
+      (signal) => planQuantizedDownload(repository!, { ...options(signal), bits }),
+      values,
+      display,
+    );
+  const plan = (signal: AbortSignal) => planDownload(repository!, options(signal));
   return follow(plan, { display, json: values.json === true, dryRun: values['dry-run'] === true });
 }
 

@@ -8,7 +8,7 @@ import type { Command, Values } from './command.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { printable, printableLines } from './printable.ts';
 import { showProgress } from './progress.ts';
-import type { ShownProgress } from './progress.ts';
+import type { ProgressDisplay, ShownProgress } from './progress.ts';
 
 export const quantize: Command = {
   name: 'quantize',
@@ -58,9 +58,10 @@ async function run(values: Values, [source, destination]: readonly string[]): Pr
 export async function followQuantizing(
   planWith: (signal: AbortSignal) => Promise<QuantizePlan>,
   values: Values,
+  given?: ProgressDisplay,
 ): Promise<number> {
   const [json, dryRun] = [values.json === true, values['dry-run'] === true];
-  const display = await showProgress();
+  const display = given ?? (await showProgress());
   using interrupt = catchInterrupt(() => display.say('stopping'));
   const { signal } = interrupt;
   const print = (line: string) => (json ? display.say(line) : void process.stdout.write(`${printable(line)}\n`));
@@ -93,7 +94,16 @@ function shown({ path, activity, bytes, total, bytesPerSecond, secondsLeft }: Do
 
 const CALLED = { transformer: 'transformer', text: 'text encoder', vae: 'VAE' };
 
-function planLines({ bits, parts, bytes, missingBytes, freeBytes, complete, modelFolder }: QuantizePlan): string[] {
+function planLines({
+  bits,
+  parts,
+  sourceBytes,
+  bytes,
+  missingBytes,
+  freeBytes,
+  complete,
+  modelFolder,
+}: QuantizePlan): string[] {
   return [
     ...parts.map(({ network, sourceBytes, bytes, quantized, tensors }) => {
       const what =
@@ -102,7 +112,7 @@ function planLines({ bits, parts, bytes, missingBytes, freeBytes, complete, mode
     }),
     complete
       ? 'it is there already'
-      : `${formatBytes(bytes)} in all: ${formatBytes(missingBytes)} to write, ${formatBytes(freeBytes)} free${missingBytes > freeBytes ? ', which is too little' : ''}`,
+      : `${formatBytes(bytes)} made of ${formatBytes(sourceBytes)}: ${formatBytes(missingBytes)} to write, ${formatBytes(freeBytes)} free${missingBytes > freeBytes ? ', which is too little' : ''}`,
     `into    ${modelFolder}`,
   ];
 }

@@ -1,5 +1,12 @@
 // Models from a Hugging Face hub. What needs Node is imported when it is called, so that a browser can import this file.
-import type { DownloadOptions, DownloadPlan, DownloadedModel, PlanDownloadOptions } from './node/download.ts';
+import type { QuantizePlan } from '../quantize/index.ts';
+import type {
+  DownloadOptions,
+  DownloadPlan,
+  DownloadedModel,
+  PlanDownloadOptions,
+  PlanQuantizedDownloadOptions,
+} from './node/download.ts';
 
 export type {
   DownloadFile,
@@ -7,6 +14,7 @@ export type {
   DownloadPlan,
   DownloadedModel,
   PlanDownloadOptions,
+  PlanQuantizedDownloadOptions,
 } from './node/download.ts';
 export type { DownloadProgress } from './node/rate.ts';
 export { PUBLISHED_MODELS } from '../config/published.ts';
@@ -19,6 +27,18 @@ export type { PublishedModel } from '../config/published.ts';
  */
 export async function planDownload(repository: string, options: PlanDownloadOptions): Promise<DownloadPlan> {
   return (await import('./node/download.ts')).planDownload(repository, options);
+}
+
+/**
+ * The same for a model that is quantised as it comes, so that its files never lie on the disk in their own types: into
+ * `localDir`, or beside the config of the model in the cache. Checksums are those of the files that come; an interrupted run
+ * goes on within them. `plan.run()` makes it.
+ */
+export async function planQuantizedDownload(
+  repository: string,
+  options: PlanQuantizedDownloadOptions,
+): Promise<QuantizePlan> {
+  return (await import('./node/download.ts')).planQuantizedDownload(repository, options);
 }
 
 /**

@@ -13,9 +13,13 @@ import type { PublishedModel } from '../../config/published.ts';
 import { exists, reasonOf } from '../../media/node/move.ts';
 import { reserve } from '../../media/node/reservation.ts';
 import { formatLimit, formatNeed } from '../../wording.ts';
+import type { Bits } from '../../quantize/index.ts';
+import { planQuantize } from '../../quantize/node/quantize.ts';
+import type { QuantizePlan } from '../../quantize/node/quantize.ts';
 import { modelConfig, modelFiles } from '../model-files.ts';
 import { HubRepository } from '../repository.ts';
 import type { HubFile } from '../repository.ts';
+import { checkedFolder } from './checked-folder.ts';
 import { DownloadRate } from './rate.ts';
 import type { DownloadListener } from './rate.ts';
 import { hubSettings } from './settings.ts';
@@ -183,21 +187,35 @@ export class DownloadPlan {
   }
 }
 
+export interface PlanQuantizedDownloadOptions extends PlanDownloadOptions {
+  readonly bits: Bits;
+}
+
+/** A model that is quantised as it comes: its files in their own types never lie on the disk. */
+export async function planQuantizedDownload(
+  name: string,
+  { bits, ...options }: PlanQuantizedDownloadOptions,
+): Promise<QuantizePlan> {
+  const { model, localDir, cacheDir, signal } = options;
+  const repository = await openRepository(name, options);
+  if (model.endsWith('_quant'))
+    throw new Magi1Error(
+      `${model}: is quantised already (fp8); ${model.replace('_quant', '')} can be had in ${bits} bits`,
+    );
+  await modelFiles(repository, model, signal); // names what is lacking
+  const config = new TextEncoder().encode(JSON.stringify(modelConfig(model, '.')));
+  const folder = checkedFolder(repository, new Map([['config.json', config]]));
+  const store = cacheStore(cacheDir ?? hubSettings().cache, repository);
+  const destination = localDir ?? join(store.root, `${store.modelFolder(model)}-q${bits}`);
+  return planQuantize(folder, destination, { bits, signal });
+}
+
 export async function planDownload(name: string, options: PlanDownloadOptions): Promise<DownloadPlan> {
-  const { model, revision, localDir, signal, endpoint, token, cacheDir, ...http } = options;
-  if (!PUBLISHED_MODELS.includes(model))
-    throw new Magi1Error(`model: one of ${PUBLISHED_MODELS.join(', ')} expected, got ${model as string}`);
-  const settings = hubSettings();
-  const repository = await HubRepository.open(name, {
-    ...http,
-    endpoint: endpoint ?? settings.endpoint,
-    token: token ?? settings.token,
-    revision,
-    signal,
-  });
+  const { model, localDir, signal, cacheDir } = options;
+  const repository = await openRepository(name, options);
   const wanted = await modelFiles(repository, model, signal);
   const store =
-    localDir === undefined ? cacheStore(cacheDir ?? settings.cache, repository) : localStore(localDir, repository);
+    localDir === undefined ? cacheStore(cacheDir ?? hubSettings().cache, repository) : localStore(localDir, repository);
   const files: DownloadFile[] = [];
   for (const file of wanted) {
     const state = await store.state(file);
@@ -207,6 +225,22 @@ export async function planDownload(name: string, options: PlanDownloadOptions): 
   const plan = new DownloadPlan(repository, store, model, wanted, files, await freeBytes(store.root));
   await plan.requireOwnConfig();
   return plan;
+}
+
+async function openRepository(
+  name: string,
+  { model, revision, signal, endpoint, token, localDir: _, cacheDir: __, ...http }: PlanDownloadOptions,
+): Promise<HubRepository> {
+  if (!PUBLISHED_MODELS.includes(model))
+    throw new Magi1Error(`model: one of ${PUBLISHED_MODELS.join(', ')} expected, got ${model as string}`);
+  const settings = hubSettings();
+  return HubRepository.open(name, {
+    ...http,
+    endpoint: endpoint ?? settings.endpoint,
+    token: token ?? settings.token,
+    revision,
+    signal,
+  });
 }
 
 /** Of the disk that a folder is on, or will be. */

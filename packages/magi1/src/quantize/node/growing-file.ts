@@ -4,12 +4,25 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { ByteSource } from '@magi1/loaders';
 import { Magi1Error } from '@magi1/tensor';
 import { codeOf, exists, reasonOf } from '../../media/node/move.ts';
 import type { Content, Piece } from '../content.ts';
 
 /** Where a source that is read once, from its beginning to its end, is after a piece. */
 export type SourceState = string;
+
+/** A source that is read once, from its beginning to its end, while its checksum is made. */
+export interface CheckedSource extends ByteSource {
+  /** From here on reads go forwards; from a state that was kept. */
+  begin(state: SourceState | undefined): void;
+  state(): SourceState;
+  /** Reads the rest. @throws WrongContentError where the checksum is another one */
+  verify(): Promise<void>;
+}
+
+/** What came is not the file that was asked for. */
+export class WrongContentError extends Magi1Error {}
 
 export interface GrowOptions {
   readonly signal?: AbortSignal | undefined;

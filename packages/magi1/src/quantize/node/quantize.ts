@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, realpath, rename, rm, rmdir, statfs } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { isFolder } from '@magi1/loaders';
-import type { ByteSource, Folder } from '@magi1/loaders';
+import type { Folder } from '@magi1/loaders';
 import { Magi1Error, describeValue } from '@magi1/tensor';
 import { DownloadRate } from '../../hub/node/rate.ts';
 import type { DownloadListener } from '../../hub/node/rate.ts';
@@ -17,8 +17,8 @@ import { planModel, readModel } from '../model-plan.ts';
 import type { Bits, ModelPlan, PlannedFile, QuantizedPart } from '../model-plan.ts';
 import { NETWORK_NAMES } from '../network-names.ts';
 import type { NetworkName } from '../network-names.ts';
-import { bytesThere, dropFile, growFile } from './growing-file.ts';
-import type { GrowingPaths, SourceState } from './growing-file.ts';
+import { WrongContentError, bytesThere, dropFile, growFile } from './growing-file.ts';
+import type { CheckedSource, GrowingPaths } from './growing-file.ts';
 
 export interface PlanQuantizeOptions {
   readonly bits: Bits;
@@ -43,18 +43,6 @@ export interface QuantizedModel {
   readonly readBytes: number;
 }
 
-/** A source that is read once, from its beginning to its end, while its checksum is made. */
-export interface CheckedSource extends ByteSource {
-  /** From here on reads go forwards; from a state that was kept. */
-  begin(state: SourceState | undefined): void;
-  state(): SourceState;
-  /** Reads the rest. @throws WrongContentError where the checksum is another one */
-  verify(): Promise<void>;
-}
-
-/** What came is not the file that was asked for. */
-export class WrongContentError extends Magi1Error {}
-
 /** The layout of the folder, and the name of the file that says what it is. */
 const FORMAT = 'magi1-quantized-1';
 const MANIFEST = 'quantized.json';
@@ -73,6 +61,8 @@ export class QuantizePlan {
   readonly modelFolder: string;
   readonly bits: Bits;
   readonly parts: readonly QuantizedPart[];
+  /** Of the source's files that are read. */
+  readonly sourceBytes: number;
   /** Of the new model. */
   readonly bytes: number;
   /** Of it, what is still to be written. */
@@ -95,6 +85,7 @@ export class QuantizePlan {
     this.modelFolder = modelFolder;
     this.bits = settings.bits;
     this.parts = plan.parts;
+    this.sourceBytes = plan.files.reduce((sum, { read }) => sum + read, 0);
     this.bytes = plan.files.reduce((sum, { size }) => sum + size, 0);
     ({ complete: this.complete, missingBytes: this.missingBytes, freeBytes: this.freeBytes } = found);
     this.#plan = plan;
@@ -125,8 +116,7 @@ export class QuantizePlan {
       for (const left of reserve(lock, `quantising to ${modelFolder}`)) await rm(left, { recursive: true });
       try {
         await writeWhole(join(this.#work, 'identity'), this.#identity);
-        const total = this.#plan.files.reduce((sum, { read }) => sum + read, 0);
-        const rate = new DownloadRate(total, onProgress);
+        const rate = new DownloadRate(this.sourceBytes, onProgress);
         await this.#make(rate, signal);
         await this.#finish();
         return { modelFolder, files, bytes, readBytes: rate.fetched };
@@ -235,7 +225,7 @@ export async function planQuantize(
   if (left !== undefined && left !== identity && !complete) {
     if (!overwrite)
       throw new Magi1Error(
-        `${work}: holds unfinished work of another model, another state of it or other settings; go on with those, or begin anew with overwrite`,
+        `${work}: holds unfinished work of another model, another state of it or other settings; go on with those, or ask to overwrite it`,
       );
     await rm(work, { recursive: true });
   }
@@ -272,7 +262,7 @@ async function requireFree(modelFolder: string, identity: string, overwrite: boo
   if (manifest.identity === identity && (await isWhole(modelFolder, manifest))) return true;
   if (!overwrite)
     throw new Magi1Error(
-      `${modelFolder}: exists, a model in ${manifest.bits} bits of another source, other settings or with other files; name another folder, or replace it with overwrite`,
+      `${modelFolder}: exists, a model in ${manifest.bits} bits of another source, other settings or with other files; name another folder, or ask to overwrite it`,
     );
   return false;
 }
