@@ -33,7 +33,7 @@ export interface Column {
   run(models: Models, index: number): Promise<Values>;
 }
 
-const prompts = heldOutPrompts();
+export const prompts = heldOutPrompts();
 const clips = heldOutClips();
 /** Single objects that keep going in one direction. */
 const moving = prompts.filter(({ objects }) => objects.length === 1 && isDirection(objects[0]!.kind));
@@ -61,7 +61,7 @@ function things(clip: Clip, prompt: HeldOutPrompt, when: string): Values {
 }
 
 /** The seed of a clip is its place in the list. */
-async function fromPrompt(
+export async function fromPrompt(
   pipe: Magi1Pipeline,
   index: number,
   request: Omit<TextToVideoRequest, 'prompt'> = {},

@@ -20,10 +20,11 @@ import {
   Magi1VideoToVideoPipeline,
   POCKET_MODEL,
 } from '@magi1/core';
-import { COLUMNS } from './columns.ts';
+import { COLUMNS, fromPrompt, prompts } from './columns.ts';
 import type { Column, Models, Values } from './columns.ts';
 import { provenanceText, revision, watchRun } from '../benchmarks/provenance.ts';
 import { ROOT } from '../benchmarks/root.ts';
+import { differences, pairedLine } from './paired.ts';
 import { judge, line, markdown, show } from './table.ts';
 import type { ColumnResult, Goal } from './table.ts';
 
@@ -34,6 +35,8 @@ const USAGE = `npm run -s eval [-- options]
   --device NAME     auto (default), webgpu, wasm or reference
   --column TEXT     only columns with this in their name
   --clips N         at most N clips of each column
+  --dtype NAME      only what weights in q8 or q4 change: as stored and quantised, the same prompts and seeds, 960 clips each
+  --cache-dtype NAME  the same of keys and values kept in f16, bf16 or q8; with --dtype, of both together
   --fresh           forget the clips that earlier runs have measured
 Results are kept in evaluation/results, those of --quick too; a complete run writes docs/evaluation.md.`;
 
@@ -57,6 +60,8 @@ async function main(): Promise<number> {
       device: { type: 'string', default: 'auto' },
       column: { type: 'string' },
       clips: { type: 'string' },
+      dtype: { type: 'string' },
+      'cache-dtype': { type: 'string' },
       fresh: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -69,6 +74,8 @@ async function main(): Promise<number> {
   if (!(most >= 1)) throw new UsageError(`--clips: a number from 1 up expected, got ${values.clips}`);
   const model = values.model === undefined ? POCKET_MODEL : resolve(process.env['INIT_CWD'] ?? '.', values.model);
   const size = forgetOthers(model, values.fresh);
+  if (values.dtype !== undefined || values['cache-dtype'] !== undefined)
+    return compareTypes(model, values.device, values, Math.min(most, PAIRED_CLIPS));
   const provenance = watchRun();
   const device = await Device.open({ backend: values.device as 'auto' });
   const models = openModels(model, device);
@@ -101,6 +108,46 @@ async function main(): Promise<number> {
     await device.dispose();
   }
 }
+
+/** 240 prompts with four seeds each. */
+const PAIRED_CLIPS = 960;
+
+/** Clips as stored with keys and values in f32, then the same in other types. */
+async function compareTypes(
+  model: string,
+  backend: string,
+  { dtype, 'cache-dtype': cacheDType }: { dtype?: string | undefined; 'cache-dtype'?: string | undefined },
+  count: number,
+): Promise<number> {
+  const kinds = [
+    { name: 'paired as stored', options: {}, request: { cacheDType: 'f32' } },
+    {
+      name: `paired weights ${dtype ?? 'as stored'} cache ${cacheDType ?? 'f32'}`,
+      options: dtype === undefined ? {} : { dtype },
+      request: { cacheDType: cacheDType ?? 'f32' },
+    },
+  ];
+  const [before, after] = [[] as Values[], [] as Values[]];
+  for (const [i, { name, options, request }] of kinds.entries()) {
+    const device = await Device.open({ backend: backend as 'auto' });
+    // Unknown types are refused by the pipeline, in its own words.
+    const pipe = await Magi1Pipeline.fromPretrained(model, { device, ...(options as { dtype: 'q8' }) });
+    try {
+      const run = (_: Models, index: number) => fromPrompt(pipe, index, request as { cacheDType: 'q8' });
+      const clips = await measure({ name, what: '', clips: count, run }, count, NO_MODELS);
+      [before, after][i]!.push(...clips);
+    } finally {
+      await pipe.dispose();
+      await device.dispose();
+    }
+  }
+  console.log(`${kinds[1]!.name}, ${count} clips: as stored with a cache of f32, so, and the difference`);
+  for (const each of differences(before, after, prompts.length)) console.log(pairedLine(each));
+  return 0;
+}
+
+/** A comparison opens its own. */
+const NO_MODELS = {} as Models;
 
 /** Clips of other weights, or of other code, say nothing of these. Returns the bytes of the model's files. */
 function forgetOthers(model: string, fresh: boolean): number {

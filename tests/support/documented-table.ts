@@ -67,6 +67,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: '40 clips; its status says whether goals are met',
     instead: { run: 'npm run -s eval -- --quick --clips 1', statuses: [0, 1] },
   },
+  {
+    command: 'npm run -s eval -- --cache-dtype q8',
+    why: 'measures 1920 clips',
+    instead: { run: 'npm run -s eval -- --cache-dtype q8 --clips 1' },
+  },
   { command: 'npm run bench', why: 'measures for minutes', instead: { run: 'npm run bench -- --help' } },
   {
     command: 'npm run bench -- --quick',
