@@ -579,17 +579,19 @@ describe('plan', () => {
     const size = ['--width', '256', '--height', '256', '--num-frames', '24', '--no-time'];
     const large = await plan('--model', '4.5B_distill', '--memory-budget', '40GiB', ...size);
     expect(large.stderr).toBe('');
-    expect(large.stdout).toMatch(/^verdict fits\npeak: [\d.]+ GiB planned, 40\.00 GiB available \(the budget\)\n$/m);
+    expect(large.stdout).toMatch(
+      /^verdict fits, all networks loaded\npeak: [\d.]+ GiB planned, 40\.00 GiB available \(the budget\)\n$/m,
+    );
     expect(large.stdout).not.toMatch(/^time/m);
     expect(large.status).toBe(0);
-    const { status, stdout } = await plan('--model', '4.5B_distill', '--memory-budget', '8GiB', '--json', ...size);
+    const { status, stdout } = await plan('--model', '4.5B_distill', '--memory-budget', '2GiB', '--json', ...size);
     expect(status).toBe(3);
     const { peak, fit, time } = JSON.parse(stdout) as {
       peak: object;
-      fit: { need: { staged: number } };
+      fit: { need: { peaks: { group: number } } };
       time?: object;
     };
-    expect(peak).toEqual({ planned: fit.need.staged, available: 8 * 2 ** 30, fits: false });
+    expect(peak).toEqual({ planned: fit.need.peaks.group, available: 2 * 2 ** 30, fits: false });
     expect(time).toBeUndefined();
   });
 

@@ -376,7 +376,7 @@ describe('bad input is refused before any work', () => {
     [new Map(), /options: an object expected, got a Map/],
     [{ dtype: [] }, /dtype: f32, f16, bf16, q8 or q4 expected, got an array/],
     [{ request: [] }, /request: an object of options expected, got an array/],
-    [{ memoryBudget: 5 }, /unknown option memoryBudget \(known: device, dtype, loras, environment, request/],
+    [{ memoryBudget: 5 }, /unknown option memoryBudget \(known: device, dtype, offload, loras, environment, request/],
     [{ device: null }, /device: an open device, or an object .* expected, got null/],
     [{ device: 'wasm' }, /device: an open device, .* got "wasm"/],
     [{ signal: true }, /signal: an AbortSignal expected, got true/],

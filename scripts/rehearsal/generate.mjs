@@ -50,7 +50,8 @@ const pipe = await Magi1Pipeline.fromPretrained(task.model, {
   request: { ...task.request, onProgress, signal },
   ...{ onProgress, signal },
 });
-const { settings, residency } = /** @type {any} */ (pipe.plan(pipe.firstRun));
+const { settings } = /** @type {any} */ (pipe.plan(pipe.firstRun));
+const { offload } = /** @type {any} */ (pipe);
 const { width, height, fps } = settings;
 const writer = await openVideoWriter({ path: output, width, height, fps });
 const chunks = pipe.stream(pipe.firstRun, { signal: writer.failed });
@@ -72,4 +73,4 @@ output[Symbol.dispose]();
 await device.dispose();
 ends('closing');
 const seconds = (performance.now() - started) / 1000;
-writeFileSync(task.facts, JSON.stringify({ stages, seconds, residency, facts: result, frames: file.frames }));
+writeFileSync(task.facts, JSON.stringify({ stages, seconds, offload, facts: result, frames: file.frames }));

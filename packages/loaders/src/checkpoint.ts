@@ -43,6 +43,11 @@ export interface StreamOptions {
    * tensor's data is valid only until the next one is asked for. Default false: each tensor has memory of its own.
    */
   readonly reuseBuffer?: boolean;
+  /**
+   * Memory for the data of a tensor, of `byteLength` bytes, as the caller has it: also shared memory. What it gives none
+   * for goes where `reuseBuffer` says.
+   */
+  readonly memoryFor?: ((name: string, byteLength: number) => Uint8Array | undefined) | undefined;
 }
 
 export interface NamedTensor {
@@ -111,7 +116,7 @@ export class Checkpoint {
    * @throws FileFormatError before anything is read when a name is unknown; the signal's reason when it is aborted.
    */
   async *stream(names?: Iterable<string>, options: StreamOptions = {}): AsyncGenerator<NamedTensor, void, undefined> {
-    const { onProgress, signal, reuseBuffer } = options;
+    const { onProgress, signal, reuseBuffer, memoryFor } = options;
     const wanted = new Set(names ?? this.places.keys());
     const plan = new Map<TensorFile, string[]>(this.shards.map((file) => [file, []]));
     let total = 0;
@@ -144,8 +149,10 @@ export class Checkpoint {
       report(undefined);
       for (const name of members) {
         signal?.throwIfAborted();
-        yield { name, tensor: await file.readTensor(name, { buffer, signal }) };
-        const { byteLength } = this.place(name).entry;
+        const { byteLength, shape, dtype } = this.place(name).entry;
+        const host = hostDType(dtype);
+        const given = host && memoryFor?.(name, byteLengthOf({ shape, dtype: host }));
+        yield { name, tensor: await file.readTensor(name, { buffer: given ?? buffer, signal }) };
         shardBytes += byteLength;
         bytes += byteLength;
         report(name);

@@ -53,7 +53,7 @@ export function tensorByteLength(dtype: FileDType, shape: readonly number[]): nu
 
 export interface ReadOptions {
   /** Memory to place the host data in, for callers that read many tensors one after another. Grows no garbage. */
-  readonly buffer?: ArrayBuffer | undefined;
+  readonly buffer?: ArrayBuffer | Uint8Array | undefined;
   /** Ends the read early, where the source can. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -77,10 +77,13 @@ export async function readHostTensor(
   if (!target) throw new FileFormatError(`${what}: elements of type ${dtype} are not supported (raw bytes only)`);
   const count = elementCount(shape);
   const byteLength = bytesOf(target, count);
+  const { buffer } = options;
   const memory =
-    options.buffer && options.buffer.byteLength >= byteLength
-      ? new Uint8Array(options.buffer, 0, byteLength)
-      : allocate(what, byteLength);
+    buffer === undefined || buffer.byteLength < byteLength
+      ? allocate(what, byteLength)
+      : buffer instanceof Uint8Array
+        ? buffer.subarray(0, byteLength)
+        : new Uint8Array(buffer, 0, byteLength);
   const data = viewBytes(target, memory);
   if (dtype === target) {
     await source.read(start, byteLength, memory, options.signal);

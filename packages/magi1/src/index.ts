@@ -24,6 +24,8 @@ export type {
   WeightDTypes,
 } from './pipelines/request.ts';
 export type { MemoryNeed } from './pipelines/memory-plan.ts';
+export { OFFLOADS } from './pipelines/offload.ts';
+export type { Offload } from './pipelines/offload.ts';
 export type { CallOptions, Progress, ProgressListener, StageName } from './pipelines/progress.ts';
 export { readConfigFile, readModelFolder } from './pipelines/model-files.ts';
 export type { ModelFolder, ModelFolderOptions } from './pipelines/model-files.ts';

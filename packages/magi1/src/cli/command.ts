@@ -53,6 +53,10 @@ export const MEMORY_OPTIONS: Readonly<Record<string, OptionSpec>> = {
     value: 'DTYPE',
     help: 'of the weights of transformer and text encoder: f32, f16 or bf16, or q8 or q4 of all networks; default as stored',
   },
+  offload: {
+    value: 'MODE',
+    help: 'none, text (text encoder freed after the text), group (blocks brought while a network runs) or disk (those from the files); default what fits',
+  },
   'memory-budget': {
     value: 'BYTES',
     help: 'most that tensors may take on the device, as in 12GiB; default what the machine has left',

@@ -4,6 +4,7 @@ import type { DType } from '@magi1/tensor';
 import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '../media/index.ts';
 import type { Output, OutputOptions, VideoFile, VideoWriter } from '../media/index.ts';
 import { formatBytes } from '../wording.ts';
+import { OFFLOAD_WORDS } from '../pipelines/offload.ts';
 import type { ModeName } from '../pipelines/request.ts';
 import type { Magi1Base } from '../pipelines/pipeline.ts';
 import type { PipelineOptions } from '../pipelines/check-options.ts';
@@ -16,7 +17,7 @@ import { DEVICE_OPTIONS, MEMORY_OPTIONS, WEIGHT_DTYPES, choice, text } from './c
 import type { Command, Values } from './command.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
-import { deviceOptions, loraOptions, modelOption } from './model-options.ts';
+import { deviceOptions, loraOptions, modelOption, offloadOption } from './model-options.ts';
 import type { ModelOption } from './model-options.ts';
 import { profiled, writeTrace } from './profile.ts';
 import { formatSeconds, showProgress } from './progress.ts';
@@ -64,6 +65,7 @@ export const generate: Command = {
 async function run(values: Values): Promise<number> {
   const where = modelOption(values);
   const dtype = choice<DType>(values, 'dtype', WEIGHT_DTYPES);
+  const offload = offloadOption(values);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
   const { mode, request: wanted, inputs } = readRequest(values);
@@ -106,7 +108,7 @@ async function run(values: Values): Promise<number> {
     const start = performance.now();
     const listening = { signal, onProgress: display.listener };
     const request = { ...wanted, ...listening };
-    pipe = await open(mode, where, { device, dtype, loras, request, ...listening });
+    pipe = await open(mode, where, { device, dtype, offload, loras, request, ...listening });
     const openingSeconds = (performance.now() - start) / 1000;
     const run = pipe.firstRun!;
     const { settings, notes, clip } = pipe.plan(run);
@@ -248,6 +250,7 @@ function factsSoFar(pipe: Magi1Base<GenerationOptions>, { prompt }: GenerationOp
     ...{ mode: pipe.mode, prompt, settings, loras: pipe.loras },
     versions: { magi1: VERSION, node: process.versions.node },
     device: { backend, name: info.name, reason: info.reason },
+    offload: pipe.offload,
   };
 }
 
@@ -265,9 +268,9 @@ function workOf({ settings: { chunks, numInferenceSteps }, chunkForwards: { run,
   return `${what} in ${numInferenceSteps} steps${chunks === 1 ? '' : ' each'}: the transformer ran ${run} times over a chunk${skipped}`;
 }
 
-function memoryOf({ peakDeviceBytes, peakProcessBytes }: Facts): string {
+function memoryOf({ peakDeviceBytes, peakProcessBytes, offload }: Facts): string {
   const process = peakProcessBytes === undefined ? '' : `, ${formatBytes(peakProcessBytes)} in the whole process`;
-  return `${formatBytes(peakDeviceBytes)} at most on the device${process}`;
+  return `${formatBytes(peakDeviceBytes)} at most on the device${process}; ${OFFLOAD_WORDS[offload]}`;
 }
 
 function printResult(

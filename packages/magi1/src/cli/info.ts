@@ -4,6 +4,7 @@ import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import { findFfmpeg } from '../media/index.ts';
 import { formatBytes } from '../wording.ts';
 import type { ModelSummary } from '../pipelines/inspect.ts';
+import { OFFLOAD_WORDS } from '../pipelines/offload.ts';
 import { VERSION } from '../version.ts';
 import { DEVICE_OPTIONS, MEMORY_OPTIONS } from './command.ts';
 import type { Command, Values } from './command.ts';
@@ -160,7 +161,7 @@ function modelLines({ config, name, trained, missing, parts, settings, fit, larg
     }),
     `  run: ${width}x${height}, ${frames} frames, ${numInferenceSteps} steps`,
     ...memoryLines(fit),
-    `  ${fit.residency === undefined ? 'does not fit (magi1 plan says what would)' : fit.residency === 'all' ? 'fits' : 'fits, with the text encoder freed after the text'}; ` +
+    `  ${fit.offload === undefined ? 'does not fit (magi1 plan says what would)' : `fits, ${OFFLOAD_WORDS[fit.offload]}`}; ` +
       (largest === null
         ? 'no size fits'
         : `the largest size with as many frames: ${largest.width}x${largest.height}${largest.most ? ' or more' : ''}`),
@@ -172,7 +173,7 @@ function memoryLines({ need, fault }: ModelSummary['fit']): string[] {
   if (need === undefined) return [`  memory: cannot run on this device: ${fault!}`];
   const activations = Math.max(need.denoising, need.decoding);
   return [
-    `  memory: about ${formatBytes(need.total)} on the device, ${formatBytes(need.staged)} if the text encoder is freed after the text ` +
+    `  memory: about ${formatBytes(need.peaks.none)} on the device, ${formatBytes(need.peaks.text)} with --offload text, ${formatBytes(need.peaks.group)} with group or disk ` +
       `(key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations)})`,
   ];
 }

@@ -1,6 +1,8 @@
 // Which model, LoRAs and device.
 import type { DeviceOptions } from '@magi1/tensor';
 import type { LoraSpec } from '../lora/index.ts';
+import { OFFLOADS } from '../pipelines/offload.ts';
+import type { Offload } from '../pipelines/offload.ts';
 import { POCKET_MODEL } from '../pocket.ts';
 import { UsageError, byteCount, choice, text, texts, wholeNumber } from './command.ts';
 import type { Values } from './command.ts';
@@ -28,6 +30,9 @@ export function deviceOptions(values: Values): DeviceOptions {
     ...(memoryBudget === undefined ? {} : { memoryBudget }),
   };
 }
+
+/** How much of the model is on the device at a time; what fits where nothing is said. */
+export const offloadOption = (values: Values): Offload | undefined => choice(values, 'offload', OFFLOADS);
 
 /** The pocket model where nothing is named. */
 export function modelOption(values: Values): ModelOption {

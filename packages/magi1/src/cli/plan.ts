@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { PUBLISHED_MODELS } from '../config/published.ts';
 import type { ModelFolder } from '../pipelines/model-files.ts';
 import type { MemoryNeed } from '../pipelines/memory-plan.ts';
+import { OFFLOADS, OFFLOAD_WORDS } from '../pipelines/offload.ts';
 import type { ModelPlan, OtherRun } from '../pipelines/plan.ts';
 import type { TimeEstimate } from '../pipelines/time-estimate.ts';
 import { POCKET_MODEL } from '../pocket.ts';
@@ -42,7 +43,7 @@ async function run(values: Values): Promise<number> {
   try {
     const found = await planned(values, signal);
     print(values, found);
-    return found.fit.residency === undefined ? DOES_NOT_FIT : 0;
+    return found.fit.offload === undefined ? DOES_NOT_FIT : 0;
   } catch (error) {
     if (!signal.aborted) throw error;
     process.stderr.write('stopped\n');
@@ -64,7 +65,13 @@ async function planned(values: Values, signal: AbortSignal): Promise<Found> {
     const time = values['no-time'] !== true;
     const onTrials = () =>
       void process.stderr.write(`trying ops on ${printable(device.info.name)} for a few seconds\n`);
-    const found = await planModel(folder, device, run, { dtype: options.dtype, time, onTrials, signal });
+    const found = await planModel(folder, device, run, {
+      dtype: options.dtype,
+      offload: options.offload,
+      time,
+      onTrials,
+      signal,
+    });
     return { model, config: folder.configFile, device: device.info.name, ...found };
   } finally {
     await device.dispose();
@@ -96,14 +103,15 @@ function print(values: Values, found: Found): void {
   const peak = peakOf(found);
   const lines =
     values.json === true
-      ? [JSON.stringify({ ...found, peak: { ...peak, fits: found.fit.residency !== undefined } }, null, 2)]
+      ? [JSON.stringify({ ...found, peak: { ...peak, fits: found.fit.offload !== undefined } }, null, 2)]
       : planLines(found, values['no-time'] !== true).map(printable);
   process.stdout.write(`${values.json === true ? printableLines(lines[0]!) : lines.join('\n')}\n`);
 }
 
 /** What the run takes where it fits, else the least that it could do with. */
-function peakOf({ fit: { need, residency }, capacity }: ModelPlan) {
-  const planned = need === undefined ? null : residency === 'all' ? need.total : need.staged;
+function peakOf({ fit: { need, offload }, capacity }: ModelPlan) {
+  const planned =
+    need === undefined ? null : offload === undefined ? Math.min(...Object.values(need.peaks)) : need.peaks[offload];
   return { planned, available: Number.isFinite(capacity.bytes) ? capacity.bytes : null };
 }
 
@@ -125,21 +133,21 @@ function planLines(found: Found, timed: boolean): string[] {
       : `the largest size with as many frames: ${largest.width}x${largest.height}${largest.most === true ? ' or more' : ''}`,
     '',
     ...(timed ? timeRows(time) : []),
-    fit.residency === undefined
+    fit.offload === undefined
       ? `verdict does not fit${heapNote(found)}`
-      : `verdict fits${fit.residency === 'all' ? '' : ', with the text encoder freed after the text'}`,
+      : `verdict fits, ${OFFLOAD_WORDS[fit.offload]}`,
     `peak: ${planned === null ? 'unknown' : formatNeed(planned)} planned, ${available === null ? 'unknown' : formatLimit(available)} available${limitedBy === null ? '' : ` (${limits[limitedBy]})`}`,
   ];
 }
 
 /** Where memory would suffice. */
 function heapNote({ fit: { need }, capacity }: ModelPlan): string {
-  return need !== undefined && need.staged <= capacity.bytes
+  return need !== undefined && Math.min(...Object.values(need.peaks)) <= capacity.bytes
     ? `: activations and key-value cache are too much for a wasm heap of ${formatLimit(capacity.heapBytes)}`
     : '';
 }
 
-function partRows({ weights, loras, keyValueCache, text, encoding, denoising, decoding, total, staged }: MemoryNeed) {
+function partRows({ weights, loras, keyValueCache, text, encoding, denoising, decoding, peaks }: MemoryNeed) {
   const rows: [string, number, string][] = [
     ['text encoder', weights.textEncoder, 'weights'],
     ['', text, 'activations, while the text is encoded'],
@@ -150,32 +158,33 @@ function partRows({ weights, loras, keyValueCache, text, encoding, denoising, de
     ['', encoding, 'activations, while what it starts from is encoded'],
     ['', decoding, 'activations, while decoding'],
     ['LoRAs', loras, 'weights'],
-    ['in all', total, 'with all three loaded; activations of stages are not there at once'],
-    ['', staged, 'with the text encoder freed after the text'],
+    ['in all', peaks.none, `${OFFLOAD_WORDS.none}; activations of stages are not there at once`],
+    ['', peaks.text, OFFLOAD_WORDS.text],
+    ['', peaks.group, OFFLOAD_WORDS.group],
   ];
   return rows
     .filter(([, bytes]) => bytes > 0)
     .map(([name, bytes, what]) => `${name.padEnd(14)}${formatBytes(bytes).padStart(9)}  ${what}`);
 }
 
-const COLUMNS = [11, 8, 9, 20, 20];
+const COLUMNS = [11, 8, 9, 20, 20, 20];
 
 function otherRows(others: readonly OtherRun[]): string[] {
-  const cell = (bytes: number | null, fits: boolean) =>
-    bytes === null ? 'cannot run' : `${formatBytes(bytes)} ${fits ? 'fits' : 'too much'}`;
-  const row = (cells: readonly string[]) =>
-    cells.map((text, i) => (i < 3 ? text.padEnd(COLUMNS[i]!) : text.padStart(COLUMNS[i]!))).join('');
+  const ladder = ['none', 'text', 'group'] as const;
+  const cells = ({ peaks, offload }: OtherRun) =>
+    ladder.map((each, i) => {
+      if (peaks === null) return 'cannot run';
+      const fits = offload !== null && OFFLOADS.indexOf(offload) <= i;
+      return `${formatBytes(peaks[each])} ${fits ? 'fits' : 'too much'}`;
+    });
+  const row = (texts: readonly string[]) =>
+    texts.map((text, i) => (i < 3 ? text.padEnd(COLUMNS[i]!) : text.padStart(COLUMNS[i]!))).join('');
   return [
-    row(['size', 'frames', 'weights', 'all loaded', 'text encoder freed']),
-    ...others.map(({ width, height, frames, dtype, total, staged, fits }) =>
-      row([
-        `${width}x${height}`,
-        String(frames),
-        dtype ?? 'stored',
-        cell(total, fits.total),
-        cell(staged, fits.staged),
-      ]),
-    ),
+    row(['size', 'frames', 'weights', 'offload none', 'text', 'group']),
+    ...others.map((other) => {
+      const { width, height, frames, dtype } = other;
+      return row([`${width}x${height}`, String(frames), dtype ?? 'stored', ...cells(other)]);
+    }),
   ];
 }
 

@@ -5,6 +5,7 @@ import type { InspectOptions } from '../pipelines/inspect.ts';
 import { UsageError, WEIGHT_DTYPES, choice, wholeNumber } from './command.ts';
 import type { OptionSpec, Values } from './command.ts';
 import { REQUEST_OPTIONS } from './generate-request.ts';
+import { offloadOption } from './model-options.ts';
 
 /** What of a request decides its memory and its time. */
 const SIZES = ['height', 'width', 'num-frames', 'prefix-frames', 'steps', 'max-sequence-length'];
@@ -26,6 +27,7 @@ export function plannedOptions(values: Values): InspectOptions & { readonly dtyp
   return {
     dtype: choice<DType>(values, 'dtype', WEIGHT_DTYPES),
     mode,
+    offload: offloadOption(values),
     request: {
       ...Object.fromEntries(SIZES.flatMap(number)),
       cacheDType: choice<CacheDType>(values, 'cache-dtype', ['f32', 'f16', 'bf16', 'q8']),

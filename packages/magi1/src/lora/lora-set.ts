@@ -250,20 +250,24 @@ export class LoraSet {
     if (done?.size === fused.size && [...fused].every(([lora, strength]) => done.get(lora) === strength)) return;
     state.fused = undefined; // unknown until all is done: whatever goes wrong, the next attempt starts from the files
     if (state.changed.size > 0) {
-      await restore(
-        params,
-        [...state.changed].map((layer) => `${layer}.weight`),
-      );
+      const names: string[] = [];
+      for (const name of [...state.changed].map((layer) => `${layer}.weight`))
+        if ((await params.stream?.change(name, undefined)) !== true) names.push(name);
+      if (names.length > 0) await restore(params, names);
       state.changed.clear();
     }
     for (const [layer, changes] of byLayer(fused)) {
       state.changed.add(layer);
-      const updates = changes.map(({ layer: change, scale }) => ({ ...upload(params.device, change), scale }));
-      try {
-        await fuseLayer(params.modules.get(layer) as Linear, updates, signal);
-      } finally {
-        for (const { a, b } of updates) for (const tensor of [a, b]) tensor.dispose();
-      }
+      const fuseNow = async (during: AbortSignal | undefined) => {
+        const updates = changes.map(({ layer: change, scale }) => ({ ...upload(params.device, change), scale }));
+        try {
+          await fuseLayer(params.modules.get(layer) as Linear, updates, during);
+        } finally {
+          for (const { a, b } of updates) for (const tensor of [a, b]) tensor.dispose();
+        }
+      };
+      // A weight that is brought anew for every pass is changed each time.
+      if ((await params.stream?.change(`${layer}.weight`, fuseNow)) !== true) await fuseNow(signal);
     }
     state.fused = fused;
   }

@@ -11,17 +11,19 @@
 //
 // `checkpoint` is what `openCheckpoint` of @magi1/loaders gives. `params.dispose()` frees a network, `observe` shows what
 // its modules compute. Imports tensor and kernels only.
+export type { BlockStream } from './block-stream.ts';
 export { Conv3d } from './conv.ts';
 export { Embedding } from './embedding.ts';
 export { Fp8Linear, Linear } from './linear.ts';
 export type { LinearOptions, LowRankUpdate, OutputRange } from './linear.ts';
-export { CheckedWeights, deviceDType, isQuantizable } from './load.ts';
+export { CheckedWeights, deviceDType, isQuantizable, weightBytes } from './load.ts';
 export type {
+  BlockPlace,
+  LoadOptions,
   NetworkDefinition,
   StreamingOptions,
   WeightEntry,
   WeightNames,
-  WeightPart,
   WeightSource,
 } from './load.ts';
 export { HeadNorm, LayerNorm, RmsNorm } from './norm.ts';
@@ -32,5 +34,7 @@ export { HostValues, Module, Params } from './params.ts';
 export type { ParamSpec, ParamSpecs } from './params.ts';
 export { forTiles, lengthOf, overTiles, rowTiles } from './tiles.ts';
 export type { RowRange } from './tiles.ts';
-export { keepView, runStage } from './stage.ts';
+export { keepView, runBlocks, runStage } from './stage.ts';
 export type { RunOptions } from './stage.ts';
+export type { WeightPart } from './upload.ts';
+export { StoredEmbedding } from './stored-embedding.ts';

@@ -1,24 +1,27 @@
 // From a checkpoint to weights on a device: the table of contents is compared with what a network declares before anything
-// is read, then tensors are streamed one at a time.
+// is read, then tensors are streamed one at a time. Matrices of blocks may stay in the files, or in host memory: they are
+// then brought block by block while the network runs.
 import {
   FileFormatError,
   Magi1Error,
-  asBytes,
+  MetaDevice,
   byteLengthOf,
   bytesOf,
-  elementsIn,
   floatDTypes,
-  fromFloat32,
   hasWholeGroups,
+  hostArray,
   isBlocks,
-  isWeight,
   sameShape,
-  toFloat32,
+  viewBytes,
   weightDTypes,
 } from '@magi1/tensor';
-import type { DType, Device, HostArray, HostTensor, MetaDevice, Shape, Tensor } from '@magi1/tensor';
+import type { DType, Device, HostTensor, Shape, Tensor } from '@magi1/tensor';
+import { WeightStreamer, blocksAmong, roomOf } from './block-stream.ts';
+import type { Fetch, StreamedBlock } from './block-stream.ts';
 import { Params } from './params.ts';
-import type { ParamSpec, ParamSpecs } from './params.ts';
+import type { ParamSpec, ParamSpecs, RowReader } from './params.ts';
+import { HostWeight, Staging, converted, directly, fromHost, upload } from './upload.ts';
+import type { WeightPart, WeightTarget } from './upload.ts';
 
 /** What a file says it holds under one name. */
 export interface WeightEntry {
@@ -36,21 +39,14 @@ export interface WeightSource<Progress = unknown> {
   stream(
     names: Iterable<string>,
     options: {
-      readonly reuseBuffer: true;
+      /** Where a tensor's data may be placed, which saves a copy; `byteLength` bytes, or undefined where it does not matter. */
+      readonly memoryFor: (name: string, byteLength: number) => Uint8Array | undefined;
       readonly signal?: AbortSignal;
       readonly onProgress?: (progress: Progress) => void;
     },
   ): AsyncIterable<{ readonly name: string; readonly tensor: HostTensor }>;
-}
-
-/** A tensor of a file that is one of several parts of a weight: its rows are taken in turn, `rows` at a time. */
-export interface WeightPart {
-  readonly weight: string;
-  /** Which of the `parts`, from 0. */
-  readonly part: number;
-  readonly parts: number;
-  /** All of a part, then all of the next, when left out. */
-  readonly rows?: number | undefined;
+  /** Stored bytes of part of a tensor; needed where tables are read by row. */
+  readRange?(name: string, byteStart: number, byteLength: number): Promise<Uint8Array>;
 }
 
 /** How a file's names are read. */
@@ -64,6 +60,19 @@ export interface WeightNames {
 export interface StreamingOptions<Progress = unknown> {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/**
+ * Where the matrices of blocks lie while others compute: all on the device, or in host memory or the files, from where they
+ * are brought block by block.
+ */
+export type BlockPlace = 'device' | 'host' | 'files';
+
+export interface LoadOptions<Progress = unknown> extends StreamingOptions<Progress> {
+  /** 'device' when left out. */
+  readonly blocks?: BlockPlace | undefined;
+  /** Where tables of rows stay, to be read by row; 'device' when left out. */
+  readonly rows?: 'device' | 'files' | undefined;
 }
 
 /** Whether a weight becomes q8 or q4 where these are asked for: matrices of whole groups, but for those that must be precise. */
@@ -88,6 +97,29 @@ export interface NetworkDefinition<Network> {
   build(p: Params): Network;
   /** How files spell its weights; as the network does when left out. */
   names?(specs: ParamSpecs): WeightNames;
+  /** Paths of lists of blocks that are run in order, whose matrices may be brought one block at a time. */
+  readonly blocks?: readonly string[] | undefined;
+}
+
+/** The blocks of a network with the weights that are brought: all but its vectors, which are small. */
+export const streamedBlocks = (network: NetworkDefinition<unknown>, specs: ParamSpecs): StreamedBlock[] =>
+  blocksAmong(specs.keys(), network.blocks ?? [], (name) => specs.get(name)!.role !== 'vector');
+
+/**
+ * Bytes that a network's weights take on a device: all of them; and where its blocks are brought, those that stay, and the
+ * room of two blocks. Rows that are read where they are stored are in none.
+ */
+export function weightBytes(
+  network: NetworkDefinition<unknown>,
+  specs: ParamSpecs,
+  dtypeOf: (name: string) => DType,
+): { readonly deviceBytes: number; readonly residentBytes: number; readonly roomBytes: number } {
+  const bytes = (name: string) => byteLengthOf({ shape: specs.get(name)!.shape, dtype: dtypeOf(name) });
+  const sum = (names: Iterable<string>) => [...names].reduce((total, name) => total + bytes(name), 0);
+  const deviceBytes = sum([...specs].flatMap(([name, { role }]) => (role === 'rows' ? [] : [name])));
+  const blocks = streamedBlocks(network, specs);
+  const residentBytes = deviceBytes - sum(blocks.flatMap(({ weights }) => weights));
+  return { deviceBytes, residentBytes, roomBytes: roomOf(blocks, bytes) };
 }
 
 /** A network whose files fit: their table of contents was compared with what it declares, no weight has been read. */
@@ -100,6 +132,7 @@ export class CheckedWeights<Network, Progress = unknown> {
   readonly specs: ParamSpecs;
   readonly #dtype: DType | undefined;
   readonly #parts: WeightParts;
+  readonly #bytes: ReturnType<typeof weightBytes>;
 
   /**
    * @param dtype of matrices on the device; as stored when left out. Vectors are always f32.
@@ -119,18 +152,36 @@ export class CheckedWeights<Network, Progress = unknown> {
     }
     this.entries = this.#parts.entries();
     checkEntries(source.name, this.entries, this.specs, (name) => spelling?.(name, all) ?? name);
+    this.#bytes = weightBytes(network, this.specs, (name) => this.dtypeOf(name));
   }
 
   /** Bytes that the weights take on a device. */
   get deviceBytes(): number {
-    let bytes = 0;
-    for (const [name, { shape }] of this.specs) bytes += byteLengthOf({ shape, dtype: this.dtypeOf(name) });
-    return bytes;
+    return this.#bytes.deviceBytes;
+  }
+
+  /** Where the matrices of blocks are brought one block at a time: what stays on the device. */
+  get residentBytes(): number {
+    return this.#bytes.residentBytes;
+  }
+
+  /** And what two blocks, of those that take most, have room in. */
+  get roomBytes(): number {
+    return this.#bytes.roomBytes;
+  }
+
+  /** The same three where matrices are held in another type. */
+  bytesAs(dtype: DType): ReturnType<typeof weightBytes> {
+    return weightBytes(this.#network, this.specs, (name) => this.#dtypeAs(name, dtype));
   }
 
   /** The type in which a weight is held on the device. */
   dtypeOf(name: string): DType {
-    return deviceDType(this.specs.get(name)!, this.entries.get(name)!.dtype as DType, this.#dtype);
+    return this.#dtypeAs(name, this.#dtype);
+  }
+
+  #dtypeAs(name: string, wanted: DType | undefined): DType {
+    return deviceDType(this.specs.get(name)!, this.entries.get(name)!.dtype as DType, wanted);
   }
 
   /** What a tensor of the files is, or is a part of; undefined where it is left out. */
@@ -139,12 +190,36 @@ export class CheckedWeights<Network, Progress = unknown> {
     return part && this.specs.get(part.weight);
   }
 
-  /** Streams the weights to a device, one tensor in host memory at a time. Frees what it made when it fails. */
-  async load(device: Device, options: StreamingOptions<Progress> = {}): Promise<Network> {
-    const params = this.#params(device);
+  /**
+   * Streams the weights to a device, one tensor in host memory at a time; with `blocks`, those of blocks only to where they
+   * are to lie. Frees what it made when it fails. The files must stay open while blocks or rows come from them.
+   */
+  async load(
+    device: Device,
+    { blocks: place = 'device', rows = 'device', ...options }: LoadOptions<Progress> = {},
+  ): Promise<Network> {
+    if (rows === 'files' && this.#source.readRange === undefined)
+      throw new Magi1Error(`${this.#source.name}: its tables cannot be read by row: it has no readRange`);
+    const blocks = place === 'device' ? [] : streamedBlocks(this.#network, this.specs);
+    const streamed = new Set(blocks.flatMap(({ weights }) => weights));
+    const params = this.#params(device, streamed, rows);
     try {
       const network = this.#network.build(params);
-      await this.restore(params, this.specs.keys(), options);
+      const held = new Map<string, HostWeight>();
+      if (place === 'host') for (const name of streamed) held.set(name, new HostWeight(params.get(name)));
+      const target = (name: string): WeightTarget | undefined => {
+        if (!streamed.has(name)) return params.get(name);
+        return held.get(name);
+      };
+      const loaded = [...this.specs].filter(
+        ([name, { role }]) => (role !== 'rows' || rows === 'device') && target(name) !== undefined,
+      );
+      const names = loaded.map(([name]) => name);
+      await this.#readAll(device, names, (name) => target(name)!, options);
+      if (blocks.length > 0) {
+        const fetch: Fetch = place === 'host' ? fromHost((name) => params.get(name), held) : this.#fromFiles(params);
+        params.stream = new WeightStreamer(device, blocks, (name) => params.get(name), fetch);
+      }
       return network;
     } catch (error) {
       params.dispose();
@@ -157,29 +232,78 @@ export class CheckedWeights<Network, Progress = unknown> {
     return this.#network.build(this.#params(device));
   }
 
-  /** Overwrites the named weights of a loaded network with what the files hold. */
-  async restore(
-    params: Params,
-    names: Iterable<string>,
-    { signal, onProgress }: StreamingOptions<Progress> = {},
-  ): Promise<void> {
-    const files = [...names].flatMap((name) => this.#parts.fileNamesOf(name));
-    const options = {
-      reuseBuffer: true,
-      ...(signal ? { signal } : {}),
-      ...(onProgress ? { onProgress } : {}),
-    } as const;
-    for await (const { name, tensor } of this.#source.stream(files, options)) {
-      const part = this.#parts.of(name);
-      await upload(params.get(part.weight), tensor, part, signal);
-      await params.device.tick(signal);
-    }
-    await params.device.sync(signal);
+  /** Overwrites the named weights of a loaded network, which nothing recorded uses, with what the files hold. */
+  async restore(params: Params, names: Iterable<string>, options: StreamingOptions<Progress> = {}): Promise<void> {
+    await this.#readAll(params.device, names, (name) => params.get(name), options);
   }
 
-  /** Weights that take their room on a device, without values. */
-  #params(device: Device): Params {
-    return Params.create(device, (name, { shape }) => device.empty(shape, this.dtypeOf(name), { weight: true, name }));
+  /** Reads weights into what gives them bytes, of which `read` is told each time. */
+  async #read(
+    names: Iterable<string>,
+    target: (name: string) => WeightTarget,
+    staging: Staging,
+    { signal, onProgress }: StreamingOptions<Progress>,
+    read?: () => Promise<void>,
+  ): Promise<void> {
+    const files = [...names].flatMap((name) => this.#parts.fileNamesOf(name));
+    const placeOf = (file: string) => {
+      const part = this.#parts.of(file);
+      return { part, target: target(part.weight), stored: this.entries.get(part.weight)!.dtype };
+    };
+    const memoryFor = (file: string, byteLength: number): Uint8Array => {
+      const { part, target: to, stored } = placeOf(file);
+      return (stored === to.dtype ? directly(to, part, byteLength) : undefined) ?? staging.take(byteLength);
+    };
+    const options = { memoryFor, ...(signal ? { signal } : {}), ...(onProgress ? { onProgress } : {}) };
+    for await (const { name, tensor } of this.#source.stream(files, options)) {
+      const { part, target: to } = placeOf(name);
+      await upload(to, tensor, part, signal);
+      await read?.();
+    }
+  }
+
+  /** Reads weights to a device that waits for each. */
+  async #readAll(
+    device: Device,
+    names: Iterable<string>,
+    target: (name: string) => WeightTarget,
+    options: StreamingOptions<Progress>,
+  ): Promise<void> {
+    const { signal } = options;
+    await device.sync(signal); // else recorded work might still use the bytes
+    await this.#read(names, target, new Staging(), options, () => device.tick(signal));
+    await device.sync(signal);
+  }
+
+  #fromFiles(params: Params): Fetch {
+    const staging = new Staging();
+    return (names, signal) => this.#read(names, (name) => params.get(name), staging, { signal });
+  }
+
+  /** Weights that take their room on a device, without values; those that are brought later take none. */
+  #params(device: Device, streamed: ReadonlySet<string> = new Set(), rows: LoadOptions['rows'] = 'files'): Params {
+    const create = (name: string, { shape }: ParamSpec): Tensor =>
+      streamed.has(name)
+        ? device.absent(shape, this.dtypeOf(name))
+        : device.empty(shape, this.dtypeOf(name), { weight: true, name });
+    const read: RowReader = (name, numbers) => this.#rows(device, name, numbers);
+    return Params.create(device, create, rows === 'files' ? { rows: read } : {});
+  }
+
+  /** Rows of a table, read from the files. */
+  async #rows(device: Device, name: string, rows: readonly number[]): Promise<Tensor> {
+    const [, width] = this.specs.get(name)!.shape as [number, number];
+    const dtype = this.dtypeOf(name);
+    if (device instanceof MetaDevice) return device.empty([rows.length, width], dtype);
+    const [file] = this.#parts.fileNamesOf(name) as [string];
+    const stored = this.entries.get(name)!.dtype as DType;
+    const rowBytes = bytesOf(stored, width);
+    const values = hostArray(dtype, rows.length * width);
+    for (const [i, row] of rows.entries()) {
+      const data = viewBytes(stored, await this.#source.readRange!(file, row * rowBytes, rowBytes));
+      values.set(converted(data, stored, dtype), i * width);
+    }
+    return device.tensor(values as never, [rows.length, width], dtype);
   }
 }
 
@@ -262,32 +386,5 @@ class WeightParts {
     }
     if (faults.length > 0) throw new FileFormatError(`${this.#source}: ${faults.slice(0, 8).join('; ')}`);
     return entries;
-  }
-}
-
-const UPLOAD_PIECE = 1 << 22; // elements converted at a time, so that a conversion never doubles a large tensor
-
-/** Writes a tensor, or one part of it, over the rows of `target` that it stands for. */
-async function upload(
-  target: Tensor,
-  { dtype, shape, data }: HostTensor,
-  { part, parts, rows }: WeightPart,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if (dtype !== target.dtype && !isWeight(dtype))
-    throw new Magi1Error(`a weight of type ${dtype} cannot become ${target.dtype}`);
-  const count = elementsIn(dtype, data);
-  const place = (at: number) => (isBlocks(dtype) ? bytesOf(dtype, at) : at);
-  const turn = parts === 1 || rows === undefined ? count : rows * (count / shape[0]!);
-  const step = dtype === target.dtype ? turn : Math.min(turn, UPLOAD_PIECE);
-  for (let at = 0, end = 0; at < count; at = end) {
-    // A piece lies in one turn: what follows in the file lies elsewhere in the weight.
-    const turns = Math.floor(at / turn);
-    end = Math.min(at + step, (turns + 1) * turn);
-    const piece: HostArray = data.subarray(place(at), place(end));
-    const bytes = asBytes(dtype === target.dtype ? piece : fromFloat32(target.dtype, toFloat32(dtype, piece)));
-    target.writeBytes(bytes, bytesOf(target.dtype, at + (turns * (parts - 1) + part) * turn));
-    // Quantising takes long enough to be interrupted.
-    if (isBlocks(target.dtype) && dtype !== target.dtype) await target.device.tick(signal);
   }
 }

@@ -2,19 +2,25 @@
 // from makes the same constructor give a table of weights, a model on the meta device, or a loaded model.
 import { Magi1Error, MetaDevice, describeSpec, isFloat, isWeight, sameShape } from '@magi1/tensor';
 import type { DType, Device, Shape, Tensor } from '@magi1/tensor';
+import type { BlockPass, BlockStream } from './block-stream.ts';
+import { StoredRows } from './stored-rows.ts';
 
 /**
  * What a network expects under one name. `matrix`: the weight of a linear layer; `table`: rows that are looked up; both stay
- * in the checkpoint's type or take a narrower one. `quantized`: the f8e4m3fn weight of a linear layer, which stays so.
+ * in the checkpoint's type or take a narrower one. `rows`: a table whose rows are read where it is stored, and which is not
+ * on the device. `quantized`: the f8e4m3fn weight of a linear layer, which stays so.
  * `vector`: everything else, f32 on the device.
  */
 export interface ParamSpec {
   readonly shape: Shape;
   /** Of a matrix: it stays in 16 bit where others are quantised to q8 or q4. */
   readonly precise?: boolean;
-  readonly role: 'matrix' | 'table' | 'quantized' | 'vector';
+  readonly role: 'matrix' | 'table' | 'rows' | 'quantized' | 'vector';
 }
 export type ParamSpecs = ReadonlyMap<string, ParamSpec>;
+
+/** Rows of a table, [rows.length, width], in the type that it would have on the device; whoever asks frees them. */
+export type RowReader = (name: string, rows: readonly number[]) => Promise<Tensor>;
 
 /** What all views of one network's weights share. */
 interface Root {
@@ -24,6 +30,8 @@ interface Root {
   readonly create: (name: string, spec: ParamSpec) => Tensor;
   readonly specs: Map<string, ParamSpec>;
   readonly modules: Map<string, Module>;
+  readonly rows: RowReader | undefined;
+  stream: BlockStream | undefined;
 }
 
 export class Params {
@@ -43,13 +51,28 @@ export class Params {
   }
 
   /** Weights made as they are asked for, such as random ones, by full name; owned from here on. */
-  static create(device: Device, create: (name: string, spec: ParamSpec) => Tensor): Params {
-    return new Params({ device, tensors: new Map(), create, specs: new Map(), modules: new Map() }, '');
+  static create(
+    device: Device,
+    create: (name: string, spec: ParamSpec) => Tensor,
+    { rows }: { readonly rows?: RowReader | undefined } = {},
+  ): Params {
+    const root = { device, tensors: new Map(), create, specs: new Map(), modules: new Map(), rows, stream: undefined };
+    return new Params(root, '');
   }
 
   /** Weights without values, which take their room on a meta device; `dtypeOf` says in which type each is held. */
   static meta(device: MetaDevice, dtypeOf: (name: string, spec: ParamSpec) => DType): Params {
-    return Params.create(device, (name, spec) => device.empty(spec.shape, dtypeOf(name, spec), { weight: true, name }));
+    const params = Params.create(
+      device,
+      (name, spec) => device.empty(spec.shape, dtypeOf(name, spec), { weight: true, name }),
+      {
+        rows: (name, rows) => {
+          const spec = params.#root.specs.get(name)!;
+          return Promise.resolve(device.empty([rows.length, spec.shape[1]!], dtypeOf(name, spec)));
+        },
+      },
+    );
+    return params;
   }
 
   get device(): Device {
@@ -67,6 +90,14 @@ export class Params {
   }
   table(name: string, shape: Shape): Tensor {
     return this.#take(name, { shape, role: 'table' });
+  }
+  /** A table that is read by row where it is stored; whole and on the device where nobody reads rows. */
+  rows(name: string, shape: Shape): StoredRows {
+    const { device, rows } = this.#root;
+    const spec = { shape, role: 'rows' } as const;
+    if (rows === undefined) return new StoredRows(device, this.#take(name, spec));
+    const path = this.#declare(name, spec);
+    return new StoredRows(device, { shape, read: (numbers) => rows(path, numbers) });
   }
   quantized(name: string, shape: Shape): Tensor {
     return this.#take(name, { shape, role: 'quantized' });
@@ -92,23 +123,44 @@ export class Params {
     this.#root.modules.set(this.#path, module);
   }
 
+  /** What brings the weights of blocks that are not on the device; set by whoever loads the network. */
+  get stream(): BlockStream | undefined {
+    return this.#root.stream;
+  }
+  set stream(stream: BlockStream | undefined) {
+    this.#root.stream = stream;
+  }
+
+  /** A way through the blocks below this path, in order; undefined where all of them are on the device. */
+  async pass(signal: AbortSignal | undefined): Promise<BlockPass | undefined> {
+    return this.#root.stream?.pass(this.#path, signal);
+  }
+
   /** Frees every weight of the network, and what its modules hold beside. */
   dispose(): void {
-    for (const module of this.#root.modules.values()) module.free();
-    for (const tensor of this.#root.tensors.values()) tensor.dispose();
+    const { modules, tensors, stream } = this.#root;
+    for (const module of modules.values()) module.free();
+    const busy = stream?.dispose();
+    for (const tensor of tensors.values()) if (busy?.has(tensor) !== true) tensor.dispose();
   }
 
   #take(name: string, spec: ParamSpec): Tensor {
-    const path = this.#join(name);
-    const { tensors, create, specs } = this.#root;
-    if (specs.has(path)) throw new Magi1Error(`weight ${path} is declared twice`);
-    specs.set(path, spec);
+    const path = this.#declare(name, spec);
+    const { tensors, create } = this.#root;
     const tensor = tensors.get(path) ?? create(path, spec);
     tensors.set(path, tensor);
     const fits = spec.role === 'matrix' ? isWeight : isFloat;
     if (!fits(tensor.dtype) || !sameShape(tensor.shape, spec.shape))
       throw new Magi1Error(`weight ${path} must be [${spec.shape.join(',')}], got ${describeSpec(tensor)}`);
     return tensor;
+  }
+
+  #declare(name: string, spec: ParamSpec): string {
+    const path = this.#join(name);
+    const { specs } = this.#root;
+    if (specs.has(path)) throw new Magi1Error(`weight ${path} is declared twice`);
+    specs.set(path, spec);
+    return path;
   }
 
   #join(name: string): string {

@@ -1,6 +1,7 @@
 // How a forward runs: stage by stage, so that memory is freed, the device works and the caller can cancel.
 import { keep, scope } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
+import type { Params } from './params.ts';
 
 export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
@@ -30,4 +31,33 @@ export async function runStage(x: Tensor, stage: (x: Tensor) => Tensor, { signal
     throw error;
   }
   return next;
+}
+
+/**
+ * Takes x through blocks, stage by stage, each when its weights are on the device. `x` is freed, also where it fails.
+ * @param p of the blocks: their paths are its own and their number
+ */
+export async function runBlocks<Block>(
+  p: Params,
+  blocks: readonly Block[],
+  x: Tensor,
+  stage: (block: Block, x: Tensor, index: number) => Tensor,
+  options: RunOptions,
+): Promise<Tensor> {
+  let h = x;
+  try {
+    const pass = await p.pass(options.signal);
+    try {
+      for (const [i, block] of blocks.entries()) {
+        await pass?.reach(i);
+        h = await runStage(h, (before) => stage(block, before, i), options);
+      }
+      return h;
+    } finally {
+      await pass?.end();
+    }
+  } catch (error) {
+    h.dispose();
+    throw error;
+  }
 }

@@ -8,6 +8,8 @@ import type { Environment, Magi1Config, SpecialTokenSwitches } from '../config/i
 import type { LoraSpec } from '../lora/index.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
+import { OFFLOADS } from './offload.ts';
+import type { Offload } from './offload.ts';
 import { expected, hasOption, unknownNames } from './option-checks.ts';
 import { OPTIONS, OPTION_ENTRIES } from './options.ts';
 import type { ProgressListener } from './progress.ts';
@@ -119,6 +121,11 @@ export interface PipelineOptions<Request> {
   readonly device?: Device | DeviceOptions | undefined;
   /** dtype of matrices on the device; as stored when left out. */
   readonly dtype?: WeightDTypes | undefined;
+  /**
+   * How much of the model is on the device at a time: 'none', 'text', 'group' or 'disk', each of which holds less than the
+   * one before; what fits when left out. No result depends on it.
+   */
+  readonly offload?: Offload | undefined;
   /** LoRAs for the transformer, as `loadLora` takes them; read and checked before weights are loaded. */
   readonly loras?: readonly LoraSpec[] | undefined;
   /** Switches that the original reads from the environment. */
@@ -132,6 +139,7 @@ export interface PipelineOptions<Request> {
 const NAMES: readonly (keyof PipelineOptions<never>)[] = [
   'device',
   'dtype',
+  'offload',
   'loras',
   'environment',
   'request',
@@ -143,7 +151,7 @@ const LORA_NAMES = ['source', 'name', 'weight'];
 /** @throws RequestError naming every option that is unknown or of another kind; each device and part checks its own values */
 export function checkPipelineOptions(options: unknown): void {
   if (!isOptions(options)) throw new RequestError(worded`options: an object expected, got ${describeValue(options)}`);
-  const { device, dtype, environment, loras, request } = options as Record<string, unknown>;
+  const { device, dtype, environment, loras, offload, request } = options as Record<string, unknown>;
   const faults = [
     ...unknownNames(options, NAMES),
     ...callFaults(options),
@@ -153,6 +161,7 @@ export function checkPipelineOptions(options: unknown): void {
     ...(request === undefined || isOptions(request) ? [] : [expected('request', 'an object of options', request)]),
     ...environmentFaults(environment),
     ...dtypeFaults(dtype),
+    ...offloadFaults(offload),
     ...loraFaults(loras),
   ];
   if (faults.length > 0) throw new RequestError(...faults);
@@ -178,6 +187,11 @@ export function dtypeFaults(dtype: unknown): Wording[] {
     ...wrong.map(([name, value]) => worded`${option('dtype')}: ${name}: ${what} expected, got ${describeValue(value)}`),
   ];
 }
+
+export const offloadFaults = (offload: unknown): Wording[] =>
+  offload === undefined || (OFFLOADS as readonly unknown[]).includes(offload)
+    ? []
+    : [expected('offload', `one of ${OFFLOADS.join(', ')}`, offload)];
 
 const environmentFaults = (environment: unknown): Wording[] =>
   environment === undefined || isEnvironment(environment)

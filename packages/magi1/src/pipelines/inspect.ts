@@ -1,10 +1,10 @@
 // What a model holds and needs, without loading it; where files are missing, what its config alone says.
 import { NotFoundError } from '@magi1/loaders';
-import { Device, Magi1Error, byteLengthOf, describeValue, elementCount, isOptions } from '@magi1/tensor';
+import { Device, Magi1Error, describeValue, elementCount, isOptions } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
 import { paramsDType } from '../config/index.ts';
 import type { Trained } from '../config/trained.ts';
-import { Params, deviceDType } from '../nn/index.ts';
+import { Params, deviceDType, weightBytes } from '../nn/index.ts';
 import type { NetworkDefinition } from '../nn/index.ts';
 import { PUBLISHED_T5 } from '../t5/config.ts';
 import { t5Network } from '../t5/encoder.ts';
@@ -12,7 +12,7 @@ import { transformerNetwork } from '../transformer/video-dit.ts';
 import { PUBLISHED_VAE } from '../vae/config.ts';
 import { vaeNetwork } from '../vae/vit-vae.ts';
 import { RequestError } from '../wording.ts';
-import { checkCall, dtypeFaults, valueFaults } from './check-options.ts';
+import { checkCall, dtypeFaults, offloadFaults, valueFaults } from './check-options.ts';
 import { IMAGE_TO_VIDEO, NO_PREFIX, VIDEO_TO_VIDEO, mediaDefaults } from './inputs.ts';
 import type { Prefix } from './inputs.ts';
 import type { ModelShapes, WeightTypes } from './memory-plan.ts';
@@ -20,6 +20,8 @@ import { MemoryPlanner, plannedSize } from './memory.ts';
 import type { Fit, OtherSize } from './memory.ts';
 import { modelNotes, openModelFiles, weightDTypes } from './model-files.ts';
 import type { ModelFolder } from './model-files.ts';
+import { offloadsOf } from './offload.ts';
+import type { Offload } from './offload.ts';
 import { expected } from './option-checks.ts';
 import { planRequest } from './prepare.ts';
 import type { GenerationOptions, ModeName, Settings, VideoToVideoRequest, WeightDTypes } from './request.ts';
@@ -56,6 +58,8 @@ export interface ModelSummary {
 export interface InspectOptions {
   readonly dtype?: WeightDTypes | undefined;
   readonly mode?: ModeName | undefined;
+  /** How much of the model is on the device at a time; what fits when left out. */
+  readonly offload?: Offload | undefined;
   /** What of a request decides its memory: sizes, frames, prefixFrames. */
   readonly request?: GenerationOptions & Pick<Partial<VideoToVideoRequest>, 'prefixFrames'>;
 }
@@ -68,13 +72,13 @@ export async function inspectModel(
   device: Device,
   options: InspectOptions = {},
 ): Promise<ModelSummary> {
-  checkCall('inspectModel', options, ['dtype', 'mode', 'request']);
-  const { dtype } = options;
+  checkCall('inspectModel', options, ['dtype', 'mode', 'offload', 'request']);
+  const { dtype, offload } = options;
   if (!((device as unknown) instanceof Device))
     throw new Magi1Error(`inspectModel: an open device expected, got ${describeValue(device)}`);
   const planned = plannedRun(folder, options);
   const { shapes, missing, entries } = await modelShapes(folder, dtype);
-  const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache);
+  const planner = new MemoryPlanner(shapes, device, offloadsOf(offload, folder.environment));
   const run = plannedSize(planned);
   const names = { textEncoder: 'text encoder', transformer: 'transformer', vae: 'vae' } as const;
   return {
@@ -97,10 +101,11 @@ export async function inspectModel(
 /** @throws RequestError that names everything that is wrong with what is asked about */
 export function plannedRun(
   folder: ModelFolder,
-  { dtype, mode = 't2v', request = {} }: InspectOptions,
+  { dtype, mode = 't2v', offload, request = {} }: InspectOptions,
 ): ReturnType<typeof planRequest> {
   const faults = [
     ...dtypeFaults(dtype),
+    ...offloadFaults(offload),
     ...(MODES.includes(mode) ? [] : [expected('mode', `one of ${MODES.join(', ')}`, mode)]),
     ...(isOptions(request)
       ? valueFaults(request, mode, folder.config)
@@ -169,14 +174,15 @@ export interface RecordedWeights extends WeightTypes {
 /** @param stored type of matrices in the files, `wanted` on the device where that is another one */
 export function recordedWeights(network: NetworkDefinition<unknown>, stored: DType, wanted?: DType): RecordedWeights {
   const specs = Params.record((p) => network.build(p));
-  const dtypeOf: WeightTypes['dtypeOf'] = (_, spec) =>
-    deviceDType(spec, spec.role === 'quantized' ? 'f8e4m3fn' : stored, wanted);
-  let [parameters, deviceBytes] = [0, 0];
-  for (const [name, spec] of specs) {
-    parameters += elementCount(spec.shape);
-    deviceBytes += byteLengthOf({ shape: spec.shape, dtype: dtypeOf(name, spec) });
-  }
-  return { specs, parameters, deviceBytes, dtypeOf };
+  const typed =
+    (dtype: DType | undefined): WeightTypes['dtypeOf'] =>
+    (_, spec) =>
+      deviceDType(spec, spec.role === 'quantized' ? 'f8e4m3fn' : stored, dtype);
+  const bytesAs = (dtype: DType | undefined) =>
+    weightBytes(network, specs, (name) => typed(dtype)(name, specs.get(name)!));
+  let parameters = 0;
+  for (const { shape } of specs.values()) parameters += elementCount(shape);
+  return { specs, parameters, ...bytesAs(wanted), dtypeOf: typed(wanted), bytesAs };
 }
 
 /** A picture or clip that suffices. */

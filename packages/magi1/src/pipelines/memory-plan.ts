@@ -20,6 +20,7 @@ import type { DitConfig } from '../transformer/video-dit.ts';
 import type { VaeConfig } from '../vae/config.ts';
 import { ViTVae } from '../vae/vit-vae.ts';
 import { decodeVideo, encodePrefix } from './frames.ts';
+import type { Offload } from './offload.ts';
 import type { OutputType } from './request.ts';
 
 /** Bytes on the device, as it counts its tensors. */
@@ -35,17 +36,26 @@ export interface MemoryNeed {
   readonly decoding: number;
   /** Of the picture or clip that a video starts from; 0 without one. */
   readonly encoding: number;
-  /** With all three networks loaded. */
-  readonly total: number;
-  /** With the text encoder freed before the others are loaded. */
-  readonly staged: number;
+  /** Most that there is on the device at a time, by the way of offloading. */
+  readonly peaks: Readonly<Record<Offload, number>>;
+  /** Weights that wait in host memory where a device with memory of its own is offloaded by group. */
+  readonly hostWeights: number;
+}
+
+/** Bytes of a network's weights on a device. */
+export interface WeightBytes {
+  readonly deviceBytes: number;
+  /** Where blocks are brought: what stays on the device, and the room of two blocks. */
+  readonly residentBytes: number;
+  readonly roomBytes: number;
 }
 
 /** How a network's weights are held on a device. */
-export interface WeightTypes {
+export interface WeightTypes extends WeightBytes {
   readonly specs: ParamSpecs;
-  readonly deviceBytes: number;
   dtypeOf(name: string, spec: ParamSpec): DType;
+  /** The same where another dtype is asked for. */
+  bytesAs(dtype: DType): WeightBytes;
 }
 
 /** What the memory of a model's runs follows from; no weight has been read. */
@@ -93,30 +103,54 @@ export async function planMemory(shapes: ModelShapes, run: RunSize, device: Devi
   const text = await planText(shapes, run.texts.encoded, MetaDevice.like(device));
   const { encoding, denoising, decoding, keyValueCache } = await planVideo(shapes, run, MetaDevice.like(device));
   const parts = { weights, loras: run.loraBytes, keyValueCache, text, denoising, decoding, encoding };
-  const generating = generatingBytes(parts);
-  const encodingText = weights.transformer + weights.vae + parts.loras + text + PADDING;
   return {
     ...parts,
-    total: weights.textEncoder + Math.max(generating, encodingText),
-    staged: Math.max(generating, weights.textEncoder + text + PADDING),
+    peaks: peaksOf(parts, shapes),
+    hostWeights: Math.max(weights.textEncoder, weights.transformer + weights.vae),
+  };
+}
+
+/** By the way of offloading: the most that there is on the device at a time, stages and weights taken together. */
+export function peaksOf(
+  parts: Omit<MemoryNeed, 'peaks' | 'hostWeights' | 'weights'>,
+  { textEncoder, transformer, vae }: Readonly<Record<'textEncoder' | 'transformer' | 'vae', WeightBytes>>,
+): MemoryNeed['peaks'] {
+  const { loras, text } = parts;
+  const inFull = ({ deviceBytes }: WeightBytes) => [deviceBytes, 0] as const;
+  const byBlock = ({ residentBytes, roomBytes }: WeightBytes) => [residentBytes, roomBytes] as const;
+  const generating = generatingBytes(parts, inFull(transformer), inFull(vae));
+  const encodingText = transformer.deviceBytes + vae.deviceBytes + loras + text + PADDING;
+  const group = Math.max(
+    generatingBytes(parts, byBlock(transformer), byBlock(vae)),
+    textEncoder.residentBytes + textEncoder.roomBytes + text + PADDING,
+  );
+  return {
+    none: textEncoder.deviceBytes + Math.max(generating, encodingText),
+    text: Math.max(generating, textEncoder.deviceBytes + text + PADDING),
+    group,
+    disk: group,
   };
 }
 
 /** Devices round every tensor up; of the weights this is not counted one by one. */
 const PADDING = 2 ** 16;
 
+/** What of a network stays on the device, and what is there only while it runs. */
+type Held = readonly [resident: number, running: number];
+
 /** Without the text encoder. */
-export function generatingBytes({
-  weights,
-  loras,
-  keyValueCache,
-  denoising,
-  decoding,
-  encoding,
-}: Omit<MemoryNeed, 'total' | 'staged'>): number {
+function generatingBytes(
+  { loras, keyValueCache, denoising, decoding, encoding }: Omit<MemoryNeed, 'peaks' | 'hostWeights' | 'weights'>,
+  [transformer, denoisingRoom]: Held,
+  [vae, vaeRoom]: Held,
+): number {
   // The cache is not there yet while the prefix is encoded.
-  const activations = Math.max(keyValueCache + Math.max(denoising, decoding), encoding);
-  return weights.transformer + weights.vae + loras + activations + PADDING;
+  const stages = [
+    keyValueCache + denoising + denoisingRoom,
+    decoding > 0 ? keyValueCache + decoding + vaeRoom : 0,
+    encoding > 0 ? encoding + vaeRoom : 0,
+  ];
+  return transformer + vae + loras + Math.max(...stages) + PADDING;
 }
 
 /** Bytes that the text encoder takes beside its weights. */

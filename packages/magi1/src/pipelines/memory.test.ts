@@ -13,6 +13,7 @@ import type { InspectOptions } from './inspect.ts';
 import { MemoryPlanner, capacityOf } from './memory.ts';
 import type { Capacity } from './memory.ts';
 import { readModelFolder } from './model-files.ts';
+import { OFFLOADS } from './offload.ts';
 import { openModelFiles } from './model-files.ts';
 import { Magi1Pipeline } from './pipeline.ts';
 import { planRequest } from './prepare.ts';
@@ -48,25 +49,29 @@ describe('a folder with a config alone', () => {
     expect(parts[1]!.parameters / 4.5e9).toBeCloseTo(1, 1);
   });
 
-  it('keeps all networks, frees the text encoder, or does not fit', async () => {
+  it('keeps all networks, frees the text encoder, brings blocks, or does not fit', async () => {
     const { need } = (await inspected(100 * GIB)).fit;
-    const { total, staged } = need!;
-    expect(staged).toBeLessThan(total);
-    expect((await inspected(Math.ceil(total))).fit.residency).toBe('all');
-    expect((await inspected(Math.floor(total) - 1)).fit.residency).toBe('staged');
-    expect((await inspected(Math.ceil(staged))).fit.residency).toBe('staged');
-    expect((await inspected(Math.floor(staged) - 1)).fit.residency).toBeUndefined();
+    const { none, text, group, disk } = need!.peaks;
+    expect(text).toBeLessThan(none);
+    expect(group).toBeLessThan(text / 2);
+    expect(disk).toBe(group);
+    expect((await inspected(Math.ceil(none))).fit.offload).toBe('none');
+    expect((await inspected(Math.floor(none) - 1)).fit.offload).toBe('text');
+    expect((await inspected(Math.ceil(text))).fit.offload).toBe('text');
+    expect((await inspected(Math.floor(text) - 1)).fit.offload).toBe('group');
+    expect((await inspected(Math.ceil(group))).fit.offload).toBe('group');
+    expect((await inspected(Math.floor(group) - 1)).fit.offload).toBeUndefined();
   });
 
   it('names the largest size that fits: its need is within, that of the next one is not', async () => {
-    const memoryBudget = 20 * GIB;
+    const memoryBudget = 4 * GIB;
     const { largest } = await inspected(memoryBudget);
     await using device = await Device.open({ backend: 'reference', memoryBudget });
     const source = await readModelFolder(folder);
     const fits = async (side: number) =>
-      (await inspectModel(source, device, { request: { ...SIZE, height: side, width: side } })).fit.residency;
+      (await inspectModel(source, device, { request: { ...SIZE, height: side, width: side } })).fit.offload;
     expect(largest).toMatchObject({ chunks: 1, height: largest!.width });
-    expect(await fits(largest!.width)).toBe('staged');
+    expect(await fits(largest!.width)).toBe('group');
     expect(await fits(largest!.width + 16)).toBeUndefined();
   });
 });
@@ -110,18 +115,18 @@ describe('tiles of tokens', () => {
     const planner = new MemoryPlanner(
       shapesOf(source.config, { textEncoder: 'bf16' }),
       new MetaDevice({ as: 'wasm' }),
-      false,
+      ['none', 'text'],
     );
     const needs = [];
-    for (const tileBytes of TILE_BYTES) needs.push((await planner.need({ ...run, tileBytes })).staged);
+    for (const tileBytes of TILE_BYTES) needs.push((await planner.need({ ...run, tileBytes })).peaks.text);
     expect(needs).toEqual([...needs].sort((a, b) => b - a));
     const fitIn = (bytes: number) =>
       planner.fit(run, { bytes, limitedBy: 'budget', heapBytes: Infinity, heapWeightBytes: 0 });
     for (const [i, tileBytes] of TILE_BYTES.entries()) {
       const fit = await fitIn(needs[i]!);
-      expect([fit.residency, fit.tileBytes, fit.need!.staged]).toEqual(['staged', tileBytes, needs[i]]);
+      expect([fit.offload, fit.tileBytes, fit.need!.peaks.text]).toEqual(['text', tileBytes, needs[i]]);
     }
-    expect((await fitIn(needs.at(-1)! - 1)).residency).toBeUndefined();
+    expect((await fitIn(needs.at(-1)! - 1)).offload).toBeUndefined();
   });
 });
 
@@ -129,25 +134,25 @@ describe('limits that no budget raises', () => {
   const planned = async (device: Device, request: object, capacity?: Capacity) => {
     const source = await readModelFolder(folder);
     const run = plannedSize(planRequest(request, NO_PREFIX, source));
-    return new MemoryPlanner(shapesOf(source.config), device, false).fit(run, capacity);
+    return new MemoryPlanner(shapesOf(source.config), device, OFFLOADS).fit(run, capacity);
   };
 
   it("a wasm heap holds what is not weights, whatever the machine's memory", async () => {
     const capacity = { bytes: 1000 * GIB, limitedBy: 'machine', heapBytes: 4 * GIB, heapWeightBytes: 2 * GIB } as const;
     const device = new MetaDevice({ as: 'wasm' });
-    expect((await planned(device, SIZE, capacity)).residency).toBe('all');
-    const { need, residency } = await planned(device, { ...SIZE, height: 1536, width: 1536 }, capacity);
-    expect(residency).toBeUndefined();
-    expect(need!.total).toBeLessThan(capacity.bytes);
+    expect((await planned(device, SIZE, capacity)).offload).toBe('none');
+    const { need, offload } = await planned(device, { ...SIZE, height: 2048, width: 2048 }, capacity);
+    expect(offload).toBeUndefined();
+    expect(need!.peaks.none).toBeLessThan(capacity.bytes);
   });
 
   it('a tensor beyond the largest buffer is a fault by name', async () => {
     const capacity = { bytes: Infinity, limitedBy: null, heapBytes: Infinity, heapWeightBytes: 0 } as const;
     const device = new MetaDevice({ as: 'webgpu', maxBufferSize: 2 ** 29 });
     const large = await planned(device, { ...SIZE, height: 2560, width: 2560 }, capacity);
-    expect(large).toMatchObject({ need: undefined, residency: undefined });
+    expect(large).toMatchObject({ need: undefined, offload: undefined });
     expect(large.fault).toMatch(/bytes/);
-    expect((await planned(device, SIZE, capacity)).residency).toBe('all');
+    expect((await planned(device, SIZE, capacity)).offload).toBe('none');
   });
 });
 
@@ -172,7 +177,7 @@ it('a cache of 16 bits is named where it makes a run fit, and is part of what a 
   const source = await readModelFolder(POCKET_MODEL);
   const size = { ...SIZE, numFrames: 96 };
   const staged = async (cacheDType: 'f32' | 'f16') =>
-    (await inspectModel(source, device, { request: { ...size, cacheDType } })).fit.need!.staged;
+    (await inspectModel(source, device, { request: { ...size, cacheDType } })).fit.need!.peaks.group;
   const narrow = await staged('f16');
   expect(narrow).toBeLessThan(await staged('f32'));
   const refused = (memoryBudget: number) =>
@@ -226,12 +231,12 @@ it('a number of frames that is said to fit makes as many chunks as were planned,
     const sized = (numFrames: number) =>
       plannedSize(planRequest({ height: 192, width: 192, numFrames }, prefix, source));
     const run = sized(240);
-    const planner = new MemoryPlanner(files, device, true);
+    const planner = new MemoryPlanner(files, device, OFFLOADS.slice(1));
     const { need } = await planner.fit(sized(30));
-    const budget = { bytes: need!.staged, limitedBy: 'budget', heapBytes: Infinity, heapWeightBytes: 0 } as const;
+    const budget = { bytes: need!.peaks.group, limitedBy: 'budget', heapBytes: Infinity, heapWeightBytes: 0 } as const;
     const message = await planner.choose(run, budget).then(String, (error: unknown) => (error as Error).message);
     expect(message).toContain('numFrames');
     const told = /numFrames (\d+), which fits/.exec(message)?.[1];
-    expect((await planner.fit(sized(Number(told)), budget)).residency).toBe('staged');
+    expect((await planner.fit(sized(Number(told)), budget)).offload).toBe('group');
   }
 });

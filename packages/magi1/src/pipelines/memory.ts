@@ -2,15 +2,8 @@
 import type { Tokenizer } from '@magi1/loaders';
 import { cacheCanBe } from '@magi1/kernels';
 import type { CacheDType } from '@magi1/kernels';
-import {
-  OpError,
-  TensorTooLargeError,
-  bitsPerElement,
-  elementCount,
-  machineMemory,
-  yieldToEventLoop,
-} from '@magi1/tensor';
-import type { Device } from '@magi1/tensor';
+import { OpError, TensorTooLargeError, bitsPerElement, machineMemory, yieldToEventLoop } from '@magi1/tensor';
+import type { DType, Device } from '@magi1/tensor';
 import { LATENT_STRIDE } from '../config/index.ts';
 import type { LoraChoice } from '../lora/lora-set.ts';
 import { planSampling } from '../sampler/index.ts';
@@ -19,15 +12,11 @@ import type { TextRows } from '../text/conditioning.ts';
 import { RequestError, formatBytes, formatLimit, formatNeed, joined, option, worded } from '../wording.ts';
 import type { Wording } from '../wording.ts';
 import { TILE_BYTES } from '../transformer/video-dit.ts';
-import { generatingBytes, planMemory } from './memory-plan.ts';
-import type { MemoryNeed, ModelShapes, RunSize, WeightTypes } from './memory-plan.ts';
+import { peaksOf, planMemory } from './memory-plan.ts';
+import type { MemoryNeed, ModelShapes, RunSize } from './memory-plan.ts';
+import { OFFLOADS, OFFLOAD_WORDS } from './offload.ts';
+import type { Offload } from './offload.ts';
 import type { CheckedRequest } from './prepare.ts';
-
-/**
- * 'all': the three networks stay loaded. 'staged': the text encoder is freed before the others are loaded, and loaded
- * again for the next prompt; taken where memory asks for it, or OFFLOAD_T5_CACHE.
- */
-export type Residency = 'all' | 'staged';
 
 /** For refusals of the config's own run. */
 export const NO_REQUEST = worded`no ${option('request')} was given, so that the config's own run is planned: give the one that you mean to make`;
@@ -41,12 +30,19 @@ export interface Capacity {
   /** Bytes of a wasm heap, which holds everything but the weights beyond `heapWeightBytes`; Infinity elsewhere. */
   readonly heapBytes: number;
   readonly heapWeightBytes: number;
+  /** Bytes of host memory for weights that wait there; Infinity where none do, or nobody tells. */
+  readonly hostBytes?: number;
 }
 
 /** A memory budget where there is one, else what the machine or the adapter has now. */
 export function capacityOf(device: Device): Capacity {
   const { memoryBudget, memory, adapterBytes, limits } = device.info;
-  const heap = { heapBytes: limits.heapBytes ?? Infinity, heapWeightBytes: limits.heapWeightBytes ?? 0 };
+  const host = memory === 'adapter' ? (machineMemory()?.available ?? Infinity) : Infinity;
+  const heap = {
+    heapBytes: limits.heapBytes ?? Infinity,
+    heapWeightBytes: limits.heapWeightBytes ?? 0,
+    hostBytes: host,
+  };
   if (memoryBudget !== undefined) return { bytes: memoryBudget, limitedBy: 'budget', ...heap };
   if (memory === 'adapter')
     return adapterBytes === undefined
@@ -62,8 +58,8 @@ export function capacityOf(device: Device): Capacity {
 export interface Fit {
   /** Undefined where a tensor is too large for the device: `fault` says which. */
   readonly need: MemoryNeed | undefined;
-  /** Undefined where it does not fit. */
-  readonly residency: Residency | undefined;
+  /** How it fits, with the most that may be on the device; undefined where it does not. */
+  readonly offload: Offload | undefined;
   /** Why it can never fit, whatever the memory. */
   readonly fault: string | undefined;
   /** Of the widest layer of a tile of tokens. */
@@ -83,15 +79,16 @@ export interface OtherSize {
 export class MemoryPlanner {
   readonly #shapes: ModelShapes;
   readonly #device: Device;
-  /** Whether the text encoder is always freed. */
-  readonly #staged: boolean;
+  /** What may be chosen. */
+  readonly #offloads: readonly Offload[];
   readonly #signal: AbortSignal | undefined;
   readonly #needs = new Map<string, Promise<MemoryNeed>>();
 
-  constructor(shapes: ModelShapes, device: Device, staged: boolean, signal?: AbortSignal) {
+  /** @param offloads what may be chosen, by `offloadsOf` */
+  constructor(shapes: ModelShapes, device: Device, offloads: readonly Offload[], signal?: AbortSignal) {
     this.#shapes = shapes;
     this.#device = device;
-    this.#staged = staged;
+    this.#offloads = offloads;
     this.#signal = signal;
   }
 
@@ -113,44 +110,71 @@ export class MemoryPlanner {
     return planMemory(this.#shapes, run, this.#device);
   }
 
-  /** With the largest tiles of tokens that fit; where none do, with the most. */
+  /**
+   * With as little offloading as suffices. Smaller tiles of tokens cost less than bringing blocks, and are tried before that;
+   * where nothing fits, with the largest.
+   */
   async fit(run: RunSize, capacity = capacityOf(this.#device)): Promise<Fit> {
-    const fit = await this.#fitOf(run, capacity);
-    if (fit.residency !== undefined || fit.need === undefined || run.tileBytes !== undefined) return fit;
-    const smaller = (tileBytes: number) => this.#fitOf({ ...run, tileBytes }, capacity);
+    const byBlock = (each: Offload) => each === 'group' || each === 'disk';
+    const whole = this.#offloads.filter((each) => !byBlock(each));
+    const fit = await this.#fitByTiles(run, capacity, whole);
+    if (fit.offload !== undefined || fit.need === undefined) return fit;
+    return this.#fitByTiles(run, capacity, this.#offloads.filter(byBlock));
+  }
+
+  /** With the largest tiles of tokens that fit; where none do, with the most. */
+  async #fitByTiles(run: RunSize, capacity: Capacity, offloads: readonly Offload[]): Promise<Fit> {
+    const fit = await this.#fitOf(run, capacity, offloads);
+    if (fit.offload !== undefined || fit.need === undefined || run.tileBytes !== undefined || offloads.length === 0)
+      return fit;
+    const smaller = (tileBytes: number) => this.#fitOf({ ...run, tileBytes }, capacity, offloads);
     const [, ...sizes] = TILE_BYTES;
-    if ((await smaller(sizes.at(-1)!)).residency === undefined) return fit;
+    if ((await smaller(sizes.at(-1)!)).offload === undefined) return fit;
     for (const tileBytes of sizes) {
       const found = await smaller(tileBytes);
-      if (found.residency !== undefined) return found;
+      if (found.offload !== undefined) return found;
     }
     return fit;
   }
 
-  async #fitOf(run: RunSize, capacity: Capacity): Promise<Fit> {
+  async #fitOf(run: RunSize, capacity: Capacity, offloads: readonly Offload[]): Promise<Fit> {
     const tileBytes = run.tileBytes ?? TILE_BYTES[0];
     let need: MemoryNeed;
     try {
       need = await this.need(run);
     } catch (error) {
       if (!(error instanceof TensorTooLargeError || error instanceof OpError)) throw error;
-      return { need: undefined, residency: undefined, fault: error.message, tileBytes };
+      return { need: undefined, offload: undefined, fault: error.message, tileBytes };
     }
-    const heapWeights = Math.min(capacity.heapWeightBytes, need.weights.transformer + need.weights.vae);
-    if (heapWeights + activationsOf(need) + HEAP_GAPS > capacity.heapBytes)
-      return { need, residency: undefined, fault: undefined, tileBytes };
-    const all = !this.#staged && need.total <= capacity.bytes;
-    const residency = all ? 'all' : need.staged <= capacity.bytes ? 'staged' : undefined;
-    return { need, residency, fault: undefined, tileBytes };
+    const offload = offloads.find((each) => this.fits(need, each, capacity));
+    return { need, offload, fault: undefined, tileBytes };
+  }
+
+  /** Whether a run fits where so much is offloaded. */
+  fits(need: MemoryNeed, offload: Offload, capacity = capacityOf(this.#device)): boolean {
+    return (
+      need.peaks[offload] <= capacity.bytes &&
+      this.#fitsHeap(need, offload, capacity) &&
+      (offload !== 'group' || need.hostWeights <= (capacity.hostBytes ?? Infinity))
+    );
+  }
+
+  /** Whether what a wasm heap must hold fits it. */
+  #fitsHeap(need: MemoryNeed, offload: Offload, capacity: Capacity): boolean {
+    const { transformer, vae } = this.#shapes;
+    const byBlock = transformer.residentBytes + vae.residentBytes + Math.max(transformer.roomBytes, vae.roomBytes);
+    const inFull = offload === 'none' || offload === 'text';
+    const weights = inFull ? need.weights.transformer + need.weights.vae : byBlock;
+    return Math.min(capacity.heapWeightBytes, weights) + activationsOf(need) + HEAP_GAPS <= capacity.heapBytes;
   }
 
   /**
-   * Chooses what stays loaded.
+   * Chooses how much is offloaded: no more than it takes.
    * @throws RequestError that says what is needed, what there is, and what would fit
    */
-  async choose(run: RunSize, capacity = capacityOf(this.#device)): Promise<Residency> {
+  async choose(run: RunSize, capacity = capacityOf(this.#device)): Promise<Offload> {
     const fit = await this.fit(run, capacity);
-    if (fit.residency !== undefined) return fit.residency;
+    if (fit.offload !== undefined) return fit.offload;
     throw new RequestError(await this.#refusal(run, fit, capacity));
   }
 
@@ -160,11 +184,11 @@ export class MemoryPlanner {
   }
 
   /** The same before a run is known, by one of the usual size: refused is only a model that does not fit at any size. */
-  async chooseForAny(usual: RunSize): Promise<Residency> {
+  async chooseForAny(usual: RunSize): Promise<Offload> {
     const capacity = capacityOf(this.#device);
     const fit = await this.fit(usual, capacity);
-    if (fit.residency !== undefined) return fit.residency;
-    if ((await this.largestSize(usual, capacity, 1)) !== null) return 'staged';
+    if (fit.offload !== undefined) return fit.offload;
+    if ((await this.largestSize(usual, capacity, 1)) !== null) return this.#offloads.at(-1)!;
     throw new RequestError(worded`${await this.#refusal(usual, fit, capacity)}; ${NO_REQUEST}`);
   }
 
@@ -180,8 +204,7 @@ export class MemoryPlanner {
       const scaled = (pixels: number) => Math.max(2, Math.round((pixels / side) * (steps / longest))) * side;
       return { height: scaled(run.height), width: scaled(run.width), chunks };
     };
-    const fits = async (steps: number) =>
-      (await this.fit(resized(run, sizeAt(steps)), capacity)).residency !== undefined;
+    const fits = async (steps: number) => (await this.fit(resized(run, sizeAt(steps)), capacity)).offload !== undefined;
     if (!(await fits(2))) return null;
     let [low, high] = [2, MOST_PIXELS / side + 1]; // `low` fits, `high` is not looked at or does not
     while (high - low > 1) {
@@ -201,10 +224,15 @@ export class MemoryPlanner {
     const chunks = await this.#mostChunks(run, capacity);
     if (chunks > 0) found.push(worded`${option('numFrames')} ${this.framesOf(run, chunks)}`);
     for (const cacheDType of this.#smallerCaches(run)) {
-      if ((await this.fit({ ...run, cacheDType }, capacity)).residency === undefined) continue;
+      if ((await this.fit({ ...run, cacheDType }, capacity)).offload === undefined) continue;
       found.push(worded`${option('cacheDType')} ${cacheDType}`);
       break;
     }
+    const { need } = await this.fit(run, capacity);
+    const other = need && OFFLOADS.find((each) => !this.#offloads.includes(each) && this.fits(need, each, capacity));
+    if (other !== undefined) found.push(worded`${option('offload')} ${other}`);
+    const narrower = need && NARROWER.find((dtype) => this.#fitsIn(need, dtype, capacity));
+    if (narrower !== undefined) found.push(worded`${option('dtype')} ${narrower}`);
     if (found.length > 0) return found;
     const both = chunksOf(run) === 1 ? null : await this.largestSize(run, capacity, 1);
     return both === null
@@ -224,7 +252,7 @@ export class MemoryPlanner {
   /** Chunks of the same size that fit, up to one less than the window; 0 where a single one does not. */
   async #mostChunks(run: RunSize, capacity: Capacity): Promise<number> {
     for (let chunks = Math.min(chunksOf(run), run.plan.options.windowSize + 1) - 1; chunks > 0; chunks--)
-      if ((await this.fit(resized(run, { ...run, chunks }), capacity)).residency !== undefined) return chunks;
+      if ((await this.fit(resized(run, { ...run, chunks }), capacity)).offload !== undefined) return chunks;
     return 0;
   }
 
@@ -244,14 +272,15 @@ export class MemoryPlanner {
         : worded`choose ${joined(options, ', or ')}, which fits`;
     if (need === undefined) return worded`memory: ${size} cannot run on this device: ${fault!}; ${choose(others)}`;
     const activations = activationsOf(need);
-    if (need.staged <= capacity.bytes)
+    const offload = this.#least(need);
+    const least = need.peaks[offload];
+    if (least <= capacity.bytes && need.hostWeights > (capacity.hostBytes ?? Infinity) && offload === 'group')
+      return worded`memory: the weights, ${formatNeed(need.hostWeights)}, do not fit host memory, of which there is ${formatLimit(capacity.hostBytes ?? Infinity)}; ${choose(others)}`;
+    if (least <= capacity.bytes)
       return worded`memory: ${size} needs about ${formatNeed(activations)} for activations and the key-value cache, for which a wasm heap of ${formatLimit(capacity.heapBytes)} is too small; ${choose(others)}, or take a WebGPU device`;
-    if (this.#narrowStaged(need) <= capacity.bytes) others.push(worded`${option('dtype')} bf16`);
-    const { weights } = need;
-    const networks = `transformer ${formatBytes(weights.transformer)}, VAE ${formatBytes(weights.vae)}, text encoder ${formatBytes(weights.textEncoder)} (freed after the text)${need.loras > 0 ? `, LoRAs ${formatBytes(need.loras)}` : ''}`;
-    const staged = formatNeed(need.staged);
-    const needs = `this run needs about ${staged} (${networks}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)})`;
-    const budget = worded`${option('memoryBudget')} to ${staged} (${Math.ceil(need.staged)} bytes)`;
+    const staged = formatNeed(least);
+    const needs = `this run needs about ${staged} (${this.#networksOf(need, offload)}, key-value cache ${formatBytes(need.keyValueCache)}, activations ${formatBytes(activations - need.keyValueCache)})`;
+    const budget = worded`${option('memoryBudget')} to ${staged} (${Math.ceil(least)} bytes)`;
     const { limitedBy } = capacity;
     const limit = formatLimit(capacity.bytes);
     return limitedBy === 'budget'
@@ -259,19 +288,43 @@ export class MemoryPlanner {
       : worded`memory: ${needs}, and ${LIMITS[limitedBy!]} ${limit}; ${choose(others)}; setting ${budget} tries it all the same`;
   }
 
-  /** The same need with the matrices of transformer and text encoder in 16 bits. */
-  #narrowStaged(need: MemoryNeed): number {
-    const { transformer, textEncoder } = this.#shapes;
-    const saved = (part: WeightTypes): number => {
-      let bytes = 0;
-      for (const [name, spec] of part.specs)
-        if (spec.role !== 'vector' && part.dtypeOf(name, spec) === 'f32') bytes += 2 * elementCount(spec.shape);
-      return bytes;
+  /** Of what may be chosen, what takes least. */
+  #least({ peaks }: MemoryNeed): Offload {
+    return this.#offloads.reduce((least, each) => (peaks[each] < peaks[least] ? each : least));
+  }
+
+  #networksOf({ weights, loras }: MemoryNeed, offload: Offload): string {
+    const bytesOf = (network: Slot) => {
+      const { residentBytes, roomBytes } = this.#shapes[network];
+      const all = formatBytes(weights[network]);
+      return offload === 'none' || offload === 'text' ? all : `${formatBytes(residentBytes + roomBytes)} of ${all}`;
     };
-    const text = need.weights.textEncoder + need.text - saved(textEncoder);
-    return Math.max(generatingBytes(need) - saved(transformer), text);
+    const freed = offload === 'none' ? '' : ' (freed after the text)';
+    const parts = `transformer ${bytesOf('transformer')}, VAE ${bytesOf('vae')}, text encoder ${bytesOf('textEncoder')}${freed}`;
+    const brought = offload === 'none' || offload === 'text' ? '' : `, ${OFFLOAD_WORDS[offload]}`;
+    return `${parts}${brought}${loras > 0 ? `, LoRAs ${formatBytes(loras)}` : ''}`;
+  }
+
+  /** Whether the same run would fit with the matrices of transformer and text encoder in another type. */
+  #fitsIn(need: MemoryNeed, dtype: DType, capacity: Capacity): boolean {
+    const { transformer, textEncoder, vae } = this.#shapes;
+    const narrow = { transformer: transformer.bytesAs(dtype), textEncoder: textEncoder.bytesAs(dtype), vae };
+    if (narrow.transformer.deviceBytes >= transformer.deviceBytes) return false;
+    const weights = {
+      transformer: narrow.transformer.deviceBytes,
+      textEncoder: narrow.textEncoder.deviceBytes,
+      vae: vae.deviceBytes,
+    };
+    const hostWeights = Math.max(weights.textEncoder, weights.transformer + weights.vae);
+    const narrowed = { ...need, weights, peaks: peaksOf(need, narrow), hostWeights };
+    return this.#offloads.some((each) => this.fits(narrowed, each, capacity));
   }
 }
+
+type Slot = 'textEncoder' | 'transformer' | 'vae';
+
+/** Types of matrices to propose, the widest first. */
+const NARROWER: readonly DType[] = ['bf16'];
 
 const LIMITS = {
   machine: 'this machine has left',

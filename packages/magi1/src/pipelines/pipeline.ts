@@ -18,8 +18,11 @@ import type { Mode } from './inputs.ts';
 import type { MemoryNeed } from './memory-plan.ts';
 import { capacityOf, sizeOf } from './memory.ts';
 import { readConfigFile, readModelFolder } from './model-files.ts';
-import { disposedError, openModel, requireSpecialTokens } from './opened-model.ts';
-import type { OpenedModel, Slot } from './opened-model.ts';
+import { disposedError } from './networks.ts';
+import type { Slot } from './networks.ts';
+import type { Offload } from './offload.ts';
+import { openModel, requireSpecialTokens } from './opened-model.ts';
+import type { OpenedModel } from './opened-model.ts';
 import { promptFault } from './option-checks.ts';
 import { OPTIONS } from './options.ts';
 import { Run, checkRequest, readInput, singleRuns } from './prepare.ts';
@@ -121,6 +124,11 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
   /** What the model was trained on, where it says so. */
   get trained(): Trained | null {
     return this.#model.trained;
+  }
+
+  /** How much of the model is on the device at a time: what was asked for, or what the last run or the first one needs. */
+  get offload(): Offload {
+    return this.#model.networks.offload;
   }
 
   /** The run of the request that the pipeline was opened with. */
@@ -368,7 +376,7 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
     await requireSpecialTokens(this.#model, run.request, run.settings.specialTokens);
     const size = await sizeOf(run, tokenizer, { loras: choice, signal });
     const capacity = capacityOf(this.device);
-    networks.residency = await memory.choose(size, capacity);
+    networks.offload = await memory.choose(size, capacity);
     const tileBytes = await memory.tileBytes(size, capacity);
     return generateChunks({ model: this.#model, run, loras: this.#loras, choice, call, tileBytes });
   }

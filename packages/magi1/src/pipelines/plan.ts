@@ -7,10 +7,12 @@ import { publishedConfig } from '../config/published.ts';
 import type { PublishedModel } from '../config/published.ts';
 import { modelShapes } from './inspect.ts';
 import type { plannedRun } from './inspect.ts';
-import type { RunSize } from './memory-plan.ts';
+import type { MemoryNeed, RunSize } from './memory-plan.ts';
 import { MemoryPlanner, capacityOf, plannedSize, resized } from './memory.ts';
 import type { Capacity, Fit, OtherSize } from './memory.ts';
 import type { ModelFolder } from './model-files.ts';
+import { offloadsOf } from './offload.ts';
+import type { Offload } from './offload.ts';
 import type { Settings } from './request.ts';
 import { estimateTime } from './time-estimate.ts';
 import type { TimeEstimate } from './time-estimate.ts';
@@ -22,11 +24,10 @@ export interface OtherRun {
   readonly frames: number;
   /** Of the weights of transformer and text encoder; null: as they are stored. */
   readonly dtype: DType | null;
-  /** Bytes with all three networks loaded, and with the text encoder freed; null where a single tensor is too large. */
-  readonly total: number | null;
-  readonly staged: number | null;
-  /** Whether each of them fits. */
-  readonly fits: { readonly total: boolean; readonly staged: boolean };
+  /** Most bytes on the device, by the way of offloading; null where a single tensor is too large. */
+  readonly peaks: MemoryNeed['peaks'] | null;
+  /** How it fits, with the most that may be on the device; null where it does not. */
+  readonly offload: Offload | null;
 }
 
 export interface ModelPlan {
@@ -45,6 +46,8 @@ export interface ModelPlan {
 export interface PlanOptions {
   /** Of the weights of transformer and text encoder; as stored when left out. */
   readonly dtype: DType | undefined;
+  /** How much of the model is on the device at a time; what fits when left out. */
+  readonly offload?: Offload | undefined;
   /** Whether the device is measured. */
   readonly time: boolean;
   /** The memory is planned, ops will be tried. */
@@ -57,14 +60,14 @@ export async function planModel(
   folder: ModelFolder,
   device: Device,
   planned: ReturnType<typeof plannedRun>,
-  { dtype, time, onTrials, signal }: PlanOptions,
+  { dtype, offload: wantedOffload, time, onTrials, signal }: PlanOptions,
 ): Promise<ModelPlan> {
   const run = plannedSize(planned);
   const capacity = capacityOf(device);
   const plannerOf = async (wanted: DType | undefined) => {
     const { shapes, missing } = await modelShapes(folder, wanted);
     const bytes = shapes.transformer.deviceBytes + shapes.textEncoder.deviceBytes;
-    const planner = new MemoryPlanner(shapes, device, folder.environment.offloadT5Cache, signal);
+    const planner = new MemoryPlanner(shapes, device, offloadsOf(wantedOffload, folder.environment), signal);
     return { dtype: wanted ?? null, shapes, missing, bytes, planner };
   };
   const asked = await plannerOf(dtype);
@@ -77,11 +80,10 @@ export async function planModel(
   for (const { width, height, chunks } of otherSizes(run, folder))
     for (const { dtype: kind, planner } of kinds) {
       const fit = await planner.fit(resized(run, { width, height, chunks }), capacity);
-      const { need, residency } = fit;
+      const { need, offload } = fit;
       others.push({
         ...{ width, height, frames: planner.framesOf(run, chunks), dtype: kind },
-        ...{ total: need?.total ?? null, staged: need?.staged ?? null },
-        fits: { total: residency === 'all', staged: residency !== undefined },
+        ...{ peaks: need?.peaks ?? null, offload: offload ?? null },
       });
     }
   const fit = await asked.planner.fit(run, capacity);

@@ -1,5 +1,6 @@
 // What a caller may ask for, and what a run gives: types only. Names follow the documented pipelines in camelCase;
 // options.ts says what each option must be, docs/options.md what it does.
+import type { Offload } from './offload.ts';
 import type { CacheDType } from '@magi1/kernels';
 import type { DType } from '@magi1/tensor';
 import type { SpecialTokenSwitches } from '../config/index.ts';
@@ -205,6 +206,8 @@ export interface Facts {
   readonly loras: readonly LoraInfo[];
   readonly versions: { readonly magi1: string; readonly node?: string };
   readonly device: { readonly backend: string; readonly name: string; readonly reason: string };
+  /** How much of the model was on the device at a time. */
+  readonly offload: Offload;
   /** Wall time of each stage; loading is 0 where the networks were there already. */
   readonly seconds: {
     readonly loading: number;

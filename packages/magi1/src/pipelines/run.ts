@@ -17,7 +17,8 @@ import { deliver, encodePrefix, upload } from './frames.ts';
 import { promptsOf } from './inputs.ts';
 import { modelNotes } from './model-files.ts';
 import type { ModelFiles, StoredNetwork } from './model-files.ts';
-import type { LoadingOptions, Networks, OpenedModel } from './opened-model.ts';
+import type { LoadingOptions, Networks } from './networks.ts';
+import type { OpenedModel } from './opened-model.ts';
 import type { CheckedRequest } from './prepare.ts';
 import { CallProgress } from './progress.ts';
 import type { Call, StageProgress, Work } from './progress.ts';
@@ -75,6 +76,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       device.mark('encoding');
       prefix = await encodePrefix(vae, upload(device, given.pictures, given.frames), runtime, signal);
       await device.sync(signal);
+      await vae.params.stream?.rest();
       encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
     }
     const encodingSeconds = encoding.seconds;
@@ -113,10 +115,12 @@ export async function* generateChunks<Request extends GenerationOptions>(
     for await (const { order, latent } of latents) {
       using finished = latent;
       await device.sync(signal); // so that each stage's time is its own
+      await transformer.params.stream?.rest();
       device.mark('decoding');
       const decodeStart = performance.now();
       const origin = { chunk: { index: order, count: settings.chunks }, remedies };
       const { frames, frameCount } = await deliver(vae, finished, settings.outputType, runtime, signal, origin);
+      await vae.params.stream?.rest();
       decodingSeconds += (performance.now() - decodeStart) / 1000;
       decoding.at(order + 1, `chunk ${order + 1} of ${settings.chunks}`);
       const { width, height, fps } = settings;
@@ -140,6 +144,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       loras: choice.loras,
       versions: versions(),
       device: { backend: device.backend, name: device.info.name, reason: device.info.reason },
+      offload: networks.offload,
       seconds: {
         loading: networks.loadingSeconds - loadedBefore,
         text: textSeconds,

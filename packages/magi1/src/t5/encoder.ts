@@ -1,11 +1,14 @@
 // T5 v1.1 encoder: pre-norm blocks, RMS norms, unscaled attention with one shared relative bias, gated GELU.
 import { add, attention, geluTanh, mul } from '@magi1/kernels';
-import { Magi1Error, scope } from '@magi1/tensor';
+import { Magi1Error } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { Embedding, HostValues, Linear, Module, RmsNorm, runStage } from '../nn/index.ts';
+import { HostValues, Linear, Module, RmsNorm, StoredEmbedding, runBlocks, runStage } from '../nn/index.ts';
 import type { NetworkDefinition, Params, RunOptions } from '../nn/index.ts';
 import type { T5Config } from './config.ts';
 import { relativeBiasTable } from './relative-position.ts';
+
+/** Path of the blocks. */
+const BLOCKS = 'encoder.block';
 
 /** What all blocks share in one forward. */
 interface AttentionContext {
@@ -16,7 +19,7 @@ interface AttentionContext {
 export class T5Encoder extends Module {
   readonly config: T5Config;
   readonly params: Params;
-  readonly shared: Embedding;
+  readonly shared: StoredEmbedding;
   readonly block: readonly Block[];
   readonly final_layer_norm: RmsNorm;
   /** The bias per bucket and head, [buckets, heads], held by the first block for all of them. */
@@ -26,8 +29,8 @@ export class T5Encoder extends Module {
     super(p);
     this.config = config;
     this.params = p;
-    this.shared = new Embedding(p.at('shared'), config.vocab_size, config.d_model);
-    const blocks = p.at('encoder.block');
+    this.shared = new StoredEmbedding(p.at('shared'), config.vocab_size, config.d_model);
+    const blocks = p.at(BLOCKS);
     this.block = Array.from({ length: config.num_layers }, (_, i) => new Block(blocks.at(i), config));
     const bias = blocks.at('0.layer.0.SelfAttention.relative_attention_bias');
     this.#relativeBias = new HostValues(
@@ -48,8 +51,9 @@ export class T5Encoder extends Module {
     using relativeBias = await this.relativeBias(mask.length);
     using keyMask = device.tensor(mask, [mask.length], 'i32');
     const context = { relativeBias, keyMask };
-    let hidden = scope(() => this.shared.forward(device.tensor(ids, [ids.length], 'i32')));
-    for (const block of this.block) hidden = await runStage(hidden, (x) => block.forward(x, context), options);
+    const embedded = await this.shared.forward(ids);
+    const through = (block: Block, x: Tensor) => block.forward(x, context);
+    const hidden = await runBlocks(this.params.at(BLOCKS), this.block, embedded, through, options);
     return await runStage(hidden, (x) => this.final_layer_norm.forward(x), options);
   }
 
@@ -180,4 +184,5 @@ export const t5Network = (config: T5Config): NetworkDefinition<T5Encoder> => ({
       return name;
     },
   }),
+  blocks: [BLOCKS],
 });

@@ -59,6 +59,7 @@ test('a quantised layer whose weight is stored in another type is refused', () =
     names: () => specs.keys(),
     entry: (name: string) => ({ shape: specs.get(name)!.shape, dtype: 'bf16' }),
     stream: () => expect.unreachable('nothing is read before all fits'),
+    readRange: () => expect.unreachable('nothing is read before all fits'),
   };
   expect(() => new CheckedWeights(source, { build: build(true) })).toThrow(
     /layers\.1\.self_attention\.linear_qkv\.q\.weight must be f8e4m3fn, got bf16/,

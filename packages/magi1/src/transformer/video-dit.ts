@@ -5,7 +5,7 @@ import type { Device, Tensor } from '@magi1/tensor';
 import { latentChannels } from '../config/index.ts';
 import type { EngineConfig, ModelConfig } from '../config/index.ts';
 import { layoutNames, transformerLayouts } from '../layouts/index.ts';
-import { LayerNorm, Linear, Module, overTiles, rowTiles, runStage } from '../nn/index.ts';
+import { LayerNorm, Linear, Module, overTiles, rowTiles, runBlocks, runStage } from '../nn/index.ts';
 import type { NetworkDefinition, Params, RunOptions } from '../nn/index.ts';
 import { rowsOf, withOutputs } from './block-context.ts';
 import type { BlockContext, TokenRange } from './block-context.ts';
@@ -46,6 +46,9 @@ export interface DitForward {
   /** Most tokens that go through a block's layers at once; as many as a hidden layer of 128 MiB when left out. */
   readonly tileTokens?: number | undefined;
 }
+
+/** Path of the layers. */
+const BLOCKS = 'videodit_blocks.layers';
 
 /** Bytes of the widest layer of a tile: the most, and what memory plans fall back to, the least at last. */
 export const TILE_BYTES = [2 ** 27, 2 ** 26, 2 ** 25, 2 ** 24] as const;
@@ -105,13 +108,12 @@ export class VideoDiT extends Module {
     this.t_embedder = new TimeEmbedder(p.at('t_embedder'), model);
     this.y_embedder = new CaptionEmbedder(p.at('y_embedder'), model);
     this.rope = new Rope(p.at('rope'), model);
-    const blocks = p.at('videodit_blocks');
     this.layers = Array.from({ length: num_layers }, (_, i) => {
       const quantized = fp8_quant && i > 0 && i < num_layers - 1;
-      return new Block(blocks.at('layers').at(i), model, i, quantized);
+      return new Block(p.at(BLOCKS).at(i), model, i, quantized);
     });
     const { layernorm_epsilon: eps, apply_layernorm_1p: onePlusWeight } = model;
-    this.final_layernorm = new LayerNorm(blocks.at('final_layernorm'), width, { eps, onePlusWeight });
+    this.final_layernorm = new LayerNorm(p.at('videodit_blocks.final_layernorm'), width, { eps, onePlusWeight });
     const outputs = t_patch_size * patch_size * patch_size * out_channels;
     this.final_linear = Linear.at(p.at('final_linear.linear'), outputs, width, { bias: false, precise: true });
   }
@@ -146,12 +148,11 @@ export class VideoDiT extends Module {
     let context: BlockContext | undefined;
     try {
       const shared = (context = scope(() => this.context(input, grid, tables)));
-      let h = scope(() => this.embed(chunks));
-      for (const [i, block] of this.layers.entries()) {
-        // The last block need not compute what nobody reads.
-        const skipped = i === this.layers.length - 1 ? firstOutput : 0;
-        h = await runStage(h, (x) => block.forward(x, withOutputs(shared, skipped)), options);
-      }
+      const embedded = scope(() => this.embed(chunks));
+      // The last block need not compute what nobody reads.
+      const skipped = (i: number) => (i === this.layers.length - 1 ? firstOutput : 0);
+      const through = (block: DitBlock, x: Tensor, i: number) => block.forward(x, withOutputs(shared, skipped(i)));
+      const h = await runBlocks(this.params.at(BLOCKS), this.layers, embedded, through, options);
       const velocities = await runStage(h, (x) => this.final(x, tileTokensOf(input, this.model)), options);
       return this.#unpatchified(velocities, chunks.length - firstOutput, grid);
     } finally {
@@ -278,4 +279,5 @@ function packTexts(texts: readonly TextReading[]): { text: Tensor; textRows: Tok
 export const transformerNetwork = (config: DitConfig): NetworkDefinition<VideoDiT> => ({
   build: (p) => new VideoDiT(p, config),
   names: (specs) => layoutNames(transformerLayouts(config.model_config), specs),
+  blocks: [BLOCKS],
 });

@@ -2,7 +2,7 @@
 import { add, attention, concat, geluErf, narrow, qkNorm, resizeTrilinear } from '@magi1/kernels';
 import { elementCount, sameShape } from '@magi1/tensor';
 import type { Tensor } from '@magi1/tensor';
-import { LayerNorm, Linear, Module, runStage } from '../nn/index.ts';
+import { LayerNorm, Linear, Module, runBlocks, runStage } from '../nn/index.ts';
 import type { Params, RunOptions } from '../nn/index.ts';
 import { nativeGrid } from './config.ts';
 import type { VaeConfig } from './config.ts';
@@ -19,6 +19,7 @@ export interface TokenGrid {
 
 export class VaeTransformer extends Module {
   readonly config: VaeConfig;
+  readonly #blockParams: Params;
   readonly cls_token: Tensor | undefined;
   readonly pos_embed: Tensor;
   readonly blocks: readonly Block[];
@@ -30,14 +31,15 @@ export class VaeTransformer extends Module {
     this.config = config;
     if (with_cls_token) this.cls_token = p.vector('cls_token', [1, 1, width]);
     this.pos_embed = p.vector('pos_embed', [1, elementCount(nativeGrid(config)) + (with_cls_token ? 1 : 0), width]);
-    this.blocks = Array.from({ length: depth }, (_, i) => new Block(p.at('blocks').at(i), config));
+    this.#blockParams = p.at('blocks');
+    this.blocks = Array.from({ length: depth }, (_, i) => new Block(this.#blockParams.at(i), config));
     this.norm = new LayerNorm(p.at('norm'), width, NORM);
   }
 
   /** Patch features [batch * n, width] -> normalised features of the same shape; `tokens` is freed. */
   async forward(tokens: Tensor, shape: TokenGrid, options: RunOptions): Promise<Tensor> {
     let x = await runStage(tokens, (patches) => this.embed(patches, shape), options);
-    for (const block of this.blocks) x = await runStage(x, (h) => block.forward(h, shape.batch), options);
+    x = await runBlocks(this.#blockParams, this.blocks, x, (block, h) => block.forward(h, shape.batch), options);
     x = await runStage(x, (h) => this.norm.forward(h), options);
     return this.cls_token === undefined ? x : runStage(x, (h) => dropClassToken(h, shape.batch), options);
   }

@@ -149,4 +149,5 @@ function normCode(rows: Tensor, config: VaeConfig): Tensor {
 export const vaeNetwork = (config: VaeConfig): NetworkDefinition<ViTVae> => ({
   build: (p) => new ViTVae(p, config),
   names: (specs) => layoutNames(VAE_LAYOUTS, specs),
+  blocks: ['encoder.blocks', 'decoder.blocks'],
 });
