@@ -57,16 +57,16 @@ export async function main(args) {
   };
   for (const signal of SIGNALS) process.on(signal, stop);
   try {
-    const { compare, download, planAndRun, startModelHub } = await import('./rehearsal/stages.mjs');
+    const { bringModel, compare, planAndRun } = await import('./rehearsal/stages.mjs');
     const place = { children, folder, model, layers };
-    const hub = await startModelHub(place);
-    const fetched = await download(place, hub.endpoint);
-    hub.stop();
+    const brought = await bringModel(place, [
+      ...new Set([...(against ? ['16'] : []), ...variants.map(({ bits }) => bits)]),
+    ]);
     const runs = [];
     const print = (/** @type {string} */ text) => void (values.json || process.stdout.write(`${text}\n\n`));
     for (const variant of variants) {
       const run = await planAndRun(place, variant);
-      run.stages = { ...(runs.length === 0 && { download: fetched }), ...run.stages };
+      run.stages = { ...brought[variant.bits], ...run.stages };
       print(tableOf(run));
       const compared = against && (await compare(place, variant, against));
       if (compared) print(comparison(compared, run.plan.time?.flops));

@@ -16,13 +16,13 @@ export function programOf(clone) {
 
 /**
  * @param {(what: string, args: string[], env: NodeJS.ProcessEnv) => Promise<string>} run a program of Node
- * @param {string} checkpoint @param {string} facts a file
- * @param {readonly { build: string, program: string, args: readonly string[] }[]} builds
+ * @param {string} facts a file
+ * @param {readonly { build: string, program: string, checkpoint: string, args: readonly string[] }[]} builds
  * @returns {Promise<{ build: string, taken: import('./meter.mjs').Taken }[]>}
  */
-export async function compareGenerate(run, checkpoint, facts, builds) {
+export async function compareGenerate(run, facts, builds) {
   const rows = [];
-  for (const { build, program, args } of builds) {
+  for (const { build, program, checkpoint, args } of builds) {
     forgetFiles(checkpoint);
     const generate = ['--import', MEASURE, program, 'generate', '--model', checkpoint, '--overwrite', ...args];
     await run(`generate of ${build}`, generate, { MAGI1_REHEARSAL_FACTS: facts });

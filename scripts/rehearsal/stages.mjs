@@ -11,8 +11,8 @@ import { gib, seconds } from './table.mjs';
 const PROMPT = 'a red circle moves to the right';
 /** The prompt is cut to so many, and the plan is of so many. */
 const TOKENS = 8;
-/** What `--bits` means where weights are changed while they are loaded. */
-const DTYPES = /** @type {Record<string, string>} */ ({ 16: 'bf16', 8: 'q8', 4: 'q4' });
+/** The text encoder is published in 32 bits, what is quantised in what it takes. @param {string} bits */
+const dtypeOf = (bits) => (bits === '16' ? { dtype: 'bf16' } : {});
 const MEASURE = join(import.meta.dirname, 'measure.mjs');
 
 /** @typedef {import('./meter.mjs').Taken & { peakDeviceBytes?: number }} Stage */
@@ -36,14 +36,8 @@ const MEASURE = join(import.meta.dirname, 'measure.mjs');
  * @property {number | undefined} layers
  */
 
-/** Checks the disk, then starts the hub. @param {Place} place @returns {Promise<{ endpoint: string, stop: () => void }>} */
-export async function startModelHub({ children, folder, model, layers }) {
-  const { publishedConfig, PUBLISHED_MODELS } = await import('../../packages/magi1/dist/config/published.js');
-  if (!PUBLISHED_MODELS.includes(model))
-    throw new Stop(`--model: one of ${PUBLISHED_MODELS.join(', ')} expected, got "${model}"`);
-  mkdirSync(folder, { recursive: true });
-  const files = repositoryFiles(model, publishedConfig(model), { layers, crcOf: () => 0 });
-  requireRoom(folder, files);
+/** Starts the hub. @param {Place} place @param {ReadonlyMap<string, { size: number }>} files */
+async function startModelHub({ children, model, layers }, files) {
   const start = performance.now();
   const cut = layers === undefined ? [] : [String(layers)];
   const hub = children.add(fork(join(import.meta.dirname, 'hub.mjs'), [model, ...cut]));
@@ -53,7 +47,60 @@ export async function startModelHub({ children, folder, model, layers }) {
     hub.once('exit', () => fail(new Stop('the hub has ended')));
   });
   say(`the hub serves ${model} (${gib(bytesOf(files))}), after ${seconds((performance.now() - start) / 1000)}`);
-  return { endpoint, stop: () => void hub.kill() };
+  return { endpoint: /** @type {string} */ (endpoint), stop: () => void hub.kill() };
+}
+
+/**
+ * Checks the disk, then brings the model in all the widths that are asked for. Without 16 bits among them it is quantised
+ * while it is downloaded, and never on the disk in full; else out of what has been downloaded.
+ * @param {Place} place @param {readonly string[]} widths
+ * @returns {Promise<Record<string, Record<string, Stage>>>} what took what, by width
+ */
+export async function bringModel(place, widths) {
+  const { folder, model, layers } = place;
+  const { publishedConfig, PUBLISHED_MODELS } = await import('../../packages/magi1/dist/config/published.js');
+  if (!PUBLISHED_MODELS.includes(model))
+    throw new Stop(`--model: one of ${PUBLISHED_MODELS.join(', ')} expected, got "${model}"`);
+  mkdirSync(folder, { recursive: true });
+  const files = repositoryFiles(model, publishedConfig(model), { layers, crcOf: () => 0 });
+  // The hub has the config of the whole model only: what is cut is quantised after it.
+  const plain = checkpointOf(folder, '16');
+  const inFull = layers !== undefined || widths.includes('16') || existsSync(join(plain, 'config.json'));
+  requireRoom(folder, files, inFull ? [...new Set(['16', ...widths])] : widths);
+  /** @type {Record<string, Record<string, Stage>>} */
+  const taken = {};
+  const hub = await startModelHub(place, files);
+  const download = (/** @type {string} */ bits) =>
+    measured(place, 'download', ['sand-ai/MAGI-1', '--model', model, '--local-dir', checkpointOf(folder, bits)], {
+      env: { HF_ENDPOINT: hub.endpoint, HF_TOKEN: '' },
+      more: bits === '16' ? [] : ['--bits', bits],
+    });
+  if (inFull) {
+    taken['16'] = { download: await download('16') };
+    if (layers !== undefined) cutConfig(join(plain, 'config.json'), layers);
+  }
+  for (const bits of widths.filter((each) => each !== '16')) {
+    const narrow = checkpointOf(folder, bits);
+    taken[bits] = existsSync(join(narrow, 'config.json'))
+      ? {}
+      : inFull
+        ? { quantising: await measured(place, 'quantize', [plain, narrow, '--bits', bits]) }
+        : { download: await download(bits) };
+  }
+  hub.stop();
+  return taken;
+}
+
+/**
+ * A command of the program, and what it took.
+ * @param {Place} place @param {string} command @param {readonly string[]} args
+ * @param {{ env?: NodeJS.ProcessEnv, more?: readonly string[] }} [options]
+ * @returns {Promise<Stage>}
+ */
+async function measured({ children, folder }, command, args, { env = {}, more = [] } = {}) {
+  const all = ['--import', MEASURE, CLI, command, ...args, ...more];
+  await children.run(command, all, { env: { ...env, MAGI1_REHEARSAL_FACTS: factsOf(folder) } });
+  return readFacts(folder);
 }
 
 /** @param {ReadonlyMap<string, { size: number }>} files */
@@ -62,33 +109,33 @@ const bytesOf = (files) => [...files.values()].reduce((sum, { size }) => sum + s
 /** For the video, and for whoever else uses the disk. */
 const SPARE = 2 ** 30;
 
-/** @param {string} folder @param {ReadonlyMap<string, { size: number }>} files */
-function requireRoom(folder, files) {
+/** Bits of an element and its share of a scale. */
+const QUANTIZED = /** @type {Record<string, number>} */ ({ 8: 8.5, 4: 4.5 });
+
+/** @param {string} folder @param {ReadonlyMap<string, { size: number }>} files @param {readonly string[]} widths */
+function requireRoom(folder, files, widths) {
   const { bavail, bsize } = statfsSync(folder);
-  const there = existsSync(checkpointOf(folder)) ? bytesOf(files) : 0;
-  const needed = bytesOf(files) + SPARE - there;
+  let needed = SPARE;
+  for (const bits of widths) {
+    if (existsSync(join(checkpointOf(folder, bits), 'config.json'))) continue;
+    for (const [path, { size }] of files) {
+      const stored = path.startsWith('ckpt/magi/') ? 16 : 32;
+      // An embedding table stays as it is.
+      needed += bits === '16' ? size : 1.1 * size * (QUANTIZED[bits] / stored);
+    }
+  }
   if (needed > bavail * bsize)
     throw new Stop(
       `${folder}: ${gib(needed)} are needed, and the disk has ${gib(bavail * bsize)} left; choose another disk by --folder, or cut the model by --layers`,
     );
 }
 
-/** @param {string} folder */
-const checkpointOf = (folder) => join(folder, 'checkpoint');
+/** @param {string} folder @param {string} bits */
+const checkpointOf = (folder, bits) => join(folder, `checkpoint-${bits}`);
 /** @param {string} folder */
 const factsOf = (folder) => join(folder, 'facts.json');
 /** @param {string} folder */
 const readFacts = (folder) => JSON.parse(readFileSync(factsOf(folder), 'utf8'));
-
-/** @param {Place} place @param {string} endpoint @returns {Promise<Stage>} */
-export async function download({ children, folder, model, layers }, endpoint) {
-  const checkpoint = checkpointOf(folder);
-  const args = ['--import', MEASURE, CLI, 'download', 'sand-ai/MAGI-1', '--model', model, '--local-dir', checkpoint];
-  const env = { HF_ENDPOINT: endpoint, HF_TOKEN: '', MAGI1_REHEARSAL_FACTS: factsOf(folder) };
-  await children.run('download', args, { env });
-  if (layers !== undefined) cutConfig(join(checkpoint, 'config.json'), layers);
-  return readFacts(folder);
-}
 
 /** @param {string} path @param {number} layers */
 function cutConfig(path, layers) {
@@ -109,14 +156,14 @@ const sizesOf = ({ width, height, frames, steps }) => ({
 /** Plans a run, does it, and says what both came to. @param {Place} place @param {Variant} variant */
 export async function planAndRun({ children, folder, model, layers }, variant) {
   const { bits, width, height, frames, steps, options } = variant;
-  const checkpoint = checkpointOf(folder);
-  const dtype = DTYPES[bits];
-  const planArgs = ['--model', checkpoint, ...flags({ ...sizesOf(variant), dtype, ...options }), '--json'];
+  const checkpoint = checkpointOf(folder, bits);
+  const dtype = dtypeOf(bits);
+  const planArgs = ['--model', checkpoint, ...flags({ ...sizesOf(variant), ...dtype, ...options }), '--json'];
   const plan = JSON.parse(await children.run('plan', [CLI, 'plan', ...planArgs], { statuses: [0, 3] }));
   const { offload, 'cache-dtype': cacheDType, ...device } = options;
   const task = {
     ...{ model: checkpoint, output: outputOf(folder), facts: factsOf(folder), device },
-    options: { dtype, ...(offload !== undefined && { offload }) },
+    options: { ...dtype, ...(offload !== undefined && { offload }) },
     request: {
       ...{ prompt: PROMPT, width, height, numFrames: frames, numInferenceSteps: steps, maxSequenceLength: TOKENS },
       ...(cacheDType !== undefined && { cacheDType }),
@@ -135,16 +182,14 @@ export function compare({ children, folder }, variant, program) {
   const { bits, options } = variant;
   const common = flags({ prompt: PROMPT, output: outputOf(folder), ...sizesOf(variant) });
   const known = Object.entries(options).filter(([name]) => ['device', 'adapter', 'threads'].includes(name));
-  return compareGenerate(
-    (what, args, env) => children.run(what, args, { env }),
-    checkpointOf(folder),
-    factsOf(folder),
-    [
-      { build: 'this build', program: CLI, args: [...common, ...flags({ dtype: DTYPES[bits], ...options })] },
-      {
-        ...{ build: 'the other build, in bf16', program },
-        args: [...common, ...flags({ dtype: 'bf16', ...Object.fromEntries(known) })],
-      },
-    ],
-  );
+  return compareGenerate((what, args, env) => children.run(what, args, { env }), factsOf(folder), [
+    {
+      ...{ build: 'this build', program: CLI, checkpoint: checkpointOf(folder, bits) },
+      args: [...common, ...flags({ ...dtypeOf(bits), ...options })],
+    },
+    {
+      ...{ build: 'the other build, in bf16', program, checkpoint: checkpointOf(folder, '16') },
+      args: [...common, ...flags({ dtype: 'bf16', ...Object.fromEntries(known) })],
+    },
+  ]);
 }

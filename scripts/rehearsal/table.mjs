@@ -91,7 +91,7 @@ export function overview(runs) {
     row(titles),
     row(titles.map(() => '---')),
     ...runs.map(({ bits, width, height, stages, plan, facts }) => {
-      const own = { ...stages, download: undefined };
+      const own = { ...stages, download: undefined, quantising: undefined };
       const all = /** @type {Stage[]} */ (Object.values(own).filter((stage) => stage !== undefined));
       const device = Math.max(...all.map(({ peakDeviceBytes = 0 }) => peakDeviceBytes));
       const sum = (/** @type {(stage: Stage) => number} */ of) => all.reduce((total, stage) => total + of(stage), 0);
