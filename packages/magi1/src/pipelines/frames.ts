@@ -1,9 +1,9 @@
 // Between frames and latents: a prefix into the VAE, finished latents out of it.
-import { affine, framesToUint8, uint8ToVideo } from '@magi1/kernels';
-import { Magi1Error, describeValue } from '@magi1/tensor';
+import { affine, cast, framesToUint8, uint8ToVideo } from '@magi1/kernels';
+import { Magi1Error, describeValue, scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
-import { LATENT_STRIDE } from '../config/index.ts';
-import type { RuntimeConfig } from '../config/index.ts';
+import { LATENT_STRIDE, paramsDType } from '../config/index.ts';
+import type { Magi1Config, RuntimeConfig } from '../config/index.ts';
 import { usablePrefixFrames } from '../media/prefix-frames.ts';
 import { checkFrames } from '../media/rgb-frames.ts';
 import type { RgbFrames } from '../media/rgb-frames.ts';
@@ -64,6 +64,8 @@ export interface LatentsOrigin {
   readonly remedies?: readonly string[];
 }
 
+/** What encoding is told by. */
+type EncoderConfig = Pick<Magi1Config, 'model_config' | 'runtime_config'>;
 type VaeSettings = Pick<RuntimeConfig, 'scale_factor' | 'fps'>;
 
 /** The first `count` pictures, u8 [count, H, W, 3]. */
@@ -72,19 +74,24 @@ export function upload(device: Device, { data, width, height }: RgbFrames, count
 }
 
 /**
- * Pictures u8 [n, H, W, 3], which are freed -> latents f32 [1, C, t, h, w], as the sampler takes them; the caller disposes
- * them.
+ * Pictures u8 [n, H, W, 3], which are freed -> latents f32 [1, C, t, h, w], as the sampler takes them, of values that the
+ * config's `params_dtype` holds, as in the original; the caller disposes them.
  * @throws NotFiniteError where the VAE gives anything else than numbers
  */
 export async function encodePrefix(
   vae: ViTVae,
   pictures: Tensor,
-  { scale_factor: scale, fps }: VaeSettings,
+  config: EncoderConfig,
   signal: AbortSignal | undefined,
 ): Promise<Tensor> {
+  const { scale_factor: scale, fps } = config.runtime_config;
+  const dtype = paramsDType(config);
   using video = await runStage(pictures, uint8ToVideo, { signal });
   using z = await tiledEncode(vae, video, defaultTiles(fps), { signal });
-  const latents = affine(z, { scale, shift: 0 });
+  const latents = scope(() => {
+    const scaled = affine(z, { scale, shift: 0 });
+    return dtype === 'f32' ? scaled : cast(cast(scaled, dtype), 'f32');
+  });
   try {
     const place = { stage: 'encoding', what: 'the latents of the picture or clip' } as const;
     await refuseTensors([{ tensor: latents, place }]);

@@ -187,7 +187,7 @@ async function planVideo(
   device.resetPeak();
   let prefix: Tensor | undefined;
   if (prefixFrames > 0) {
-    prefix = await encodePrefix(vae, device.empty([prefixFrames, height, width, 3], 'u8'), runtime, undefined);
+    prefix = await encodePrefix(vae, device.empty([prefixFrames, height, width, 3], 'u8'), shapes.config, undefined);
     ends('encoding', weights);
   }
   const [latentHeight, latentWidth] = [height / LATENT_STRIDE, width / LATENT_STRIDE];

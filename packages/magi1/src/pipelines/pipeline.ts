@@ -231,12 +231,11 @@ export abstract class Magi1Base<Request extends GenerationOptions> extends Calla
    */
   async encodeFrames(pictures: RgbFrames, options: CallOptions = {}): Promise<Latents> {
     checkCall('encodeFrames', options, CALL_OPTIONS);
-    const { runtime_config: runtime } = this.config;
-    const latentFrames = checkEncodable(pictures, runtime.fps);
+    const latentFrames = checkEncodable(pictures, this.config.runtime_config.fps);
     return this.#during(options, ['vae'], async ({ signal, loading }) => {
       using held = await this.#model.networks.use(['vae'], { signal, loading });
       const { frameCount, width, height } = pictures;
-      using z = await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), runtime, signal);
+      using z = await encodePrefix(held.networks.vae, upload(this.device, pictures, frameCount), this.config, signal);
       const [rows, columns] = [height / LATENT_STRIDE, width / LATENT_STRIDE];
       return { values: await z.toFloat32(), latentFrames, height: rows, width: columns };
     });

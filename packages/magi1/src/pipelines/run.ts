@@ -74,7 +74,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
     const encoding = progress.stage('encoding', 1);
     if (given.pictures !== undefined) {
       device.mark('encoding');
-      prefix = await encodePrefix(vae, upload(device, given.pictures, given.frames), runtime, signal);
+      prefix = await encodePrefix(vae, upload(device, given.pictures, given.frames), config, signal);
       await device.sync(signal);
       await vae.params.stream?.rest();
       encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);

@@ -64,7 +64,7 @@ export async function countWork(
   let prefix: Tensor | undefined;
   if (prefixFrames > 0) {
     meter.stage = 'encoding';
-    prefix = await encodePrefix(vae, meter.empty([prefixFrames, height, width, 3], 'u8'), runtime, signal);
+    prefix = await encodePrefix(vae, meter.empty([prefixFrames, height, width, 3], 'u8'), shapes.config, signal);
   }
   meter.stage = 'denoising';
   const transformer = dryTransformer(shapes, run, meter, countedTransformer(model.num_layers));
