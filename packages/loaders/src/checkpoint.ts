@@ -17,8 +17,8 @@ import { ZstdSource } from './zstd.ts';
 export interface CheckpointOptions extends TorchOptions, FolderOptions {
   /** The file or index to open in a folder. Default: what is there, as `openCheckpoint` says. */
   readonly file?: string | undefined;
-  /** Which format to take from a folder that has both. Default safetensors. */
-  readonly prefer?: 'safetensors' | 'torch' | undefined;
+  /** Which format to take from a folder that has several. Default safetensors, then torch. */
+  readonly prefer?: 'safetensors' | 'torch' | 'gguf' | undefined;
 }
 
 export interface StreamProgress {
@@ -178,13 +178,14 @@ const FORMATS = {
     index: /\.safetensors\.index\.json$/,
   },
   torch: { usual: ['pytorch_model.bin'], any: /\.(bin|pt|pth)$/, index: /\.bin\.index\.json$/ },
-} as const;
+  gguf: { usual: [], any: /\.gguf$/, index: /\.gguf\.index\.json$/ },
+} as const satisfies Record<string, { usual: readonly string[]; any: RegExp; index: RegExp }>;
 const SHARD = /-[0-9]+-of-[0-9]+\.[a-z]+$/;
 
 /**
  * Opens a checkpoint: a folder, or a file or index file by its path (Node).
  * In a folder, `model.safetensors` comes first, then an index with its shards, then the only safetensors file; then the
- * same for torch's `.bin`. For a shard named in a safetensors index, `<shard>.zst` is preferred when present.
+ * same for torch's `.bin`, then the only `.gguf` file. For a shard named in a safetensors index, `<shard>.zst` is preferred when present.
  * @throws NotFoundError where nothing is there, FileFormatError for missing shards, tensors that the index names and its
  * shard lacks, duplicates.
  */
@@ -223,6 +224,7 @@ export async function openTensorFile(
   file = source.name,
   options: CheckpointOptions = {},
 ): Promise<TensorFile> {
+  if (FORMATS.gguf.any.test(file)) return (await import('./gguf.ts')).openGguf(source, options);
   if (FORMATS.torch.any.test(file)) return (await import('./torch.ts')).openTorch(source, options);
   return openSafetensors(file.endsWith('.zst') ? new ZstdSource(source) : source, options);
 }
@@ -262,10 +264,10 @@ async function findFiles(folder: Folder, options: CheckpointOptions): Promise<Fo
 
 /** The file or the index that a folder's checkpoint is opened by. */
 function chooseFile(folder: string, names: readonly string[], prefer: CheckpointOptions['prefer']): string {
-  const first = prefer ?? 'safetensors';
-  for (const kind of [first, first === 'torch' ? 'safetensors' : 'torch'] as const) {
+  const kinds = ['safetensors', 'torch', 'gguf'] as const;
+  for (const kind of new Set([prefer ?? 'safetensors', ...kinds])) {
     const format = FORMATS[kind];
-    const usual = format.usual.find((file) => names.includes(file));
+    const usual = (format.usual as readonly string[]).find((file) => names.includes(file));
     if (usual) return usual;
     const indices = names.filter((file) => format.index.test(file));
     if (indices.length > 1) throw new FileFormatError(`${folder}: more than one index: ${indices.join(', ')}`);
@@ -281,7 +283,7 @@ function chooseFile(folder: string, names: readonly string[], prefer: Checkpoint
     if (candidates[0]) return candidates[0];
   }
   throw new FileFormatError(
-    `${folder}: no checkpoint, expected model.safetensors, an index with shards or pytorch_model.bin; ` +
+    `${folder}: no checkpoint, expected model.safetensors, an index with shards, pytorch_model.bin or a .gguf file; ` +
       (names.length > 0 ? `found ${names.slice(0, 6).join(', ')}` : 'it is empty'),
   );
 }

@@ -10,6 +10,8 @@ export interface TensorEntry {
   readonly shape: readonly number[];
   /** Bytes of the contiguous tensor in its stored type. */
   readonly byteLength: number;
+  /** The file's own name of its quantised type, where `dtype` is what it is decoded to. */
+  readonly packed?: string | undefined;
 }
 
 /** One open file of named tensors. Only its table of contents is in memory. */

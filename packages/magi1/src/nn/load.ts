@@ -7,7 +7,6 @@ import {
   MetaDevice,
   byteLengthOf,
   bytesOf,
-  floatDTypes,
   hasWholeGroups,
   hostArray,
   isBlocks,
@@ -321,8 +320,8 @@ function checkEntries(
       faults.push(`${name}${spelled === name ? '' : ` (${spelled})`} is missing`);
     } else if (!sameShape(entry.shape, shape)) {
       faults.push(`${name} must be [${shape.join(',')}], got [${entry.shape.join(',')}]`);
-    } else if (!dtypesOf(role).some((dtype) => dtype === entry.dtype)) {
-      faults.push(`${name} must be one of ${dtypesOf(role).join(', ')}, got ${entry.dtype}`);
+    } else if (!weightDTypes.some((dtype) => dtype === entry.dtype)) {
+      faults.push(`${name} must be one of ${weightDTypes.join(', ')}, got ${entry.dtype}`);
     } else if (role === 'quantized' && entry.dtype !== 'f8e4m3fn') {
       faults.push(`${name} must be f8e4m3fn, got ${entry.dtype}`);
     }
@@ -332,9 +331,6 @@ function checkEntries(
   const more = faults.length > 8 ? `; and ${faults.length - 8} more` : '';
   throw new Magi1Error(`${source} does not fit its config: ${faults.slice(0, 8).join('; ')}${more}`);
 }
-
-/** What a file may hold a weight in. */
-const dtypesOf = (role: ParamSpec['role']): readonly DType[] => (role === 'vector' ? floatDTypes : weightDTypes);
 
 /** Which tensors of the files make up which weight. */
 class WeightParts {

@@ -202,7 +202,7 @@ async function quantizeNetwork(
       const spec = stored.specOf(tensor);
       if (spec === undefined) continue; // no weight of the model
       const before = weightType(shard.name, tensor, entry.dtype);
-      refuseQuantized(shard.name, tensor, before);
+      refuseQuantized(shard.name, tensor, entry.packed ?? (PLAIN.includes(before) ? undefined : before));
       const after: DType = newType(spec, before, dtype);
       tensors.push({ name: tensor, shape: entry.shape, stored: before, dtype: after });
       weightMap[tensor] = path;
@@ -240,10 +240,12 @@ async function quantizeNetwork(
 const newType = (spec: ParamSpec, stored: DType, wanted: BlockDType): DType =>
   spec.role === 'vector' ? stored : deviceDType(spec, stored, wanted);
 
-function refuseQuantized(file: string, tensor: string, dtype: DType): void {
-  if (dtype === 'f8e4m3fn' || dtype === 'q8' || dtype === 'q4')
+const PLAIN: readonly DType[] = ['f32', 'f16', 'bf16'];
+
+function refuseQuantized(file: string, tensor: string, type: string | undefined): void {
+  if (type !== undefined)
     throw new Magi1Error(
-      `${file}: ${tensor} is ${dtype} already; quantise the model that it was made of, or leave this network out (--only)`,
+      `${file}: ${tensor} is ${type} already; quantise the model that it was made of, or leave this network out (--only)`,
     );
 }
 
