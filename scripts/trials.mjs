@@ -20,10 +20,11 @@ export async function main(args) {
     throw new Stop('--tries: a whole number from 1 expected; --seed: a whole number');
   await prepare();
   Object.assign(process.env, (await adapterEnvironment()).env);
-  const { deathTrials, diskTrials, killTrials, meetingTrials } = await import('./trials/writers.mjs');
+  const { deathTrials, diskTrials, killTrials, meetingTrials, resumeTrials } = await import('./trials/writers.mjs');
   const { abortTrials } = await import('./trials/aborts.mjs');
   const groups = {
     kills: () => killTrials(say, tries, seed),
+    resume: () => resumeTrials(say, tries, seed),
     disks: () => diskTrials(say, tries),
     deaths: () => deathTrials(say),
     meetings: () => meetingTrials(say),
@@ -38,7 +39,7 @@ export async function main(args) {
   for (const { name, tries: count, kept, whole, part, nothing, lost, wrong } of rows)
     process.stdout.write(line([name, count, kept, whole, part, nothing, lost, wrong]));
   process.stdout.write(
-    'right: nothing lost, nothing broken called complete. Left were: the whole video, its finished part, or nothing of it.\n',
+    'right: nothing lost, nothing broken called complete. Left were: the whole video, its finished part, or nothing of it; with --resume: a state to go on with, or nothing.\n',
   );
   return rows.every(({ lost, wrong }) => lost === 0 && wrong === 0) ? 0 : 1;
 }

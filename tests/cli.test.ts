@@ -201,7 +201,48 @@ describe('generate', () => {
     });
     expect(status).toBe(130);
     expect(stderr).toContain('nothing was finished yet');
-    expect(readdirSync(folder).filter((file) => file.startsWith('nothing'))).toEqual([]);
+    const left = readdirSync(folder).filter((file) => file.startsWith('nothing'));
+    expect(left.filter((file) => file !== 'nothing.mp4.resume')).toEqual([]);
+  });
+
+  it('goes on where it was stopped, and refuses what it cannot go on with', async () => {
+    const request = (output: string, seed: string, ...more: string[]) =>
+      generate(out(output), '--seed', seed, ...more).map((arg) => (arg === '24' ? '72' : arg));
+    expect(await runCli(request('alone', '3'))).toMatchObject({ status: 0 });
+    let sent = false;
+    const stopped = await runCli(request('stopped', '3'), {
+      onStderr: (text, child) => {
+        if (!sent && text.includes('decoding')) sent = child.kill('SIGINT');
+      },
+    });
+    expect(stopped.status).toBe(130);
+    expect(stopped.stderr).toContain('the same command with --resume goes on');
+    const state = out('stopped.resume');
+    expect((await runCli(request('stopped', '3'))).stderr).toMatch(
+      /stopped\.resume holds a run that was not finished: --resume/,
+    );
+    const other = await runCli(request('stopped', '4', '--resume'));
+    expect(other.stderr).toContain('--resume: what was kept is of another run; seed: kept of 3, asked for is 4');
+    const bytes = readFileSync(state);
+    writeFileSync(state, bytes.subarray(0, -1));
+    expect((await runCli(request('stopped', '3', '--resume'))).stderr).toContain('not the whole state of a run');
+    writeFileSync(state, bytes);
+    const resumed = await runCli(request('stopped', '3', '--resume', '--keep-state'));
+    expect(resumed).toMatchObject({ status: 0 });
+    expect(resumed.stdout).toMatch(/note +resumed after step/);
+    const pictures = (name: string) =>
+      readdirSync(out(name)).map((file) => [file, readFileSync(join(out(name), file)).toString('base64')]);
+    expect(pictures('stopped')).toEqual(pictures('alone'));
+    const ending = await runCli(request('stopped', '9', '--resume', '--from-chunk', '2'));
+    expect(ending).toMatchObject({ status: 0 });
+    const [made, was] = [pictures('stopped'), pictures('alone')];
+    expect(made.slice(0, 48)).toEqual(was.slice(0, 48));
+    expect(made.slice(48)).not.toEqual(was.slice(48));
+    expect(existsSync(state)).toBe(false);
+    const again = await runCli(request('stopped', '3', '--resume'));
+    expect(again.stderr).toMatch(/stopped is finished, and there is no .*stopped\.resume to go on with/);
+    expect(await runCli(request('x', '3', '--from-chunk', '1'))).toMatchObject({ status: 2 });
+    expect((await runCli(['generate', '--prompt', 'a', '--resume'])).stderr).toContain('--resume needs --output');
   });
 });
 

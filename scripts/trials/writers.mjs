@@ -101,6 +101,56 @@ export async function killTrials(log, tries, seed, some = {}) {
   return rows;
 }
 
+/**
+ * Kills at random moments, then the same command with --resume: frames that differ from a run that is left alone are wrong.
+ * @param {Log} log @param {number} tries @param {number} seed @param {readonly string[]} [writers]
+ * @returns {Promise<Row[]>}
+ */
+export async function resumeTrials(log, tries, seed, writers = Object.keys(WRITERS)) {
+  const draw = random(seed);
+  const rows = [];
+  for (const writer of /** @type {(keyof typeof WRITERS)[]} */ (writers)) {
+    const { output, env } = WRITERS[writer];
+    await inFolder(async (template) => {
+      const seconds = await alone(template, writer, LENGTH);
+      const wanted = pictures(join(template, output));
+      const row = { name: `SIGKILL and --resume, ${writer}`, tries, ...noCounts() };
+      for (let i = 0; i < tries; i++) {
+        await inFolder(async (folder) => {
+          const at = ((i + draw()) / tries) * seconds;
+          const args = ['--output', output, ...LENGTH];
+          const killed = await generate(folder, args, {
+            env,
+            onStart: (child) => void setTimeout(() => child.kill('SIGKILL'), at * 1000).unref(),
+          });
+          const path = join(folder, output);
+          const had = existsSync(`${path}.resume`);
+          const ended = killed.status === 0 ? killed : await generate(folder, [...args, '--resume'], { env });
+          const whole = existsSync(path) && pictures(path) === wanted;
+          const faults = [];
+          // Killed when all was done but for tidying up: the output is whole already.
+          const late = ended.status === 1 && /is finished, and there is no/.test(ended.stderr);
+          if (ended.status !== 0 && !late)
+            faults.push(`lost: status ${ended.status}, ${ended.stderr.trim().split('\n').at(-1)}`);
+          if (!whole) faults.push('wrong: other frames than without a kill');
+          if (existsSync(`${path}.resume`)) faults.push('wrong: the state stays when the output is there');
+          add(row, { left: whole ? (had ? 'part' : 'nothing') : 'nothing', faults });
+          for (const fault of faults) log(`${row.name}, try ${i + 1}, after ${at.toFixed(2)} s: ${fault}`);
+        });
+      }
+      log(`${row.name}: ${row.kept} of ${tries} right`);
+      rows.push(row);
+    });
+  }
+  return rows;
+}
+
+/** Every picture of a video or folder, in short. @param {string} path */
+function pictures(path) {
+  if (statSync(path).isDirectory()) return fingerprint(path);
+  return execFileSync('ffmpeg', ['-v', 'error', '-i', path, '-f', 'framemd5', '-'], { encoding: 'utf8' });
+}
+
 /** The next run takes over what a killed one has left, and keeps its part. @param {string} folder @param {string} output @param {{ left: string, faults: string[] }} judged */
 async function takenOver(folder, output, judged) {
   const { faults } = judged;

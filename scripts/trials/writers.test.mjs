@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { generate, judge } from './judge.mjs';
-import { deathTrials, killTrials, meetingTrials } from './writers.mjs';
+import { deathTrials, killTrials, meetingTrials, resumeTrials } from './writers.mjs';
 
 /** @type {string[]} */
 const faults = [];
@@ -29,6 +29,10 @@ test.each(
   async (writer, signal) => expectAllRight(await killTrials(log, 2, 7, { writers: [writer], signals: [signal] })),
   300_000,
 );
+
+test('kills, and the same command with --resume', async () => {
+  expectAllRight(await resumeTrials(log, 3, 3, ['PNG folder']));
+}, 300_000);
 
 test('an ffmpeg that dies', async () => {
   const names = ['takes 30,000 bytes and ends with 1', 'takes everything and gives nothing', 'closes its input'];

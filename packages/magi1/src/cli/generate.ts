@@ -1,5 +1,7 @@
 // magi1 generate: a prompt, with a picture or clip to start from, to an mp4 or a folder of PNGs, written chunk by chunk.
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Magi1Error } from '@magi1/tensor';
 import type { DType } from '@magi1/tensor';
 import { findFfmpeg, openVideoWriter, reserveOutput, writeContactSheet } from '../media/index.ts';
 import type { Output, OutputOptions, VideoFile, VideoWriter } from '../media/index.ts';
@@ -13,7 +15,7 @@ import type { GenerationOptions } from '../pipelines/request.ts';
 import type { Facts, VideoChunk } from '../pipelines/request.ts';
 import type { Settings } from '../pipelines/request.ts';
 import { VERSION } from '../version.ts';
-import { DEVICE_OPTIONS, MEMORY_OPTIONS, WEIGHT_DTYPES, choice, text } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, UsageError, WEIGHT_DTYPES, choice, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { REQUEST_OPTIONS, readRequest } from './generate-request.ts';
 import { catchInterrupt } from './interrupt.ts';
@@ -22,6 +24,7 @@ import type { ModelOption } from './model-options.ts';
 import { profiled, writeTrace } from './profile.ts';
 import { formatSeconds, showProgress } from './progress.ts';
 import { printable } from './printable.ts';
+import { ResumeFile } from './resume-file.ts';
 import { SheetFrames } from './sheet-frames.ts';
 import { reserveUnusedName } from './unused-name.ts';
 
@@ -45,6 +48,10 @@ export const generate: Command = {
       help: 'a file ending in .mp4, or a folder for PNGs; default magi1.mp4, or magi1-2.mp4, ...',
     },
     overwrite: { help: 'replace an output that exists, once the new one is whole' },
+    resume: {
+      help: 'go on with a run that was stopped or killed: the same command again, with this; what is done is not done again',
+    },
+    'keep-state': { help: 'keep OUTPUT.resume when the run is over, for --resume --from-chunk' },
     'contact-sheet': { value: 'FILE.png', help: 'also write up to 12 frames as one picture' },
     profile: {
       value: 'FILE.json',
@@ -68,7 +75,8 @@ async function run(values: Values): Promise<number> {
   const offload = offloadOption(values);
   const device = deviceOptions(values);
   const loras = loraOptions(values);
-  const { mode, request: wanted, inputs } = readRequest(values);
+  const { mode, request: asked, inputs } = readRequest(values);
+  checkResumeOptions(values);
 
   const display = await showProgress();
   let output: Output | undefined = undefined;
@@ -91,6 +99,8 @@ async function run(values: Values): Promise<number> {
     inputs: read,
     others: [output],
   });
+  const state = new ResumeFile(output.path, (line) => display.say(line));
+  const wanted = { ...asked, ...(values.resume === true ? { resume: await state.read() } : {}), onState: state.write };
   const others = sheetFile === undefined ? [output] : [output, sheetFile];
   using traceFile = await chooseSingle(values, 'profile', { single: 'profile', inputs: read, others });
   for (const { notes } of [...others, ...(traceFile === undefined ? [] : [traceFile])]) notes.forEach(say);
@@ -135,6 +145,7 @@ async function run(values: Values): Promise<number> {
       writeFrames(chunks, (chunk) => write({ ...chunk, firstFrame: led + chunk.firstFrame })),
     );
     const file = await writer.finish({ ...origin, ...facts });
+    if (values['keep-state'] !== true) await state.remove();
     display.stop();
     if (sheetFile !== undefined) await writeContactSheet(sheetFile, sheet.frames, sheet.count, { width, height });
     const table = profile === undefined ? '' : await writeTrace(traceFile!, profile);
@@ -145,12 +156,31 @@ async function run(values: Values): Promise<number> {
     display.stop();
     const kept = await writer?.abort(signal.aborted ? 'cancelled' : 'failed');
     sayWhatIsKept(kept, frames, reserved);
+    if (writer !== undefined && state.exists)
+      say(
+        `the same command with --resume goes on${values.output === undefined ? `; add --output ${output.path}` : ''}`,
+      );
     if (!signal.aborted) throw error;
     say(kept === undefined ? 'cancelled; nothing was finished yet' : 'cancelled');
     return interrupt.status;
   } finally {
     await pipe?.dispose();
   }
+}
+
+/** @throws UsageError, and Magi1Error where a run that was not finished would be lost */
+function checkResumeOptions(values: Values): void {
+  if (values.resume === true && values.output === undefined)
+    throw new UsageError('--resume needs --output: what was kept of a run lies beside its output');
+  if (values['from-chunk'] !== undefined && values.resume !== true)
+    throw new UsageError('--from-chunk needs --resume, whose chunks before it are kept');
+  const output = text(values, 'output');
+  if (output === undefined || values.resume === true || values.overwrite === true) return;
+  const { path, exists } = new ResumeFile(resolve(output));
+  if (exists)
+    throw new Magi1Error(
+      `${path} holds a run that was not finished: --resume goes on with it, --overwrite begins anew and replaces it`,
+    );
 }
 
 /** The pipeline of a mode, its first request checked and read. What makes videos is loaded when it is needed. */
@@ -179,7 +209,7 @@ const LONGEST_TITLE = 1000;
 
 function chooseOutput(values: Values, inputs: readonly string[]): Promise<Output> {
   const path = text(values, 'output');
-  const overwrite = values.overwrite === true;
+  const overwrite = values.overwrite === true || values.resume === true;
   return path === undefined ? reserveUnusedName('magi1', inputs) : reserveOutput(path, { overwrite, inputs });
 }
 

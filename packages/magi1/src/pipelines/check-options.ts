@@ -99,6 +99,8 @@ function togetherFaults(request: GenerationOptions, eachIsRight: boolean): Wordi
     faults.push(worded`${option('prompt')} and ${option('promptEmbeds')}: give one of them, not both`);
   if (negativePrompt !== undefined && negativePromptEmbeds !== undefined)
     faults.push(worded`${option('negativePrompt')} and ${option('negativePromptEmbeds')}: give one of them, not both`);
+  if (request.redoFromChunk !== undefined && request.resume === undefined)
+    faults.push(worded`${option('redoFromChunk')}: it needs ${option('resume')}, whose chunks it keeps`);
   const fromStart =
     Array.isArray(parts) && (parts as (ChunkPrompt | null)[]).some((part) => part?.chunk === 0 || part?.second === 0);
   if (prompt === undefined && promptEmbeds === undefined && !fromStart)

@@ -21,6 +21,7 @@ import { offloadsOf } from './offload.ts';
 import { Run, checkRequest, planRequest, readInput } from './prepare.ts';
 import { Call, CallProgress } from './progress.ts';
 import type { GenerationOptions } from './request.ts';
+import { checkedIdentity } from './run-state.ts';
 
 /** A model whose files are open, on a device. */
 export interface OpenedModel<Request extends GenerationOptions> extends ModelFiles {
@@ -63,6 +64,8 @@ export async function openModel<Request extends GenerationOptions>(
     const loras = new LoraSet(files.transformer.specs, layouts, (name) => files.transformer.dtypeOf(name));
     for (const { source: file, ...rest } of options.loras ?? []) await loras.load(file, rest);
     await requireSpecialTokens({ specialTokens }, request ?? {}, planned.settings.specialTokens);
+    if (checked?.request.resume !== undefined)
+      await checkedIdentity(files, checked, loras.choose(checked.request.attentionKwargs?.scale));
     options.signal?.throwIfAborted();
     const firstRun = checked === undefined ? null : new Run(checked);
     device = options.device instanceof Device ? options.device : await Device.open(options.device);

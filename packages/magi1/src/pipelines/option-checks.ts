@@ -9,6 +9,7 @@ import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
 import { option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
 import type { ChunkPrompt, ModeName, TextEmbeds } from './request.ts';
+import type { RunState } from './run-state.ts';
 
 /** What is wrong with a value that was given for the option `name`. */
 export type Check = (value: unknown, name: string, config: Magi1Config) => readonly Wording[];
@@ -94,6 +95,12 @@ export function a(what: string, fits: (value: unknown) => boolean): (value: unkn
 export const aFunction = a('a function', (value) => typeof value === 'function');
 export const anAbortSignal = a('an AbortSignal', (value) => value instanceof AbortSignal);
 export const trueOrFalse = a('true or false', (value) => typeof value === 'boolean');
+export const aChunk = a('a whole number from 0 up', (value) => Number.isSafeInteger(value) && (value as number) >= 0);
+export const aRunState = a('a state that onState was called with, or decodeRunState gives,', (value) => {
+  if (!isOptions(value)) return false;
+  const { identity, latents, step, firstChunk } = value as Partial<RunState>;
+  return isOptions(identity) && latents instanceof Map && [step, firstChunk].every(Number.isSafeInteger);
+});
 export const aWholeNumber = a('a whole number', Number.isSafeInteger);
 
 /** Numbers too large to be safe whole numbers are above the limit, whatever else they are. */

@@ -5,9 +5,11 @@ import type { SpecialTokenSwitches } from '../config/environment.ts';
 import {
   MAX_SCALE,
   a,
+  aChunk,
   aCount,
   aFunction,
   aPrefixLength,
+  aRunState,
   aTextLength,
   aWholeNumber,
   anAbortSignal,
@@ -388,6 +390,30 @@ export const OPTIONS = {
   },
   callbackOnStepEnd: { check: aFunction, documented: '`callback_on_step_end`', does: 'The same.' },
   onChunk: { check: aFunction, does: 'Called with every finished chunk, before `stream` yields it; awaited.' },
+  resume: {
+    check: aRunState,
+    elsewhere: '`--resume`, from a file beside the output',
+    does: `A state that \`onState\` of an earlier run was called with: the run goes on from there, and its result is the same,
+      bit by bit, on the same device. A state of another model, request or version is refused, with what differs.
+      docs/resume.md says more.`,
+  },
+  redoFromChunk: {
+    check: aChunk,
+    flag: {
+      name: 'from-chunk',
+      reads: 'whole number',
+      value: 'N',
+      help: 'with --resume: make chunk N and those after it anew, with another seed, prompt or guidance scale',
+    },
+    does: `With \`resume\`: the chunks before this one, among those that are made, from 0, stay as they were kept; this one
+      and those after it continue them as they would continue a clip. Prompts, seed and guidance scale may be others.`,
+  },
+  onState: {
+    check: aFunction,
+    elsewhere: 'a file beside the output',
+    does: `Called after steps with the state of the run, as often as 2 % of its time allow, and awaited; what it is called
+      with is the caller's. \`encodeRunState\` and \`decodeRunState\` make bytes of it and back.`,
+  },
   onProgress: {
     check: aFunction,
     elsewhere: 'shown on stderr',

@@ -12,6 +12,7 @@ import type { SamplingStep } from '../sampler/index.ts';
 import type { StepState } from '../sampler/sample.ts';
 import type { TextRows } from '../text/conditioning.ts';
 import type { ProgressListener } from './progress.ts';
+import type { RunState } from './run-state.ts';
 
 /** Text, image or video to video. */
 export type ModeName = 't2v' | 'i2v' | 'v2v';
@@ -66,6 +67,12 @@ export interface GenerationOptions {
   readonly outputType?: OutputType | undefined;
   /** How keys and values of finished chunks are kept; as `params_dtype` of the config says when left out. */
   readonly cacheDType?: CacheDType | undefined;
+  /** What was kept of a run that was not finished: it goes on from there, with the same result. */
+  readonly resume?: RunState | undefined;
+  /** With `resume`: chunks from this one on are made anew, with another seed or prompt; those before it stay. */
+  readonly redoFromChunk?: number | undefined;
+  /** Called now and then with what `resume` takes; awaited. */
+  readonly onState?: ((state: RunState) => unknown) | undefined;
   /** Tokens that a text is cut to, caption_max_length (800) at most. */
   readonly maxSequenceLength?: number | undefined;
   /** Switches of special tokens over those of the environment. */

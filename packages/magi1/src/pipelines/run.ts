@@ -13,6 +13,7 @@ import { conditionText } from '../text/conditioning.ts';
 import type { TextRows, Texts } from '../text/conditioning.ts';
 import type { VideoDiT } from '../transformer/video-dit.ts';
 import { VERSION } from '../version.ts';
+import { Continuation } from './continuation.ts';
 import { deliver, encodePrefix, upload } from './frames.ts';
 import { promptsOf } from './inputs.ts';
 import { modelNotes } from './model-files.ts';
@@ -40,7 +41,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
   input: RunInput<Request>,
 ): AsyncGenerator<VideoChunk<FrameValues>, Facts, undefined> {
   const { model, run, choice } = input;
-  const { request, settings, sampling: plan, prefix: given } = run;
+  const { request, settings, sampling, prefix: given } = run;
   const { networks, device, config, environment, mode } = model;
   const { signal, onProgress } = input.call;
   const runtime = config.runtime_config;
@@ -48,6 +49,8 @@ export async function* generateChunks<Request extends GenerationOptions>(
   const loadedBefore = networks.loadingSeconds;
   device.resetPeak();
   signal.throwIfAborted();
+  const going = await Continuation.of(model, run, choice, device);
+  const { plan, resume, keeper } = going;
   const prompts = promptsOf(run.texts);
   const missing = networks.missingBytesOfRun(prompts > 0);
   const progress = new CallProgress(estimateWork(model, run, missing), onProgress);
@@ -79,6 +82,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       await vae.params.stream?.rest();
       encoding.at(1, given.frames === 1 ? '1 frame' : `${given.frames} frames`);
     }
+    prefix = going.start(device, prefix);
     const encodingSeconds = encoding.seconds;
     device.mark('denoising');
     const denoising = progress.stage('denoising', forwards.planned);
@@ -97,22 +101,28 @@ export async function* generateChunks<Request extends GenerationOptions>(
         cacheDType: settings.cacheDType,
         tileBytes: input.tileBytes,
         prevChunksScale: environment.prevChunksScale,
+        resume,
         remedies,
         onStep: async (step, state) => {
-          denoising.advance(forwardsOf(step), workedOn(step, plan, settings.chunks));
+          denoising.advance(forwardsOf(step), workedOn(step, sampling, settings.chunks));
           await request.onStep?.(step, state);
           await request.callbackOnStepEnd?.(step, state);
+          await keeper?.after(step, state.latents);
+        },
+        onSkippedStep: (step) => {
+          denoising.advance(forwardsOf(step), workedOn(step, sampling, settings.chunks));
+          progress.measureFromHere();
         },
       },
       { signal },
     );
     progress.measureFromHere();
-    denoising.at(0, workedOn(plan.steps[0]!, plan, settings.chunks));
+    denoising.at(0, workedOn(plan.steps[0]!, sampling, settings.chunks));
     let firstFrame = 0;
     let decodingSeconds = 0;
     let consumerSeconds = 0;
     const generationStart = performance.now();
-    for await (const { order, latent } of latents) {
+    for await (const { order, latent } of going.chunks(device, latents)) {
       using finished = latent;
       await device.sync(signal); // so that each stage's time is its own
       await transformer.params.stream?.rest();
@@ -156,7 +166,7 @@ export async function* generateChunks<Request extends GenerationOptions>(
       peakDeviceBytes: device.memory().peak,
       ...(peakProcessBytes === undefined ? {} : { peakProcessBytes }),
       chunkForwards: { run: forwards.planned, full: forwards.full },
-      notes: [...modelNotes(model), ...loraNotes(choice.loras), ...run.notes, ...encoded.notes],
+      notes: [...modelNotes(model), ...loraNotes(choice.loras), ...run.notes, ...encoded.notes, ...going.notes],
     };
   } finally {
     prefix?.dispose();

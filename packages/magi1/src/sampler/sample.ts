@@ -31,6 +31,10 @@ export interface SampleInput {
   readonly cacheDType?: CacheDType | undefined;
   /** Bytes of the widest layer of the tokens that go through a block at once (128 MiB); results do not depend on it. */
   readonly tileBytes?: number | undefined;
+  /** What an earlier run of the same plan has come to: this one goes on after it, with the same bits. */
+  readonly resume?: SamplerState | undefined;
+  /** Called for every step that `resume` has done already. */
+  readonly onSkippedStep?: ((step: SamplingStep) => void) | undefined;
   /** What to try where the latents stop being finite, in words for the error. */
   readonly remedies?: readonly string[] | undefined;
   /** Awaited after every step, with the velocities and latents of the chunks it worked on; views, valid until then. */
@@ -41,6 +45,14 @@ export interface StepState {
   /** By chunk. */
   readonly velocities: ReadonlyMap<number, Tensor>;
   readonly latents: ReadonlyMap<number, Tensor>;
+}
+
+/** What a run has come to. Keys and values are not part of it: finished latents give them again. */
+export interface SamplerState {
+  /** Index of the last step that is done. */
+  readonly step: number;
+  /** f32 values [1, C, chunkWidth, h, w] by chunk: of every finished chunk, and of those in the window after the step. */
+  readonly latents: ReadonlyMap<number, Float32Array>;
 }
 
 export interface FinishedLatents {
@@ -60,10 +72,12 @@ export async function* sample(
 ): AsyncGenerator<FinishedLatents, void, undefined> {
   const run = new SamplerRun(input, options);
   try {
+    const { resume } = input;
     if (input.plan.prefix) await run.cachePrefix(input.plan.prefix);
     for (const step of input.plan.steps) {
       options.signal?.throwIfAborted();
-      await run.step(step);
+      if (resume !== undefined && step.index <= resume.step) await run.skip(step, resume);
+      else await run.step(step);
       if (!step.finished) continue;
       await run.watch.check();
       yield { chunk: step.finished.chunk, order: step.finished.order, latent: run.finished(step) };
@@ -165,6 +179,31 @@ class SamplerRun {
       throw error;
     }
     this.watch.add(step.index, noisy, magnitudes);
+  }
+
+  /**
+   * A step that is done already: only what it leaves behind is made again. The keys and values of its clean chunk take one
+   * pass of the same shape, since kernels are chosen by it; the chunks beside it, which it does not see, are zeros.
+   */
+  async skip(step: SamplingStep, { step: last, latents }: SamplerState): Promise<void> {
+    const keep = (chunk: number) => this.#set(chunk, this.#latentOf(kept(latents, chunk)));
+    if (step.hasCleanChunk && this.#cache !== undefined) {
+      for (const { chunk, clean } of step.chunks) {
+        if (clean) keep(chunk);
+        else this.#set(chunk, this.#device.zeros(this.#latentShape, 'f32'));
+        this.#startStep(chunk);
+      }
+      const { cacheWriter, nullText } = step.passes;
+      const unused = await (this.#input.plan.options.cfgNumber === 1
+        ? this.#singlePass(step)
+        : this.#pass(step, cacheWriter === 'caption' ? 'caption' : 'null', nullText!.outputs));
+      disposeAll(unused.values());
+      for (const { chunk } of step.chunks) this.#free(chunk);
+    }
+    if (step.finished) keep(step.finished.chunk);
+    if (step.index === last) for (const { chunk } of step.chunks) if (this.#lastUse.get(chunk)! > last) keep(chunk);
+    await this.#device.tick(this.#options.signal);
+    this.#input.onSkippedStep?.(step);
   }
 
   /** The finished chunk's frames that belong to the output. */
@@ -346,10 +385,17 @@ class SamplerRun {
   }
 
   #noise(chunk: number): Tensor {
-    const { model, plan, height, width, noise } = this.#input;
-    const shape = [1, latentChannels(model.model), plan.options.chunkWidth, height, width];
     const dry = this.#device instanceof MetaDevice;
-    return dry ? this.#device.empty(shape, 'f32') : this.#device.tensor(noise(chunk), shape, 'f32');
+    return dry ? this.#device.empty(this.#latentShape, 'f32') : this.#latentOf(this.#input.noise(chunk));
+  }
+
+  #latentOf(values: Float32Array): Tensor {
+    return this.#device.tensor(values, this.#latentShape, 'f32');
+  }
+
+  get #latentShape(): readonly number[] {
+    const { model, plan, height, width } = this.#input;
+    return [1, latentChannels(model.model), plan.options.chunkWidth, height, width];
   }
 
   #set(chunk: number, latent: Tensor): Tensor {
@@ -362,6 +408,13 @@ class SamplerRun {
     this.#latents.get(chunk)?.dispose();
     this.#latents.delete(chunk);
   }
+}
+
+/** @throws Magi1Error where a state lacks a chunk that its step has */
+function kept(latents: SamplerState['latents'], chunk: number): Float32Array {
+  const values = latents.get(chunk);
+  if (values === undefined) throw new Magi1Error(`sampler: the state to go on from has no latents of chunk ${chunk}`);
+  return values;
 }
 
 function disposeAll(tensors: Iterable<Tensor>): void {
