@@ -22,6 +22,7 @@ export async function main(args) {
   Object.assign(process.env, (await adapterEnvironment()).env);
   const { deathTrials, diskTrials, killTrials, meetingTrials, resumeTrials } = await import('./trials/writers.mjs');
   const { abortTrials } = await import('./trials/aborts.mjs');
+  const { modelTrials } = await import('./trials/quantize.mjs');
   const groups = {
     kills: () => killTrials(say, tries, seed),
     resume: () => resumeTrials(say, tries, seed),
@@ -29,6 +30,7 @@ export async function main(args) {
     deaths: () => deathTrials(say),
     meetings: () => meetingTrials(say),
     aborts: () => abortTrials(say),
+    models: () => modelTrials(say, tries, seed),
   };
   const rows = [];
   for (const [name, run] of Object.entries(groups)) if (name.includes(values.only)) rows.push(...(await run()));

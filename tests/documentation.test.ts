@@ -10,6 +10,7 @@ import { download } from '../packages/magi1/src/cli/download.ts';
 import { generate } from '../packages/magi1/src/cli/generate.ts';
 import { info } from '../packages/magi1/src/cli/info.ts';
 import { plan } from '../packages/magi1/src/cli/plan.ts';
+import { quantize } from '../packages/magi1/src/cli/quantize.ts';
 import { verify } from '../packages/magi1/src/cli/verify.ts';
 import { REPOSITORY, TINY_MODEL } from './support/cli.ts';
 import { NOT_RUN, PROMISED } from './support/documented-table.ts';
@@ -19,7 +20,7 @@ import type { Documented } from './support/documented.ts';
 import { runShell, scratchClone } from './support/scratch-clone.ts';
 import { temporaryFolder } from './support/tiny-model.ts';
 
-const COMMANDS: readonly Command[] = [generate, info, plan, verify, download];
+const COMMANDS: readonly Command[] = [generate, info, plan, verify, download, quantize];
 /** README first, since what it makes (videos, the build) is there when the others are read. */
 const DOCUMENTS = [...new Set(['README.md', ...documents()])];
 const ALL = DOCUMENTS.flatMap((file) => documentedIn(file));

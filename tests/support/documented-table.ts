@@ -148,6 +148,16 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'asks a hub; tests/download-cli.test.ts runs it against one of its own',
     instead: { parses: 'download sand-ai/MAGI-1 --model 4.5B_distill --dry-run' },
   },
+  {
+    command: 'magi1 quantize SOURCE DESTINATION --bits 8|4',
+    why: 'a form',
+    instead: { parses: 'quantize SOURCE DESTINATION --bits 4' },
+  },
+  {
+    command: 'magi1 download REPOSITORY --model NAME --bits 8|4',
+    why: 'a form',
+    instead: { parses: 'download REPOSITORY --model NAME --bits 4' },
+  },
   { command: 'magi1 verify', why: 'names the command', instead: { run: 'magi1 verify --help' } },
   {
     command: 'npm run -s magi1 --',
