@@ -77,13 +77,15 @@ async function runTiles(
           ...(await runAlike(device, h.count, columns, () => runRow(device, columns, (w) => runTile(h.index, w)))),
         );
       mixed = scope(() => mixSlab(tiles, t > 0 ? previous : undefined, plan, grid, mixedNeighbours));
+      disposeAll(previous);
+      // The next slab sees mixed tiles when encoding, raw ones when decoding, and neither where time does not overlap.
+      previous = plan.t.blend === 0 ? [] : mixedNeighbours ? mixed : tiles;
+      if (previous !== tiles) disposeAll(tiles);
+      tiles = [];
       // A view: a slab of one tile would otherwise be that tile itself.
       slabs.push(scope(() => keepView(assembleSlab(mixed, plan, grid))));
-      disposeAll(previous);
-      // The next slab sees mixed tiles when encoding, raw ones when decoding.
-      previous = mixedNeighbours ? mixed : tiles;
-      disposeAll(mixedNeighbours ? tiles : mixed);
-      [tiles, mixed] = [[], []];
+      if (previous !== mixed) disposeAll(mixed);
+      mixed = [];
     }
     return scope(() => (slabs.length === 1 ? keepView(slabs[0]!) : concat(slabs, T)));
   } finally {
