@@ -13,6 +13,7 @@ import {
 } from '@magi1/core';
 import { Device, listWebGpuAdapters } from '@magi1/tensor';
 import { publishedConfig } from '../packages/magi1/dist/config/published.js';
+import { memoryGoals } from './memory-goals.mjs';
 import { ROOT } from './processes.mjs';
 
 const {
@@ -65,16 +66,17 @@ for (const options of devices) {
         const media = { i2v: { image: gray(1, width, height) }, v2v: { video: gray(32, width, height) } };
         const start = mode === 't2v' ? {} : media[/** @type {'i2v' | 'v2v'} */ (mode)];
         const request = { prompt: PROMPT, width, height, numFrames: 96, numInferenceSteps: 8, ...start };
-        const { total } = await pipe.planMemory(/** @type {any} */ (request));
+        const { peaks } = await pipe.planMemory(/** @type {any} */ (request));
         const { facts } = await pipe.generate(/** @type {any} */ (request));
-        const ratio = (total / facts.peakDeviceBytes).toFixed(3);
+        const planned = peaks[facts.offload];
+        const ratio = (planned / facts.peakDeviceBytes).toFixed(3);
         const size = `${width}x${height}`;
         row(
           device.backend === 'webgpu' ? adapter : 'wasm',
           model,
           mode,
           size,
-          mib(total),
+          mib(planned),
           mib(facts.peakDeviceBytes),
           ratio,
           mib(facts.peakProcessBytes ?? 0),
@@ -88,9 +90,9 @@ if (missing !== '') row(adapter, missing, ...Array(6).fill(''));
 console.log('\nThe published configs at their own size, planned from the configs alone as for the wasm device, GiB:\n');
 row(
   ...['config', 'size', 'frames', 'transformer', 'VAE', 'text encoder', 'cache', 'text', 'denoising', 'decoding'],
-  ...['all loaded', 'text encoder freed'],
+  ...['offload none', 'text', 'group'],
 );
-row(...Array(12).fill('---'));
+row(...Array(13).fill('---'));
 const LARGE = {
   ...{ num_layers: 48, hidden_size: 6144, ffn_hidden_size: 16384, num_attention_heads: 48, gated_linear_unit: true },
   ...{ in_channels: 32, out_channels: 32, half_channel_vae: true },
@@ -120,11 +122,13 @@ try {
     writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
     const { settings, fit } = await inspectModel(await readModelFolder(folder), device);
     if (fit.need === undefined) throw new Error(`${name}: ${fit.fault}`);
-    const { weights, keyValueCache, text, denoising, decoding, total, staged } = fit.need;
+    const { weights, keyValueCache, text, denoising, decoding, peaks } = fit.need;
     const networks = [weights.transformer, weights.vae, weights.textEncoder];
-    const bytes = [...networks, keyValueCache, text, denoising, decoding, total, staged];
+    const bytes = [...networks, keyValueCache, text, denoising, decoding, peaks.none, peaks.text, peaks.group];
     row(name, `${settings.width}x${settings.height}`, settings.frames, ...bytes.map(gib));
   }
+  console.log('\nGoals at 720x720, 96 frames with the full window and a cache in q8, on wasm:\n');
+  await memoryGoals(device, row);
 } finally {
   rmSync(folder, { recursive: true });
   await device.dispose();

@@ -625,15 +625,27 @@ describe('plan', () => {
     );
     expect(large.stdout).not.toMatch(/^time/m);
     expect(large.status).toBe(0);
-    const { status, stdout } = await plan('--model', '4.5B_distill', '--memory-budget', '2GiB', '--json', ...size);
+    const { status, stdout } = await plan('--model', '4.5B_distill', '--memory-budget', '1GiB', '--json', ...size);
     expect(status).toBe(3);
     const { peak, fit, time } = JSON.parse(stdout) as {
       peak: object;
       fit: { need: { peaks: { group: number } } };
       time?: object;
     };
-    expect(peak).toEqual({ planned: fit.need.peaks.group, available: 2 * 2 ** 30, fits: false });
+    expect(peak).toEqual({ planned: fit.need.peaks.group, available: 2 ** 30, fits: false });
     expect(time).toBeUndefined();
+  });
+
+  it('plans the bits that quantize makes, and names the offloading with which a run would fit', async () => {
+    const size = ['--width', '256', '--height', '256', '--num-frames', '24', '--no-time', '--offload', 'none'];
+    const { status, stdout } = await plan(
+      ...['--model', '4.5B_distill', '--bits', '4', '--cache-dtype', 'q8', '--memory-budget', '4GiB', ...size],
+    );
+    expect(status).toBe(3);
+    expect(stdout).toMatch(/^256x256 +24 +q4 +q8 .* too much .* fits .* fits$/m);
+    expect(stdout).toMatch(
+      /^verdict does not fit; with --offload text it does\npeak: 5\.\d+ GiB planned, 4\.00 GiB available \(the budget\)\n$/m,
+    );
   });
 
   it('takes a config file, and tells the time on this device', async () => {
@@ -649,7 +661,12 @@ describe('plan', () => {
     [[], /^magi1: --model is missing$/m],
     [['--model', 'pocket', '--prefix-frames', '8'], /^magi1: --prefix-frames belongs to --mode v2v, not t2v$/m],
     [['--model', 'pocket', '--adapter', 'x'], /^magi1: --adapter chooses a WebGPU adapter, but --device is wasm$/m],
-    [['--model', 'pocket', '--dtype', 'f8'], /^magi1: --dtype: one of f32, f16, bf16 expected, got "f8"$/m],
+    [['--model', 'pocket', '--dtype', 'f8'], /^magi1: --dtype: one of f32, f16, bf16, q8, q4 expected, got "f8"$/m],
+    [['--model', 'pocket', '--bits', '2'], /^magi1: --bits: one of 16, 8, 4 expected, got "2"$/m],
+    [
+      ['--model', 'pocket', '--bits', '4', '--dtype', 'bf16'],
+      /^magi1: --bits 4 and --dtype bf16: both say .*give one of them \(--bits 4 is --dtype q4\)$/m,
+    ],
   ])('refuses %j', async (args, message) => {
     const { status, stdout, stderr } = await plan(...args);
     expect(stderr).toMatch(message);

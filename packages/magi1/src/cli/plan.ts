@@ -4,11 +4,12 @@ import { PUBLISHED_MODELS } from '../config/published.ts';
 import type { ModelFolder } from '../pipelines/model-files.ts';
 import type { MemoryNeed } from '../pipelines/memory-plan.ts';
 import { OFFLOADS, OFFLOAD_WORDS } from '../pipelines/offload.ts';
+import type { Offload } from '../pipelines/offload.ts';
 import type { ModelPlan, OtherRun } from '../pipelines/plan.ts';
 import type { TimeEstimate } from '../pipelines/time-estimate.ts';
 import { POCKET_MODEL } from '../pocket.ts';
 import { formatBytes, formatLimit, formatNeed } from '../wording.ts';
-import { DEVICE_OPTIONS, MEMORY_OPTIONS, UsageError, requiredText } from './command.ts';
+import { DEVICE_OPTIONS, MEMORY_OPTIONS, UsageError, choice, requiredText, text } from './command.ts';
 import type { Command, Values } from './command.ts';
 import { catchInterrupt } from './interrupt.ts';
 import { deviceOptions } from './model-options.ts';
@@ -31,6 +32,7 @@ export const plan: Command = {
     ...PLANNED_OPTIONS,
     ...DEVICE_OPTIONS,
     ...MEMORY_OPTIONS,
+    bits: { value: 'N', help: '16, 8 or 4: weights as magi1 quantize makes them, in place of --dtype' },
     'no-time': { help: 'do not try ops on the device, and tell no time' },
     json: { help: 'as JSON' },
   },
@@ -53,7 +55,7 @@ async function run(values: Values): Promise<number> {
 
 async function planned(values: Values, signal: AbortSignal): Promise<Found> {
   const model = requiredText(values, 'model');
-  const options = plannedOptions(values);
+  const options = plannedOptions(withBits(values));
   const chosen = deviceOptions(values);
   const folder = await folderOf(model, signal);
   const { plannedRun } = await import('../pipelines/inspect.ts');
@@ -72,10 +74,26 @@ async function planned(values: Values, signal: AbortSignal): Promise<Found> {
       onTrials,
       signal,
     });
-    return { model, config: folder.configFile, device: device.info.name, ...found };
+    const { name } = device.info;
+    return { model, config: folder.configFile, device: name, askedOffload: options.offload ?? null, ...found };
   } finally {
     await device.dispose();
   }
+}
+
+/** What the bits of weights are called where they are chosen without files of their own. */
+const DTYPE_OF_BITS = { '16': 'bf16', '8': 'q8', '4': 'q4' } as const;
+
+/** @throws UsageError for other bits, and beside a dtype */
+function withBits(values: Values): Values {
+  const bits = choice(values, 'bits', ['16', '8', '4']);
+  if (bits === undefined) return values;
+  const dtype = text(values, 'dtype');
+  if (dtype !== undefined)
+    throw new UsageError(
+      `--bits ${bits} and --dtype ${dtype}: both say in how many bits weights are held, give one of them (--bits ${bits} is --dtype ${DTYPE_OF_BITS[bits]})`,
+    );
+  return { ...values, dtype: DTYPE_OF_BITS[bits] };
 }
 
 /** @throws UsageError for what is neither a name nor there */
@@ -97,6 +115,7 @@ interface Found extends ModelPlan {
   readonly model: string;
   readonly config: string;
   readonly device: string;
+  readonly askedOffload: Offload | null;
 }
 
 function print(values: Values, found: Found): void {
@@ -109,14 +128,15 @@ function print(values: Values, found: Found): void {
 }
 
 /** What the run takes where it fits, else the least that it could do with. */
-function peakOf({ fit: { need, offload }, capacity }: ModelPlan) {
+function peakOf({ fit: { need, offload }, askedOffload, capacity }: Found) {
+  const chosen = offload ?? askedOffload;
   const planned =
-    need === undefined ? null : offload === undefined ? Math.min(...Object.values(need.peaks)) : need.peaks[offload];
+    need === undefined ? null : chosen === null ? Math.min(...Object.values(need.peaks)) : need.peaks[chosen];
   return { planned, available: Number.isFinite(capacity.bytes) ? capacity.bytes : null };
 }
 
 function planLines(found: Found, timed: boolean): string[] {
-  const { model, device, missing, settings, fit, capacity, largest, others, time } = found;
+  const { model, device, missing, settings, fit, otherOffload, capacity, largest, others, time } = found;
   const { width, height, frames, numInferenceSteps } = settings;
   const { planned, available } = peakOf(found);
   const limits = { budget: 'the budget', machine: 'this machine', cgroup: 'this container', adapter: 'the adapter' };
@@ -134,7 +154,7 @@ function planLines(found: Found, timed: boolean): string[] {
     '',
     ...(timed ? timeRows(time) : []),
     fit.offload === undefined
-      ? `verdict does not fit${heapNote(found)}`
+      ? `verdict does not fit${otherOffload === null ? heapNote(found) : `; with --offload ${otherOffload} it does`}`
       : `verdict fits, ${OFFLOAD_WORDS[fit.offload]}`,
     `peak: ${planned === null ? 'unknown' : formatNeed(planned)} planned, ${available === null ? 'unknown' : formatLimit(available)} available${limitedBy === null ? '' : ` (${limits[limitedBy]})`}`,
   ];
@@ -167,23 +187,26 @@ function partRows({ weights, loras, keyValueCache, text, encoding, denoising, de
     .map(([name, bytes, what]) => `${name.padEnd(14)}${formatBytes(bytes).padStart(9)}  ${what}`);
 }
 
-const COLUMNS = [11, 8, 9, 20, 20, 20];
+const COLUMNS = [11, 8, 9, 7, 20, 20, 20];
 
 function otherRows(others: readonly OtherRun[]): string[] {
   const ladder = ['none', 'text', 'group'] as const;
   const cells = ({ peaks, offload }: OtherRun) =>
     ladder.map((each, i) => {
       if (peaks === null) return 'cannot run';
-      const fits = offload !== null && OFFLOADS.indexOf(offload) <= i;
+      const fits = offload !== null && (i === 2 || OFFLOADS.indexOf(offload) <= i);
       return `${formatBytes(peaks[each])} ${fits ? 'fits' : 'too much'}`;
     });
   const row = (texts: readonly string[]) =>
-    texts.map((text, i) => (i < 3 ? text.padEnd(COLUMNS[i]!) : text.padStart(COLUMNS[i]!))).join('');
+    texts.map((text, i) => (i < 4 ? text.padEnd(COLUMNS[i]!) : text.padStart(COLUMNS[i]!))).join('');
   return [
-    row(['size', 'frames', 'weights', 'offload none', 'text', 'group']),
-    ...others.map((other) => {
-      const { width, height, frames, dtype } = other;
-      return row([`${width}x${height}`, String(frames), dtype ?? 'stored', ...cells(other)]);
+    row(['size', 'frames', 'weights', 'cache', '--offload none', 'text', 'group or disk']),
+    ...others.map((other, i) => {
+      const { width, height, frames, dtype, cacheDType } = other;
+      const before = others[i - 1];
+      const same = before?.width === width && before.height === height && before.frames === frames;
+      const size = same ? ['', ''] : [`${width}x${height}`, String(frames)];
+      return row([...size, dtype ?? 'stored', cacheDType, ...cells(other)]);
     }),
   ];
 }

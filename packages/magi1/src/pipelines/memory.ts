@@ -223,7 +223,7 @@ export class MemoryPlanner {
       found.push(worded`${option('width')} ${smaller.width} and ${option('height')} ${smaller.height}`);
     const chunks = await this.#mostChunks(run, capacity);
     if (chunks > 0) found.push(worded`${option('numFrames')} ${this.framesOf(run, chunks)}`);
-    for (const cacheDType of this.#smallerCaches(run)) {
+    for (const cacheDType of this.smallerCaches(run)) {
       if ((await this.fit({ ...run, cacheDType }, capacity)).offload === undefined) continue;
       found.push(worded`${option('cacheDType')} ${cacheDType}`);
       break;
@@ -243,7 +243,7 @@ export class MemoryPlanner {
   }
 
   /** Types of the cache that take less, the most exact one first. */
-  #smallerCaches({ cacheDType }: RunSize): CacheDType[] {
+  smallerCaches({ cacheDType }: RunSize): CacheDType[] {
     const { num_query_groups, kv_channels } = this.#shapes.config.model_config;
     const smaller = (['f16', 'q8'] as const).filter((dtype) => bitsPerElement(dtype) < bitsPerElement(cacheDType));
     return smaller.filter((dtype) => cacheCanBe(dtype, num_query_groups, kv_channels));

@@ -76,8 +76,12 @@ describe('a plan', () => {
       expect(peaks!.group).toBeLessThan(peaks!.text);
       expect(peaks!.text).toBeLessThan(peaks!.none);
     }
-    const own = others.filter(({ dtype, width }) => dtype === null && width === settings.width);
-    expect(own).toHaveLength(1);
+    const own = others.filter(({ width }) => width === settings.width);
+    // Every row fits in another way than the one before, and nothing follows what fits without offloading.
+    expect(new Set(own.map(({ offload }) => offload)).size).toBe(own.length);
+    expect(own.slice(0, -1).map(({ offload }) => offload)).not.toContain('none');
+    expect(own.at(-1)!.offload).toBe('none');
+    expect(own.slice(1).map(({ dtype }) => dtype)).not.toContain(null);
     expect(own[0]).toMatchObject({ peaks: fit.need!.peaks, frames: 24 });
     expect(largest).not.toBeNull();
   });

@@ -2,6 +2,7 @@
 // be there.
 import { NotFoundError, blobSource } from '@magi1/loaders';
 import type { Folder } from '@magi1/loaders';
+import type { CacheDType } from '@magi1/kernels';
 import type { Device, DType } from '@magi1/tensor';
 import { publishedConfig } from '../config/published.ts';
 import type { PublishedModel } from '../config/published.ts';
@@ -22,8 +23,9 @@ export interface OtherRun {
   readonly width: number;
   readonly height: number;
   readonly frames: number;
-  /** Of the weights of transformer and text encoder; null: as they are stored. */
+  /** Of the weights; null: as they are stored. */
   readonly dtype: DType | null;
+  readonly cacheDType: CacheDType;
   /** Most bytes on the device, by the way of offloading; null where a single tensor is too large. */
   readonly peaks: MemoryNeed['peaks'] | null;
   /** How it fits, with the most that may be on the device; null where it does not. */
@@ -35,9 +37,12 @@ export interface ModelPlan {
   readonly missing: string | null;
   readonly settings: Settings;
   readonly fit: Fit;
+  /** Where it does not fit with the offloading that was asked for: with which it would; else null. */
+  readonly otherOffload: Offload | null;
   readonly capacity: Capacity;
   /** The largest size of its shape, with as many chunks, that fits. */
   readonly largest: OtherSize | null;
+  /** Of every size the run in question, and what changes how it fits: narrower weights, then a narrower cache. */
   readonly others: readonly OtherRun[];
   /** Undefined where it was not asked for, the run cannot be, or the device has no room to try its ops. */
   readonly time: TimeEstimate | undefined;
@@ -64,41 +69,64 @@ export async function planModel(
 ): Promise<ModelPlan> {
   const run = plannedSize(planned);
   const capacity = capacityOf(device);
-  const plannerOf = async (wanted: DType | undefined) => {
+  const modelIn = async (wanted: DType | undefined) => {
     const { shapes, missing } = await modelShapes(folder, wanted);
-    const bytes = shapes.transformer.deviceBytes + shapes.textEncoder.deviceBytes;
-    const planner = new MemoryPlanner(shapes, device, offloadsOf(wantedOffload, folder.environment), signal);
+    const { transformer, textEncoder, vae } = shapes;
+    const bytes = transformer.deviceBytes + textEncoder.deviceBytes + vae.deviceBytes;
+    const planner = new MemoryPlanner(shapes, device, offloadsOf(undefined, folder.environment), signal);
     return { dtype: wanted ?? null, shapes, missing, bytes, planner };
   };
-  const asked = await plannerOf(dtype);
-  const kinds = [asked];
-  for (const other of dtype === undefined ? (['bf16'] as const) : ([undefined, 'bf16'] as const)) {
-    const kind = await plannerOf(other);
-    if (kinds.every(({ bytes }) => bytes !== kind.bytes)) kinds.push(kind);
+  const asked = await modelIn(dtype);
+  const models = [asked];
+  for (const narrower of NARROWER) {
+    const model = await modelIn(narrower);
+    if (model.bytes < models.at(-1)!.bytes) models.push(model);
   }
   const others: OtherRun[] = [];
-  for (const { width, height, chunks } of otherSizes(run, folder))
-    for (const { dtype: kind, planner } of kinds) {
-      const fit = await planner.fit(resized(run, { width, height, chunks }), capacity);
-      const { need, offload } = fit;
-      others.push({
-        ...{ width, height, frames: planner.framesOf(run, chunks), dtype: kind },
-        ...{ peaks: need?.peaks ?? null, offload: offload ?? null },
-      });
-    }
-  const fit = await asked.planner.fit(run, capacity);
-  const largest = await asked.planner.largestSize(run, capacity);
+  for (const size of otherSizes(run, folder)) others.push(...(await otherRuns(resized(run, size), models, capacity)));
+  const planner = new MemoryPlanner(asked.shapes, device, offloadsOf(wantedOffload, folder.environment), signal);
+  const fit = await planner.fit(run, capacity);
+  const largest = await planner.largestSize(run, capacity);
+  const otherOffload = fit.offload === undefined ? ((await asked.planner.fit(run, capacity)).offload ?? null) : null;
   const timed = time && fit.need !== undefined;
   if (timed) onTrials?.();
   return {
     missing: asked.missing,
     settings: planned.settings,
     fit,
+    otherOffload,
     capacity,
     largest,
     others,
     time: timed ? await estimateTime(asked.shapes, run, device, { available: capacity.bytes, signal }) : undefined,
   };
+}
+
+/** Types of weights that may be proposed, each narrower than the one before. */
+const NARROWER: readonly DType[] = ['bf16', 'q8', 'q4'];
+
+interface ModelIn {
+  readonly dtype: DType | null;
+  readonly planner: MemoryPlanner;
+}
+
+/** The run in the first model, and those of others that fit in another way; nothing beyond what fits without offloading. */
+async function otherRuns(run: RunSize, models: readonly ModelIn[], capacity: Capacity): Promise<OtherRun[]> {
+  const found: OtherRun[] = [];
+  const look = async ({ dtype, planner }: ModelIn, { cacheDType, ...size }: RunSize) => {
+    const { need, offload } = await planner.fit({ ...size, cacheDType }, capacity);
+    const fits = offload ?? null;
+    if (found.length > 0 && found.at(-1)!.offload === fits) return;
+    const { height, width } = run;
+    const frames = planner.framesOf(run, run.plan.options.chunks - run.plan.chunkOffset);
+    found.push({ width, height, frames, dtype, cacheDType, peaks: need?.peaks ?? null, offload: fits });
+  };
+  const done = () => found.at(-1)?.offload === 'none';
+  for (const model of models) if (!done()) await look(model, run);
+  const narrowest = models.at(-1)!;
+  for (const cacheDType of narrowest.planner.smallerCaches(run))
+    if (!done()) await look(narrowest, { ...run, cacheDType });
+  return found;
 }
 
 /** A few squares, the config's own size and the one that was asked about, each with one chunk and with as many as asked. */
