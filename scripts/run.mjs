@@ -9,6 +9,7 @@ const commands = {
   bundle: () => import('./bundle.mjs'),
   magi1: () => import('./magi1.mjs'),
   bench: () => import('./bench.mjs'),
+  blocks: () => import('./blocks.mjs'),
   eval: () => import('./eval.mjs'),
   plan: () => import('./plan.mjs'),
   rehearse: () => import('./rehearse.mjs'),

@@ -131,6 +131,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'its status says whether this machine is large enough',
     instead: { run: 'npm run -s magi1 -- plan --model 4.5B_distill --no-time --device wasm', statuses: [0, 3] },
   },
+  {
+    command: 'npm run blocks -- --model 24B --dtype q4',
+    why: 'computes for minutes',
+    instead: { files: ['scripts/blocks.mjs', 'scripts/blocks.test.mjs'] },
+  },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
     command: 'npm run verify:all',

@@ -11,6 +11,8 @@ export {
   Module,
   Params,
   RmsNorm,
+  deviceDType,
+  isQuantizable,
   keepView,
   observe,
   runStage,
@@ -38,6 +40,7 @@ export { SelfAttention } from './transformer/attention.ts';
 export { outputRows } from './transformer/block-context.ts';
 export type { BlockContext, TokenRange } from './transformer/block-context.ts';
 export { CaptionEmbedder, TimeEmbedder, conditioningWidth } from './transformer/embedders.ts';
+export { PUBLISHED_MODELS, publishedConfig } from './config/published.ts';
 export type { EngineConfig, ModelConfig, RuntimeConfig } from './config/schema.ts';
 export { KvCache } from './transformer/kv-cache.ts';
 export type { KvCacheShape } from './transformer/kv-cache.ts';
