@@ -7,6 +7,7 @@ import {
   Magi1ImageToVideoPipeline,
   Magi1Pipeline,
   Magi1VideoToVideoPipeline,
+  OFFLOADS,
   POCKET_MODEL,
   inspectModel,
   readModelFolder,
@@ -43,8 +44,8 @@ const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
 console.log(
   `Commit ${commit}. Most memory of a run of 96 frames on the device, MiB: planned, and counted by the device.\n`,
 );
-row('device', 'model', 'mode', 'size', 'planned', 'counted', 'ratio', "process's peak so far");
-row(...Array(8).fill('---'));
+row('device', 'model', 'mode', 'size', 'offload', 'planned', 'counted', 'ratio', "process's peak so far");
+row(...Array(9).fill('---'));
 /** @type {import('@magi1/tensor').DeviceOptions[]} */
 const devices = [{ backend: 'wasm' }];
 let missing = '';
@@ -61,31 +62,24 @@ for (const options of devices) {
   const device = await Device.open(options);
   for (const [model, folder] of Object.entries(MODELS))
     for (const [mode, Pipeline] of Object.entries(MODES))
-      for (const [width, height] of SIZES) {
-        const pipe = await Pipeline.fromPretrained(folder, { device });
-        const media = { i2v: { image: gray(1, width, height) }, v2v: { video: gray(32, width, height) } };
-        const start = mode === 't2v' ? {} : media[/** @type {'i2v' | 'v2v'} */ (mode)];
-        const request = { prompt: PROMPT, width, height, numFrames: 96, numInferenceSteps: 8, ...start };
-        const { peaks } = await pipe.planMemory(/** @type {any} */ (request));
-        const { facts } = await pipe.generate(/** @type {any} */ (request));
-        const planned = peaks[facts.offload];
-        const ratio = (planned / facts.peakDeviceBytes).toFixed(3);
-        const size = `${width}x${height}`;
-        row(
-          device.backend === 'webgpu' ? adapter : 'wasm',
-          model,
-          mode,
-          size,
-          mib(planned),
-          mib(facts.peakDeviceBytes),
-          ratio,
-          mib(facts.peakProcessBytes ?? 0),
-        );
-        await pipe.dispose();
-      }
+      for (const [width, height] of SIZES)
+        for (const offload of mode === 't2v' ? OFFLOADS : /** @type {const} */ (['none', 'group'])) {
+          const pipe = await Pipeline.fromPretrained(folder, { device, offload });
+          const media = { i2v: { image: gray(1, width, height) }, v2v: { video: gray(32, width, height) } };
+          const start = mode === 't2v' ? {} : media[/** @type {'i2v' | 'v2v'} */ (mode)];
+          const request = { prompt: PROMPT, width, height, numFrames: 96, numInferenceSteps: 8, ...start };
+          const planned = (await pipe.planMemory(/** @type {any} */ (request))).peaks[offload];
+          const { facts } = await pipe.generate(/** @type {any} */ (request));
+          row(
+            ...[device.backend === 'webgpu' ? adapter : 'wasm', model, mode, `${width}x${height}`, offload],
+            ...[mib(planned), mib(facts.peakDeviceBytes), (planned / facts.peakDeviceBytes).toFixed(3)],
+            mib(facts.peakProcessBytes ?? 0),
+          );
+          await pipe.dispose();
+        }
   await device.dispose();
 }
-if (missing !== '') row(adapter, missing, ...Array(6).fill(''));
+if (missing !== '') row(adapter, missing, ...Array(7).fill(''));
 
 console.log('\nThe published configs at their own size, planned from the configs alone as for the wasm device, GiB:\n');
 row(

@@ -12,6 +12,7 @@ const commands = {
   blocks: () => import('./blocks.mjs'),
   eval: () => import('./eval.mjs'),
   plan: () => import('./plan.mjs'),
+  offload: () => import('./offload.mjs'),
   rehearse: () => import('./rehearse.mjs'),
   trials: () => import('./trials.mjs'),
   house: () => import('./house.mjs'),
