@@ -78,7 +78,7 @@ describe.each(devices)('on $name', ({ name, open }) => {
     Object.defineProperty(device, 'info', { value: own });
     expect(await framesOf(await openTiny(device, 'group'))).toEqual(expected);
     if (name === 'reference') return;
-    for (const dtype of ['bf16', 'f16'] as const) {
+    for (const dtype of ['f16', 'q8', 'q4'] as const) {
       const whole = await framesOf(await openTiny(device, 'none', { dtype }));
       for (const offload of ['group', 'disk'] as const)
         expect(await framesOf(await openTiny(device, offload, { dtype }))).toEqual(whole);

@@ -176,14 +176,18 @@ export async function openSafetensors(
   }
 
   const stretches = size === undefined ? new Map<SafetensorsEntry, Stretch>() : stretchesOf(header);
-  let last: { readonly stretch: Stretch; readonly bytes: Uint8Array } | undefined;
-  /** The bytes of a small tensor, out of its stretch. */
-  async function readSmall({ start, byteLength }: SafetensorsEntry, stretch: Stretch, signal?: AbortSignal) {
-    let bytes = last?.stretch === stretch ? last.bytes : undefined;
-    if (bytes === undefined) {
-      bytes = await source.read(dataStart + stretch.start, stretch.end - stretch.start, undefined, signal);
-      last = { stretch, bytes };
+  let last: { readonly stretch: Stretch; readonly bytes: Promise<Uint8Array> } | undefined;
+  /** The bytes of a small tensor, out of its stretch, which those who ask at once read once: nobody's abort ends it. */
+  async function readSmall({ start, byteLength }: SafetensorsEntry, stretch: Stretch) {
+    if (last?.stretch !== stretch) {
+      const bytes = source.read(dataStart + stretch.start, stretch.end - stretch.start);
+      const reading = { stretch, bytes };
+      last = reading;
+      bytes.catch(() => {
+        if (last === reading) last = undefined; // the next one tries again
+      });
     }
+    const bytes = await last.bytes;
     return bytes.subarray(start - stretch.start, start - stretch.start + byteLength);
   }
 
@@ -197,7 +201,9 @@ export async function openSafetensors(
     readTensor: async (tensor: string, options?: ReadOptions) => {
       const entry = entryOf({ name, tensors: header.tensors }, tensor);
       const stretch = stretches.get(entry);
-      const small = stretch && bytesSource(await readSmall(entry, stretch, options?.signal), name);
+      options?.signal?.throwIfAborted();
+      const small = stretch && bytesSource(await readSmall(entry, stretch), name);
+      options?.signal?.throwIfAborted();
       const start = small === undefined ? dataStart + entry.start : 0;
       return readHostTensor(`${name}: ${quote(tensor)}`, entry, small ?? source, start, options);
     },

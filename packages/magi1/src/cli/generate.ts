@@ -300,7 +300,8 @@ function workOf({ settings: { chunks, numInferenceSteps }, chunkForwards: { run,
 
 function memoryOf({ peakDeviceBytes, peakProcessBytes, offload }: Facts): string {
   const process = peakProcessBytes === undefined ? '' : `, ${formatBytes(peakProcessBytes)} in the whole process`;
-  return `${formatBytes(peakDeviceBytes)} at most on the device${process}; ${OFFLOAD_WORDS[offload]}`;
+  const way = offload === 'none' ? '' : `; ${OFFLOAD_WORDS[offload]}`;
+  return `${formatBytes(peakDeviceBytes)} at most on the device${process}${way}`;
 }
 
 function printResult(

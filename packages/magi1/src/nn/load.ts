@@ -276,7 +276,25 @@ export class CheckedWeights<Network, Progress = unknown> {
 
   #fromFiles(params: Params): Fetch {
     const staging = new Staging();
-    return (names, signal) => this.#read(names, (name) => params.get(name), staging, { signal });
+    const target = (name: string) => params.get(name);
+    return async (names, signal) => {
+      const options = { signal };
+      const [alone, shared] = [names.filter((name) => this.#isDirect(name, target(name))), new Set(names)];
+      for (const name of alone) shared.delete(name);
+      // What needs no memory in between is read at once: each read waits for a turn of a thread that computes.
+      const reads = await Promise.allSettled([
+        ...alone.map((name) => this.#read([name], target, staging, options)),
+        ...(shared.size > 0 ? [this.#read(shared, target, staging, options)] : []),
+      ]);
+      for (const read of reads) if (read.status === 'rejected') throw read.reason as Error;
+    };
+  }
+
+  /** Whether all of a weight is read to where it will lie. */
+  #isDirect(name: string, target: WeightTarget): boolean {
+    if (this.entries.get(name)!.dtype !== target.dtype) return false;
+    const parts = this.#parts.fileNamesOf(name).map((file) => this.#parts.of(file));
+    return parts.every((part) => directly(target, part, 0) !== undefined);
   }
 
   /** Weights that take their room on a device, without values; those that are brought later take none. */
