@@ -143,6 +143,11 @@ export const NOT_RUN: readonly NotRun[] = [
   },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
+    command: 'npm run trials -- --only resume',
+    why: 'kills runs for minutes',
+    instead: { files: ['scripts/trials.mjs', 'scripts/trials/writers.mjs'] },
+  },
+  {
     command: 'npm run verify:all',
     why: 'every golden on every device',
     instead: { files: ['scripts/verify-all.mjs'] },
