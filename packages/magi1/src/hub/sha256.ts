@@ -69,21 +69,30 @@ export class Sha256 {
   }
 
   #blocks(bytes: Uint8Array, start: number, end: number): void {
-    const [hash, w] = [this.#h, this.#w];
+    const hash = this.#h;
+    const w = this.#w;
+    const k = K;
     for (let at = start; at < end; at += BLOCK) {
       for (let i = 0, j = at; i < 16; i++, j += 4)
         w[i] = (bytes[j]! << 24) | (bytes[j + 1]! << 16) | (bytes[j + 2]! << 8) | bytes[j + 3]!;
       for (let i = 16; i < 64; i++) {
-        const [x, y] = [w[i - 15]!, w[i - 2]!];
+        const x = w[i - 15]!;
+        const y = w[i - 2]!;
         const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
         const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
-        w[i] = w[i - 16]! + s0 + w[i - 7]! + s1;
+        w[i] = (((w[i - 16]! + s0) | 0) + ((w[i - 7]! + s1) | 0)) | 0;
       }
-      let [a, b, c, d] = [hash[0]!, hash[1]!, hash[2]!, hash[3]!];
-      let [e, f, g, h] = [hash[4]!, hash[5]!, hash[6]!, hash[7]!];
+      let a = hash[0]!;
+      let b = hash[1]!;
+      let c = hash[2]!;
+      let d = hash[3]!;
+      let e = hash[4]!;
+      let f = hash[5]!;
+      let g = hash[6]!;
+      let h = hash[7]!;
       for (let i = 0; i < 64; i++) {
         const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
-        const t1 = (h + s1 + ((e & f) ^ (~e & g)) + K[i]! + w[i]!) | 0;
+        const t1 = (((h + s1) | 0) + ((((e & f) ^ (~e & g)) + ((k[i]! + w[i]!) | 0)) | 0)) | 0;
         const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
         const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
         h = g;
@@ -95,14 +104,14 @@ export class Sha256 {
         b = a;
         a = (t1 + t2) | 0;
       }
-      hash[0]! += a;
-      hash[1]! += b;
-      hash[2]! += c;
-      hash[3]! += d;
-      hash[4]! += e;
-      hash[5]! += f;
-      hash[6]! += g;
-      hash[7]! += h;
+      hash[0] = hash[0]! + a;
+      hash[1] = hash[1]! + b;
+      hash[2] = hash[2]! + c;
+      hash[3] = hash[3]! + d;
+      hash[4] = hash[4]! + e;
+      hash[5] = hash[5]! + f;
+      hash[6] = hash[6]! + g;
+      hash[7] = hash[7]! + h;
     }
   }
 }

@@ -12,7 +12,10 @@ export interface Piece {
   readonly end: number;
   /** Bytes of the source that it stands for. */
   readonly read: number;
-  make(): Promise<Uint8Array>;
+  /** What it is made of. */
+  fetch(): Promise<Uint8Array>;
+  /** Its bytes, of what was fetched. */
+  make(fetched: Uint8Array): Uint8Array;
 }
 
 export interface Content {
@@ -26,19 +29,24 @@ const PIECE = 1 << 22;
 /** Elements converted at a time: they stay in the processor's cache. */
 const STEP = 1 << 16;
 
+const asItIs = (bytes: Uint8Array): Uint8Array => bytes;
+
 /** A file as it is. */
 export function copyOf(source: ByteSource): Content {
   const pieces: Piece[] = [];
   for (let at = 0; at < source.size; at += PIECE) {
     const length = Math.min(PIECE, source.size - at);
-    pieces.push({ end: at + length, read: length, make: () => source.read(at, length) });
+    pieces.push({ end: at + length, read: length, fetch: () => source.read(at, length), make: asItIs });
   }
   return { size: source.size, pieces };
 }
 
 /** Bytes that are there already. */
 export function contentOf(bytes: Uint8Array): Content {
-  return { size: bytes.length, pieces: [{ end: bytes.length, read: 0, make: () => Promise.resolve(bytes) }] };
+  return {
+    size: bytes.length,
+    pieces: [{ end: bytes.length, read: 0, fetch: () => Promise.resolve(bytes), make: asItIs }],
+  };
 }
 
 /** A tensor of the new file. */
@@ -61,15 +69,19 @@ export function safetensorsOf(
     tensors.map((tensor) => [tensor.name, tensor] as const),
     file.metadata,
   );
-  const pieces: Piece[] = [{ end: head.length, read: 0, make: () => Promise.resolve(head) }];
+  const pieces: Piece[] = [{ end: head.length, read: 0, fetch: () => Promise.resolve(head), make: asItIs }];
   let start = head.length;
   for (const { name, shape, stored, dtype } of tensors) {
     const count = shape.reduce((product, dim) => product * dim, 1);
     for (let at = 0; at < count; at += PIECE) {
       const elements = Math.min(PIECE, count - at);
       const [from, length] = [bytesOf(stored, at), bytesOf(stored, elements)];
-      const make = async () => convert(stored, dtype, await file.readRange(name, from, length));
-      pieces.push({ end: start + bytesOf(dtype, at + elements), read: length, make });
+      pieces.push({
+        end: start + bytesOf(dtype, at + elements),
+        read: length,
+        fetch: () => file.readRange(name, from, length),
+        make: (bytes) => convert(stored, dtype, bytes),
+      });
     }
     start += byteLengthOf({ shape, dtype });
   }

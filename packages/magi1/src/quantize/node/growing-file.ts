@@ -88,12 +88,12 @@ export async function growFile(
     await notes.appendFile(kept.map((entry) => `${JSON.stringify(entry)}\n`).join(''));
     await rename(fresh, journal);
     begin?.(kept.at(-1)?.state);
-    for (const piece of pieces.slice(kept.length)) {
+    for await (const { piece, fetched, after } of fetchAhead(pieces.slice(kept.length), state)) {
       signal?.throwIfAborted();
-      const bytes = await piece.make();
+      const bytes = piece.make(fetched);
       await handle.appendFile(bytes);
       hash.update(bytes);
-      const entry: Entry = { end: piece.end, sha256: sha256(bytes), ...(state && { state: state() }) };
+      const entry: Entry = { end: piece.end, sha256: sha256(bytes), ...(after !== undefined && { state: after }) };
       await notes.appendFile(`${JSON.stringify(entry)}\n`);
       onPiece(piece.read, 'quantizing');
     }
@@ -109,6 +109,19 @@ export async function growFile(
   }
   await rename(partial, final);
   return { sha256: hash.digest('hex') };
+}
+
+/** Pieces with what they are made of: the next one is fetched while one is made and written. */
+async function* fetchAhead(pieces: readonly Piece[], state: (() => SourceState) | undefined) {
+  const begin = async (piece: Piece) => ({ piece, fetched: await piece.fetch(), after: state?.() });
+  let next = pieces[0] && begin(pieces[0]);
+  for (let i = 1; next !== undefined; i++) {
+    const one = await next;
+    const following = pieces[i];
+    next = following && begin(following);
+    next?.catch(() => undefined); // it is said when its turn comes, unless the run has ended by then
+    yield one;
+  }
 }
 
 /** Entries of pieces that are as they were written, from the first one on. */
