@@ -451,9 +451,9 @@ describe('bad input ends with one line and a status that is not 0', () => {
     ['steps that do not divide', () => generate(out('x.mp4'), '--steps', '50'), 1, /nearest valid: 48 and 52/],
     [
       'too small a budget',
-      () => generate(out('x.mp4'), '--memory-budget', '4MiB'),
+      () => generate(out('x.mp4'), '--memory-budget', '1MiB'),
       1,
-      /memory budget of 4\.00 MiB: this run needs about/,
+      /memory budget of 1\.00 MiB: this run needs about/,
     ],
     [
       'no such adapter',
