@@ -104,7 +104,7 @@ export type { NotFinitePlace, RunStage } from './not-finite.ts';
 export type { SamplingStep } from './sampler/schedule.ts';
 export type { SamplerState, StepState } from './sampler/sample.ts';
 export { decodeRunState, encodeRunState } from './pipelines/run-state-file.ts';
-export type { RunIdentity, RunState } from './pipelines/run-state.ts';
+export type { RunIdentity, RunState } from './pipelines/kept.ts';
 export { POCKET_MODEL } from './pocket.ts';
 export { VERSION } from './version.ts';
 export { RequestError } from './wording.ts';

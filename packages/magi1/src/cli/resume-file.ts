@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { Magi1Error } from '@magi1/tensor';
 import { reasonOf } from '../media/node/move.ts';
-import type { RunState } from '../pipelines/run-state.ts';
+import type { RunState } from '../pipelines/kept.ts';
 
 /** Loaded when it is needed. */
 const format = () => import('../pipelines/run-state-file.ts');

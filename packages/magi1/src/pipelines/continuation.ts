@@ -12,7 +12,7 @@ import { RequestError, option, worded } from '../wording.ts';
 import type { ModelFiles } from './model-files.ts';
 import type { CheckedRequest } from './prepare.ts';
 import { checkedIdentity } from './run-state.ts';
-import type { RunState } from './run-state.ts';
+import type { RunState } from './kept.ts';
 
 /** What is left to do of a run whose state was kept; all of one that begins. */
 export class Continuation {

@@ -9,7 +9,7 @@ import type { MediaInput, RgbFrames } from '../media/rgb-frames.ts';
 import { option, worded } from '../wording.ts';
 import type { OptionName, Wording } from '../wording.ts';
 import type { ChunkPrompt, ModeName, TextEmbeds } from './request.ts';
-import type { RunState } from './run-state.ts';
+import type { RunState } from './kept.ts';
 
 /** What is wrong with a value that was given for the option `name`. */
 export type Check = (value: unknown, name: string, config: Magi1Config) => readonly Wording[];

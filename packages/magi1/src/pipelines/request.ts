@@ -12,7 +12,7 @@ import type { SamplingStep } from '../sampler/index.ts';
 import type { StepState } from '../sampler/sample.ts';
 import type { TextRows } from '../text/conditioning.ts';
 import type { ProgressListener } from './progress.ts';
-import type { RunState } from './run-state.ts';
+import type { RunState } from './kept.ts';
 
 /** Text, image or video to video. */
 export type ModeName = 't2v' | 'i2v' | 'v2v';

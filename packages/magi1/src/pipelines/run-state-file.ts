@@ -4,7 +4,7 @@ import { bytesSource, encodeSafetensors, openSafetensors } from '@magi1/loaders'
 import { FileFormatError, Magi1Error, isOptions } from '@magi1/tensor';
 import type { HostTensor } from '@magi1/tensor';
 import { hashed } from './run-state.ts';
-import type { RunIdentity, RunState } from './run-state.ts';
+import type { RunIdentity, RunState } from './kept.ts';
 
 const KIND = 'magi1 run';
 const FORMAT = '1';

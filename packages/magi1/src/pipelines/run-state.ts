@@ -1,24 +1,12 @@
 // What is kept of a run while it goes on, so that a later one can finish it or redo its end: plain data, and what it
 // belongs to.
 import type { LoraChoice } from '../lora/index.ts';
-import type { SamplerState } from '../sampler/sample.ts';
 import type { TextRows } from '../text/conditioning.ts';
 import { VERSION } from '../version.ts';
 import { RequestError, option, worded } from '../wording.ts';
 import type { ModelFiles } from './model-files.ts';
+import type { RunIdentity } from './kept.ts';
 import type { CheckedRequest } from './prepare.ts';
-
-/** What decides a run's latents, by name; hashes where a value is long. */
-export type RunIdentity = Readonly<Record<string, string>>;
-
-/** A run as far as it has come; `encodeRunState` makes a file of it. */
-export interface RunState extends SamplerState {
-  readonly identity: RunIdentity;
-  /** Chunks before this one, among those that are made, came of an earlier run, of which this one redoes the end. */
-  readonly firstChunk: number;
-  /** Where it was computed: elsewhere the last bits may differ. */
-  readonly device: string;
-}
 
 /** What the end of a video may be redone with; the rest must be as it was. */
 const MAY_CHANGE = ['seed', 'noise', 'prompt', 'chunk prompts', 'negative prompt', 'guidance scale'];
