@@ -244,6 +244,34 @@ describe('generate', () => {
     expect(await runCli(request('x', '3', '--from-chunk', '1'))).toMatchObject({ status: 2 });
     expect((await runCli(['generate', '--prompt', 'a', '--resume'])).stderr).toContain('--resume needs --output');
   });
+
+  it('begins anew where nothing was kept, and over nothing that is of no run', async () => {
+    mkdirSync(out('empty'));
+    const begun = await runCli(generate(out('empty'), '--resume'));
+    expect(begun.stderr).toContain('nothing was kept of this run yet: it begins anew');
+    expect(begun.status).toBe(0);
+    expect(await runCli(generate(out('empty'), '--resume', '--overwrite'))).toMatchObject({ status: 0 });
+    writeFileSync(out('foreign.mp4'), 'a video');
+    const refused = await runCli(generate(out('foreign.mp4'), '--resume'));
+    expect(refused).toMatchObject({ status: 1 });
+    expect(refused.stderr).toMatch(/foreign\.mp4 exists, and there is no .*foreign\.mp4\.resume to go on with/);
+    expect(readFileSync(out('foreign.mp4'), 'utf8')).toBe('a video');
+  });
+
+  it('goes on with the run that was killed, not with one that it was to replace', async () => {
+    const request = (seed: string, ...more: string[]) => generate(out('replaced'), '--seed', seed, ...more);
+    expect(await runCli(request('3', '--keep-state'))).toMatchObject({ status: 0 });
+    let sent = false;
+    await runCli(request('5', '--overwrite'), {
+      onStderr: (text, child) => {
+        if (!sent && text.includes('frames of 32x32 come out')) sent = child.kill('SIGKILL');
+      },
+    });
+    expect(sent).toBe(true);
+    expect(await runCli(request('5', '--overwrite', '--resume'))).toMatchObject({ status: 0 });
+    const facts = JSON.parse(readFileSync(out('replaced.json'), 'utf8')) as { settings: { seed: number } };
+    expect(facts.settings.seed).toBe(5);
+  });
 });
 
 /** A LoRA of rank 4 that changes one layer, or what is meant to be one. */

@@ -12,7 +12,7 @@ import {
 import type { GenerationOptions, RgbFrames, RunState } from '@magi1/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TINY_MODEL } from './support/cli.ts';
-import { copyTinyModel, editConfig } from './support/tiny-model.ts';
+import { TRANSFORMER_FILE, copyTinyModel, editConfig, setWeight } from './support/tiny-model.ts';
 
 const SMALL = { height: 32, width: 32, numFrames: 72, numInferenceSteps: 8, outputType: 'latents', seed: 7 } as const;
 
@@ -137,6 +137,11 @@ describe('the end of a video made anew', () => {
     const state = await decodeRunState(await encodeRunState(redone[0]!));
     expect(state.firstChunk).toBe(1);
     expect((await pipe({ ...goesOn, resume: state })).frames).toEqual(made.frames);
+    // The same request once more, of a run that was killed: it does not begin with that chunk again.
+    const steps: number[] = [];
+    const goneOn = await pipe({ ...other, resume: state, onStep: ({ index }) => void steps.push(index) });
+    expect(goneOn.frames).toEqual(made.frames);
+    expect(steps[0]).toBe(state.step + 1);
     // From its first chunk on, all is new.
     const all = await pipe({ ...other, redoFromChunk: 0 });
     expect(all.frames).toEqual((await pipe({ ...SMALL, prompt: 'a dog', seed: 8 })).frames);
@@ -151,6 +156,18 @@ describe('the end of a video made anew', () => {
     const late = pipe({ ...request, resume: states.at(-1)!, redoFromChunk: 3 });
     await expect(late).rejects.toThrow('redoFromChunk: a chunk from 0 to 2 expected, got 3');
     await expect(pipe({ ...request, redoFromChunk: 1 })).rejects.toThrow('redoFromChunk: it needs resume');
+  });
+});
+
+describe('what is kept', () => {
+  it('is never a state that nothing can be gone on with', async () => {
+    const folder = copyTinyModel();
+    setWeight(join(folder, TRANSFORMER_FILE), 'final_linear.linear.weight', NaN, 'all');
+    await using pipe = await Magi1Pipeline.fromPretrained(folder, { device });
+    const kept: RunState[] = [];
+    const run = pipe({ ...SMALL, prompt: 'a cat', onState: (state) => void kept.push(state) });
+    await expect(run).rejects.toThrow('the latents are not finite');
+    expect(kept).toEqual([]);
   });
 });
 

@@ -100,7 +100,8 @@ async function run(values: Values): Promise<number> {
     others: [output],
   });
   const state = new ResumeFile(output.path, (line) => display.say(line));
-  const wanted = { ...asked, ...(values.resume === true ? { resume: await state.read() } : {}), onState: state.write };
+  const resume = values.resume === true ? await state.read({ overwrite: values.overwrite === true }) : undefined;
+  const wanted = { ...asked, ...(resume === undefined ? {} : { resume }), onState: state.write };
   const others = sheetFile === undefined ? [output] : [output, sheetFile];
   using traceFile = await chooseSingle(values, 'profile', { single: 'profile', inputs: read, others });
   for (const { notes } of [...others, ...(traceFile === undefined ? [] : [traceFile])]) notes.forEach(say);
@@ -120,6 +121,8 @@ async function run(values: Values): Promise<number> {
     const request = { ...wanted, ...listening };
     pipe = await open(mode, where, { device, dtype, offload, loras, request, ...listening });
     const openingSeconds = (performance.now() - start) / 1000;
+    // Of a run that this one replaces: were it killed before its first step, it would be gone on with.
+    if (resume === undefined) await state.remove();
     const run = pipe.firstRun!;
     const { settings, notes, clip } = pipe.plan(run);
     const { width, height, fps } = settings;

@@ -1,5 +1,5 @@
 // The file beside an output that holds how far its run has come.
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { Magi1Error } from '@magi1/tensor';
 import { reasonOf } from '../media/node/move.ts';
@@ -26,13 +26,13 @@ export class ResumeFile {
   }
 
   /**
-   * undefined where there is none yet and no output either: a run that was killed before its first step.
-   * @throws Magi1Error where the output is there alone, and for a file that is not whole
+   * undefined where there is none yet: a run that was killed before its first step.
+   * @param overwrite whether an output that is whole may be replaced
+   * @throws Magi1Error where the output is whole or nobody's, and for a file that is not whole
    */
-  async read(): Promise<RunState | undefined> {
+  async read({ overwrite = false } = {}): Promise<RunState | undefined> {
     if (!this.exists) {
-      if (existsSync(this.#output))
-        throw new Magi1Error(`--resume: ${this.#output} is finished, and there is no ${this.path} to go on with`);
+      if (!overwrite) await this.#refuseOthers();
       this.#say('nothing was kept of this run yet: it begins anew');
       return undefined;
     }
@@ -41,6 +41,18 @@ export class ResumeFile {
     });
     const { decodeRunState } = await format();
     return decodeRunState(bytes, this.path);
+  }
+
+  /** With nothing to go on with, an output that is there is replaced if it is the finished part of a run, and only then. */
+  async #refuseOthers(): Promise<void> {
+    const { readSidecar } = await import('../media/node/output-target.ts');
+    const facts = readSidecar(`${this.#output}.json`);
+    if (facts?.complete === true)
+      throw new Magi1Error(`--resume: ${this.#output} is finished, and there is no ${this.path} to go on with`);
+    if (facts === undefined && statSync(this.#output, { throwIfNoEntry: false })?.isFile() === true)
+      throw new Magi1Error(
+        `--resume: ${this.#output} exists, and there is no ${this.path} to go on with; --overwrite replaces it`,
+      );
   }
 
   /** Replaces it at once. Where that fails the run goes on, and the user is told once. */

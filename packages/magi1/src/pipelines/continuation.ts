@@ -5,14 +5,15 @@ import { scope } from '@magi1/tensor';
 import type { Device, Tensor } from '@magi1/tensor';
 import { LATENT_STRIDE, latentChannels } from '../config/index.ts';
 import type { LoraChoice } from '../lora/index.ts';
+import { largestMagnitude, magnitudeFault } from '../not-finite.ts';
 import { planSampling } from '../sampler/index.ts';
 import type { FinishedChunk, SamplingPlan, SamplingStep } from '../sampler/index.ts';
 import type { FinishedLatents, SamplerState } from '../sampler/sample.ts';
 import { RequestError, option, worded } from '../wording.ts';
+import type { RunState } from './kept.ts';
 import type { ModelFiles } from './model-files.ts';
 import type { CheckedRequest } from './prepare.ts';
-import { checkedIdentity } from './run-state.ts';
-import type { RunState } from './kept.ts';
+import { checkedIdentity, differences } from './run-state.ts';
 
 /** What is left to do of a run whose state was kept; all of one that begins. */
 export class Continuation {
@@ -42,7 +43,10 @@ export class Continuation {
     identity: RunState['identity'],
     { backend, info }: Device,
   ) {
-    const { resume: state, redoFromChunk: redo, onState } = request;
+    const { resume: state, redoFromChunk, onState } = request;
+    // Of the very run that redoes this end, interrupted in its turn: it goes on.
+    const goesOn = state?.firstChunk === redoFromChunk && differences(state?.identity ?? {}, identity).length === 0;
+    const redo = goesOn ? undefined : redoFromChunk;
     const { chunkWidth } = sampling.options;
     const size = [settings.height / LATENT_STRIDE, settings.width / LATENT_STRIDE];
     this.#shape = [1, latentChannels(source.config.model_config), chunkWidth, ...size];
@@ -181,15 +185,21 @@ class StateKeeper {
   }
 
   async after(step: SamplingStep, latents: ReadonlyMap<number, Tensor>): Promise<void> {
-    const start = performance.now();
     if (step.finished !== null) {
       const { chunk } = step.finished;
       this.#finished.set(chunk, await latents.get(chunk)!.toFloat32());
     }
-    if (start < this.#due && step.index < this.#lastStep) return;
+    if (performance.now() < this.#due && step.index < this.#lastStep) return;
     const kept = new Map(this.#finished);
-    for (const { chunk, clean } of step.chunks)
-      if (!clean && !kept.has(chunk)) kept.set(chunk, await latents.get(chunk)!.toFloat32());
+    for (const { chunk, clean } of step.chunks) {
+      if (clean) continue;
+      const values = kept.get(chunk) ?? (await latents.get(chunk)!.toFloat32());
+      // What was kept before is worth more: with this, nothing can be gone on with.
+      if (magnitudeFault(largestMagnitude(values)) !== undefined) return;
+      kept.set(chunk, values);
+    }
+    // From here on only: a device that lags behind has the step itself to finish before its latents can be read.
+    const start = performance.now();
     await this.#onState({ ...this.#facts, step: step.index, latents: kept });
     const end = performance.now();
     this.#due = end + (end - start) / SHARE;

@@ -74,10 +74,12 @@ export async function checkedIdentity(
   return identity;
 }
 
+/** Names of what is not the same. */
+export const differences = (was: RunIdentity, now: RunIdentity): string[] =>
+  [...new Set([...Object.keys(now), ...Object.keys(was)])].filter((name) => was[name] !== now[name]);
+
 function compare(was: RunIdentity, now: RunIdentity, redoes: boolean): void {
-  const differ = [...new Set([...Object.keys(now), ...Object.keys(was)])].filter(
-    (name) => was[name] !== now[name] && !(redoes && MAY_CHANGE.includes(name)),
-  );
+  const differ = differences(was, now).filter((name) => !(redoes && MAY_CHANGE.includes(name)));
   if (differ.length === 0) return;
   const shown = (text: string | undefined): string =>
     text === undefined || text.length > LONGEST_SHOWN ? 'another' : text;
