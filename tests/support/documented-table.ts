@@ -141,6 +141,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'computes for minutes',
     instead: { files: ['scripts/blocks.mjs', 'scripts/blocks.test.mjs'] },
   },
+  {
+    command: 'npm run blocks',
+    why: 'computes for minutes',
+    instead: { files: ['scripts/blocks.mjs', 'scripts/blocks.test.mjs'] },
+  },
   { command: 'npm run trials', why: 'kills runs for minutes', instead: { files: ['scripts/trials.mjs'] } },
   {
     command: 'npm run trials -- --only resume',
