@@ -162,6 +162,7 @@ describe('options', () => {
       read('evaluation/index.ts'),
       read('scripts/test.mjs'),
       read('scripts/rehearse.mjs'),
+      read('scripts/offload-table.mjs'),
     ];
     const known = new Set([...helps.join('\n').matchAll(/--([a-z0-9-]+)/g)].map((match) => match[1]!));
     const python = documentedIn('training/README.md').flatMap(({ kind, text }) =>
