@@ -72,6 +72,11 @@ export const NOT_RUN: readonly NotRun[] = [
     why: 'measures 1920 clips',
     instead: { run: 'npm run -s eval -- --cache-dtype q8 --clips 1' },
   },
+  {
+    command: 'npm run -s eval -- --dtype q8 --clips 240',
+    why: 'measures 1920 clips',
+    instead: { run: 'npm run -s eval -- --dtype q8 --clips 1' },
+  },
   { command: 'npm run bench', why: 'measures for minutes', instead: { run: 'npm run bench -- --help' } },
   {
     command: 'npm run bench -- --quick',
