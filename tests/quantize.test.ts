@@ -186,6 +186,7 @@ describe('what is refused, before anything is written', () => {
     cpSync(POCKET_MODEL, model, { recursive: true });
     await refused(quantize(model, {}, model), /^model: is the model that is to be quantised/);
     await refused(quantize(join(model, 'x'), {}, model), /^x: lies inside the model/);
+    await refused(quantize(join(process.cwd(), 'x'), {}, 'missing'), /^model missing: does not exist/);
     await refused(quantize(join(to, '..'), {}, model), /the model that is to be quantised lies inside it/);
     mkdirSync(to);
     writeFileSync(join(to, 'notes.txt'), 'mine');

@@ -283,8 +283,10 @@ async function isWhole(folder: string, { files }: Manifest): Promise<boolean> {
 
 /** The new model must not lie where the old one is: it would be part of it, or take its place. */
 async function requireApart(source: string | URL, modelFolder: string): Promise<void> {
-  const { nodeFolder, locate } = await import('@magi1/loaders');
-  const { folder } = await locate(source).catch(() => ({ folder: nodeFolder('.') })); // said when it is read
+  const { locate } = await import('@magi1/loaders');
+  const found = await locate(source).catch(() => undefined);
+  if (found === undefined) return; // said when it is read
+  const { folder } = found;
   const from = await realpath(resolve(folder.name)).catch(() => resolve(folder.name));
   let parent = dirname(modelFolder);
   while (!existsSync(parent) && dirname(parent) !== parent) parent = dirname(parent);
